@@ -1,0 +1,122 @@
+"""From the engine's sequences to the chat events of one request. Lives on the event loop.
+
+One request is one or more sequences (choices of prompts), which share a mailbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, assert_never
+
+from localserve.chat import (
+    Accepted,
+    ChatEvent,
+    Completed,
+    Finished,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from localserve.engine.engine import Engine, Mailbox
+from localserve.engine.runner import TokenScore
+from localserve.engine.sequence import (
+    Admitted,
+    Broken,
+    Ended,
+    GenerateRequest,
+    ScoredToken,
+    SequenceEvent,
+    Text,
+)
+
+
+class Answer:
+    """Runs the sequences of one request. `echoes` are texts that choices begin with."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine[Any],
+        model: str,
+        requests: list[GenerateRequest],
+        prompt_tokens: int,
+        choices_per_prompt: int,
+        spelling: Callable[[int], bytes],
+    ) -> None:
+        self._engine = engine
+        self._model = model
+        self._requests = requests
+        self._prompt_tokens = prompt_tokens
+        self._choices_per_prompt = choices_per_prompt
+        self._spelling = spelling
+        self._accepted = False
+        self._ended: dict[int, Ended] = {}
+        self.echoes: list[str] = []
+
+    async def events(self) -> AsyncGenerator[ChatEvent, None]:
+        """All events of the request. Closing the generator cancels what still runs."""
+        mailbox = Mailbox()
+        choices: dict[int, int] = {}
+        try:
+            for choice, request in enumerate(self._requests):
+                choices[self._engine.submit(request, mailbox)] = choice
+            while len(self._ended) < len(self._requests):
+                for number, event in await mailbox.take():
+                    for chat_event in self._translate(choices[number], event):
+                        yield chat_event
+            yield Completed(self._usage(), self._timings())
+        finally:
+            for number, choice in choices.items():
+                if choice not in self._ended:
+                    self._engine.cancel(number)
+
+    def _translate(self, choice: int, event: SequenceEvent) -> list[ChatEvent]:
+        match event:
+            case Admitted():
+                return self._accept()
+            case Text(text, scored):
+                return [TextDelta(choice, text, tuple(map(self._logprob, scored)))]
+            case Ended():
+                self._ended[choice] = event
+                return [Finished(choice, event.reason, event.stopped_by)]
+            case Broken(error):
+                raise error
+            case _ as never:
+                assert_never(never)
+
+    def _accept(self) -> list[ChatEvent]:
+        if self._accepted:
+            return []
+        self._accepted = True
+        echoes = [
+            TextDelta(prompt * self._choices_per_prompt + choice, text)
+            for prompt, text in enumerate(self.echoes)
+            for choice in range(self._choices_per_prompt)
+        ]
+        return [Accepted(self._model, self._prompt_tokens), *echoes]
+
+    def _logprob(self, scored: ScoredToken) -> TokenLogprob:
+        return self._named(scored.score, tuple(self._named(other) for other in scored.top))
+
+    def _named(self, score: TokenScore, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        raw = self._spelling(score.token)
+        return TokenLogprob(score.token, raw.decode("utf-8", "replace"), raw, score.logprob, top)
+
+    def _usage(self) -> Usage:
+        """Each prompt counts once, however many choices there are of it."""
+        first_choices = range(0, len(self._requests), self._choices_per_prompt)
+        return Usage(
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=sum(ended.completion_tokens for ended in self._ended.values()),
+            cached_tokens=sum(self._ended[choice].cached_tokens for choice in first_choices),
+        )
+
+    def _timings(self) -> Timings:
+        """Of the slowest choice each."""
+        ended = self._ended.values()
+        return Timings(
+            queue_ms=max(one.queue_seconds for one in ended) * 1e3,
+            prompt_ms=max(one.prompt_seconds for one in ended) * 1e3,
+            answer_ms=max(one.answer_seconds for one in ended) * 1e3,
+        )

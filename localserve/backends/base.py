@@ -1,0 +1,82 @@
+"""The one seam between 'a request was understood' and 'who answers it'.
+
+A backend speaks the chat vocabulary and nothing else. Its methods are called on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from localserve.catalog.spec import ModelSpec
+from localserve.chat import ChatEvent, ChatRequest, CompletionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a client may know of a loaded model.
+
+    `context_tokens` is what one request may use now, `trained_context_tokens` what the model was
+    trained for.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    architecture: str
+    context_tokens: int
+    trained_context_tokens: int
+    parallel: int
+    vocabulary_size: int
+    embedding_length: int
+    parameters: int
+    weights_bytes: int
+    created: int
+    fills_middle: bool
+    has_chat_template: bool
+    device: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """A snapshot of a running engine. `step_age_seconds` is 0 while it waits for work."""
+
+    alive: bool
+    running: int
+    waiting: int
+    cells_used: int
+    cells: int
+    step_age_seconds: float
+
+
+class Backend(Protocol):
+    """Answers requests for one model."""
+
+    @property
+    def facts(self) -> ModelFacts: ...
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Answer a conversation. Closing the generator cancels the work.
+
+        Raises: InvalidRequest (before Accepted), Overloaded (before Accepted), EngineFailed.
+        """
+        ...
+
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Continue raw texts. Closing the generator cancels the work. Raises as `chat`."""
+        ...
+
+    async def responsive(self, timeout_seconds: float) -> bool:
+        """Whether the engine still steps: answers a ping, or a step is going on that is young."""
+        ...
+
+    def status(self) -> EngineStatus: ...
+
+    def reconfigure(self, spec: ModelSpec) -> None:
+        """Take over names, sampling defaults, caps and template; nothing that needs a reload."""
+        ...
+
+    async def close(self) -> None:
+        """Cancel what runs and free the model."""
+        ...

@@ -1,0 +1,333 @@
+"""A model in this process: renders and tokenizes in workers, lets the engine compute.
+
+Knows chat and text; the engine below it knows tokens only. Lives on the event loop. llama.cpp is
+imported at the first load, on the engine thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psutil
+
+from localserve.backends.answer import Answer
+from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.catalog.spec import LocalFile, ModelSpec
+from localserve.chat import (
+    DEFAULT_SAMPLING,
+    ChatEvent,
+    ChatRequest,
+    CompletionRequest,
+    Generation,
+    Prompt,
+)
+from localserve.engine.engine import Engine
+from localserve.engine.runner import TokenChunk
+from localserve.engine.sequence import GenerateRequest
+from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
+from localserve.prompting.sandbox import TemplateProcess
+from localserve.prompting.template import CHATML, RenderRequest
+
+if TYPE_CHECKING:
+    from localserve.llama.model import LlamaModel
+    from localserve.llama.runner import LlamaRunner
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CONTEXT_TOKENS = 8192
+"""Where neither the user nor models.toml says how much, and the model was trained for more."""
+
+DEFAULT_PARALLEL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What the user decided; None means 'as models.toml says, or the default'."""
+
+    context_tokens: int | None = None
+    parallel: int | None = None
+    threads: int | None = None
+    max_waiting: int = 64
+    step_budget_seconds: float = 0.5
+    default_max_tokens: int | None = None
+
+
+async def load(
+    spec: ModelSpec, options: LoadOptions, progress: Callable[[float], None]
+) -> LocalBackend:
+    """Load a model that is on this disk. `progress` is called on the event loop.
+
+    Raises: ModelUnusable.
+    """
+    if not isinstance(spec.source, LocalFile):
+        raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
+    loop = asyncio.get_running_loop()
+    path = spec.source.path
+    parallel = options.parallel or spec.parallel or DEFAULT_PARALLEL
+    wanted = True
+
+    def report(share: float) -> bool:
+        if wanted:
+            loop.call_soon_threadsafe(progress, share)
+        return wanted
+
+    def make_runner() -> LlamaRunner:
+        from localserve.llama.model import LlamaModel
+        from localserve.llama.runner import ContextOptions, LlamaRunner
+
+        model = LlamaModel(path, report)
+        try:
+            context_tokens = choose_context(spec, options, model)
+            threads = options.threads or physical_cores()
+            runner = LlamaRunner(model, ContextOptions(context_tokens, parallel, threads))
+        except BaseException:
+            model.close()
+            raise
+        runner.warm_up()
+        return runner
+
+    engine = Engine(
+        spec.name,
+        make_runner,
+        max_running=parallel,
+        max_waiting=options.max_waiting,
+        step_budget_seconds=options.step_budget_seconds,
+    )
+    templates = TemplateProcess()
+    try:
+        runner, _ = await asyncio.gather(engine.start(), templates.start())
+    except BaseException:
+        wanted = False
+        await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
+        raise
+    return LocalBackend(spec, options, engine, templates, runner, parallel)
+
+
+def choose_context(spec: ModelSpec, options: LoadOptions, model: LlamaModel) -> int:
+    """The pool of cells. Raises: ModelUnusable where the model cannot do what is asked."""
+    trained = model.trained_context_tokens
+    if not model.generates:
+        raise ModelUnusable(
+            f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
+            hint="Choose a chat or completion model.",
+        )
+    asked = options.context_tokens or spec.context_tokens
+    if asked is None:
+        return min(trained, DEFAULT_CONTEXT_TOKENS)
+    if asked > trained:
+        raise ModelUnusable(
+            f"{spec.name!r} was trained for a context of {trained} tokens, {asked} were asked for.",
+            hint=f"--ctx {trained} is the most.",
+        )
+    return asked
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; twice the threads per core would only slow it down."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
+
+
+class LocalBackend:
+    """Implements `Backend` over an engine with a llama.cpp runner."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        options: LoadOptions,
+        engine: Engine[LlamaRunner],
+        templates: TemplateProcess,
+        runner: LlamaRunner,
+        parallel: int,
+    ) -> None:
+        self._options = options
+        self._engine = engine
+        self._templates = templates
+        self._vocabulary = runner.vocabulary
+        self._cells = runner.cells
+        self._chat_template = runner.model.chat_template
+        self._spec = spec
+        self._facts = _facts(spec, runner, parallel)
+
+    @property
+    def facts(self) -> ModelFacts:
+        return self._facts
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        text = await self._templates.render(
+            RenderRequest(
+                template=self._spec.chat_template or self._chat_template or CHATML,
+                messages=request.messages,
+                bos=self._vocabulary.text(self._vocabulary.begin),
+                eos=self._vocabulary.text(self._vocabulary.end),
+                tools=request.tools,
+                options=request.template_options,
+            )
+        )
+        tokens = await asyncio.to_thread(self._tokenize, text)
+        self._check_length(tokens, "messages")
+        answer = self._answer([tokens], request.generation, request.scope, request.priority)
+        async with contextlib.aclosing(answer.events()) as events:
+            async for event in events:
+                yield event
+
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
+        if request.suffix is None:
+            texts = request.prompts
+            prompts = [await asyncio.to_thread(self._prompt_tokens, text) for text in texts]
+        else:
+            prompts = [
+                await asyncio.to_thread(self._middle_tokens, prompt, request.suffix)
+                for prompt in request.prompts
+            ]
+        for tokens in prompts:
+            self._check_length(tokens, "prompt")
+        answer = self._answer(prompts, request.generation, request.scope, request.priority)
+        if request.echo:
+            answer.echoes = [self._spell(prompt) for prompt in request.prompts]
+        async with contextlib.aclosing(answer.events()) as events:
+            async for event in events:
+                yield event
+
+    async def responsive(self, timeout_seconds: float) -> bool:
+        return await self._engine.responsive(timeout_seconds)
+
+    def status(self) -> EngineStatus:
+        now = self._engine.snapshot
+        return EngineStatus(
+            alive=now.alive,
+            running=now.running,
+            waiting=now.waiting,
+            cells_used=now.cells_used,
+            cells=now.cells,
+            step_age_seconds=self._engine.step_age_seconds,
+        )
+
+    def reconfigure(self, spec: ModelSpec) -> None:
+        old = self._spec
+        self._spec = spec
+        self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
+        if (old.context_tokens, old.parallel) != (spec.context_tokens, spec.parallel):
+            log.warning("%s: a new context or parallel takes effect at the next start", spec.name)
+
+    def break_all(self, error: LocalserveError) -> None:
+        """End all answers with `error`, without asking the engine thread."""
+        self._engine.break_all(error)
+
+    async def close(self) -> None:
+        await asyncio.gather(self._engine.close(), self._templates.close())
+
+    def _answer(
+        self, prompts: list[list[int]], generation: Generation, scope: str, priority: int
+    ) -> Answer:
+        sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
+        caps = (generation.max_tokens, self._spec.max_tokens, self._options.default_max_tokens)
+        max_tokens = next((cap for cap in caps if cap is not None), None)
+        requests = [
+            GenerateRequest(
+                prompt=(TokenChunk(tuple(tokens)),),
+                sampling=sampling
+                if sampling.seed is None
+                else replace(sampling, seed=sampling.seed + choice),
+                max_tokens=max_tokens,
+                stop=generation.stop,
+                top_logprobs=generation.top_logprobs,
+                ignore_end=generation.ignore_eos,
+                scope=scope,
+                priority=priority,
+            )
+            for tokens in prompts
+            for choice in range(generation.choices)
+        ]
+        return Answer(
+            engine=self._engine,
+            model=self._facts.name,
+            requests=requests,
+            prompt_tokens=sum(map(len, prompts)),
+            choices_per_prompt=generation.choices,
+            spelling=self._vocabulary.spelling,
+        )
+
+    def _check_length(self, tokens: Sequence[int], param: str) -> None:
+        if len(tokens) > self._cells:
+            raise ContextOverflow(len(tokens), self._cells, param=param)
+
+    def _tokenize(self, text: str) -> list[int]:
+        """Tokens of a whole prompt; never with two BOS."""
+        begin = self._vocabulary.text(self._vocabulary.begin)
+        doubled = bool(begin) and self._vocabulary.adds_begin and text.startswith(begin)
+        tokens = self._vocabulary.tokenize(text, add_special=not doubled, parse_special=True)
+        if tokens:
+            return tokens
+        for token in (self._vocabulary.begin, self._vocabulary.end):
+            if token is not None:
+                return [token]
+        raise InvalidRequest("The prompt is empty.", param="prompt")
+
+    def _prompt_tokens(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str):
+            return self._tokenize(prompt)
+        for token in prompt:
+            if not 0 <= token < self._vocabulary.size:
+                raise InvalidRequest(
+                    f"There is no token {token}: this model's vocabulary has"
+                    f" {self._vocabulary.size}.",
+                    param="prompt",
+                )
+        return list(prompt) or self._tokenize("")
+
+    def _middle_tokens(self, prompt: Prompt, suffix: str) -> list[int]:
+        """Prefix and suffix as the model was trained to see them before it writes the middle."""
+        markers = self._vocabulary.fill_middle
+        if markers is None:
+            raise InvalidRequest(
+                f"{self._facts.name!r} was not trained to fill in the middle.",
+                param="suffix",
+                hint="Leave 'suffix' out, or serve a coder model.",
+            )
+        if not isinstance(prompt, str):
+            raise InvalidRequest("With a suffix, the prompt must be text.", param="prompt")
+        before, between, behind = markers
+        plain = {"add_special": False, "parse_special": False}
+        begin = [self._vocabulary.begin] if self._vocabulary.adds_begin else []
+        return [
+            *(token for token in begin if token is not None),
+            before,
+            *self._vocabulary.tokenize(prompt, **plain),
+            between,
+            *self._vocabulary.tokenize(suffix, **plain),
+            behind,
+        ]
+
+    def _spell(self, prompt: Prompt) -> str:
+        if isinstance(prompt, str):
+            return prompt
+        return b"".join(map(self._vocabulary.spelling, prompt)).decode("utf-8", "replace")
+
+
+def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
+    assert isinstance(spec.source, LocalFile)
+    model = runner.model
+    return ModelFacts(
+        name=spec.name,
+        aliases=spec.aliases,
+        architecture=model.architecture,
+        context_tokens=runner.cells,
+        trained_context_tokens=model.trained_context_tokens,
+        parallel=parallel,
+        vocabulary_size=model.vocabulary.size,
+        embedding_length=model.embedding_length,
+        parameters=model.parameters,
+        weights_bytes=model.weights_bytes,
+        created=int(spec.source.path.stat().st_mtime),
+        fills_middle=model.vocabulary.fill_middle is not None,
+        has_chat_template=model.chat_template is not None,
+        device=runner.device,
+        file=str(spec.source.path),
+    )

@@ -1,0 +1,213 @@
+"""The one vocabulary between the outside world and the engine.
+
+Every dialect parses its wire format into these values, and every backend answers with the closed
+union `ChatEvent`. Frozen values without behaviour: no wire names, no tokens of a certain model, no
+HTTP. Any thread may hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that an assistant made. `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `parameters` is a JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `content` is None only where an assistant made nothing but tool calls."""
+
+    role: Role
+    content: str | None
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen; None means 'as the model's defaults say'.
+
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 switch the
+    respective filter off. Penalties look at the last `repeat_last_n` tokens (prompt included).
+    `seed` None draws one.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: tuple[tuple[int, float], ...] | None = None
+    seed: int | None = None
+
+    def over(self, defaults: Sampling) -> Sampling:
+        """These values where set, else those of `defaults`."""
+        given = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        return replace(defaults, **given)
+
+
+DEFAULT_SAMPLING = Sampling(
+    temperature=0.8,
+    top_p=0.95,
+    top_k=40,
+    min_p=0.05,
+    typical_p=1.0,
+    repeat_penalty=1.0,
+    repeat_last_n=64,
+    frequency_penalty=0.0,
+    presence_penalty=0.0,
+    logit_bias=(),
+)
+"""What applies where neither the request nor models.toml says otherwise (the usual local defaults,
+as llama-server has them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What an answer may look like.
+
+    `max_tokens` None means 'the rest of the context'. `top_logprobs` None means no log
+    probabilities at all, 0 those of the chosen tokens only.
+    """
+
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    choices: int = 1
+    top_logprobs: int | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to be continued.
+
+    `scope` is part of every prefix key: prefixes are shared within one scope only. `priority` is
+    higher for what is more urgent. `template_options` go to the chat template as they are.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    template_options: Mapping[str, object] = field(default_factory=dict)
+    generation: Generation = Generation()
+    scope: str = ""
+    priority: int = 0
+
+
+Prompt = str | tuple[int, ...]
+"""Text, or the ids of its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """Raw texts to be continued. With `suffix` the model fills the middle between the two.
+
+    Choices are numbered prompt by prompt: prompt p's choice c is `p * generation.choices + c`.
+    """
+
+    model: str
+    prompts: tuple[Prompt, ...]
+    suffix: str | None = None
+    echo: bool = False
+    generation: Generation = Generation()
+    scope: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token with its natural-log probability, before any sampling filter.
+
+    `raw` are the token's bytes (may be a part of a character), `text` the same, decoded with
+    replacement characters.
+    """
+
+    token: int
+    text: str
+    raw: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of a whole request; `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time went, in milliseconds: waiting for room, the prompt, the answer."""
+
+    queue_ms: float = 0.0
+    prompt_ms: float = 0.0
+    answer_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """First event: the model is loaded, the prompt is counted and admitted, nothing computed."""
+
+    model: str
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More text of one choice. `logprobs` has an entry per token, when they were asked for."""
+
+    choice: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Last event of one choice. `stop_text` is the stop string that ended it, if one did."""
+
+    choice: int
+    reason: FinishReason
+    stop_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Last event of the request."""
+
+    usage: Usage
+    timings: Timings
+
+
+ChatEvent = Accepted | TextDelta | Finished | Completed
+"""In order: Accepted; per choice TextDelta* Finished, interleaved; Completed. A failure is raised
+by the iterator instead, as a LocalserveError."""

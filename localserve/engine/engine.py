@@ -1,0 +1,354 @@
+"""The thread that runs one model: commands in, steps, events out.
+
+Two crossings and no lock: a `SimpleQueue` of commands into the thread, and one
+`call_soon_threadsafe` per step out of it, which hands over all events of the step at once.
+Everything that the thread owns (scheduler, runner) is created, used and freed on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar, assert_never
+
+from localserve.engine.pacer import Pacer
+from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Runner
+from localserve.engine.scheduler import Outcome, Scheduler, Step
+from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent
+from localserve.errors import EngineFailed, LocalserveError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Runner)
+
+
+class Mailbox:
+    """Where the events of one or more sequences arrive, in order. Lives on the event loop.
+
+    Bounded by what its sequences can give out: their answers have limits.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[int, SequenceEvent]] = deque()
+        self._arrived = asyncio.Event()
+
+    def put(self, number: int, event: SequenceEvent) -> None:
+        self._items.append((number, event))
+        self._arrived.set()
+
+    async def take(self) -> list[tuple[int, SequenceEvent]]:
+        """All that arrived since the last call; waits until there is something."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        items = list(self._items)
+        self._items.clear()
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    number: int
+    request: GenerateRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    answer: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    pass
+
+
+Command = Submit | Cancel | Ping | Close
+
+
+@dataclass(frozen=True, slots=True)
+class StepStats:
+    """What one step did. `thread_ms` is the engine thread's own work besides the runner's."""
+
+    run_ms: float
+    thread_ms: float
+    answering: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The engine after its last step. `step_since` is 0.0 while it waits for work."""
+
+    alive: bool
+    running: int = 0
+    waiting: int = 0
+    cells_used: int = 0
+    cells: int = 0
+    steps: int = 0
+    last_step: StepStats | None = None
+
+
+class Engine(Generic[R]):
+    """One model's thread. Made on the event loop that is to get its events."""
+
+    def __init__(
+        self,
+        name: str,
+        make_runner: Callable[[], R],
+        *,
+        max_running: int,
+        max_waiting: int = 64,
+        step_budget_seconds: float = 0.5,
+    ) -> None:
+        self._name = name
+        self._make_runner = make_runner
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._step_budget_seconds = step_budget_seconds
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[R] = self._loop.create_future()
+        self._started.add_done_callback(lambda started: started.cancelled() or started.exception())
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._numbers = itertools.count()
+        self._mailboxes: dict[int, Mailbox] = {}  # event loop only
+        self._cancelled: set[int] = set()  # added to on the loop, read by the thread
+        self._in_step: frozenset[int] = frozenset()  # set by the thread, read on the loop
+        self._step_since = 0.0
+        self._sequences: dict[int, Sequence] = {}  # engine thread only
+        self._snapshot = Snapshot(alive=True)
+        self._steps = 0
+        self._runner: R | None = None
+        self._thread = threading.Thread(target=self._main, name=f"engine-{name}", daemon=True)
+
+    # On the event loop
+
+    async def start(self) -> R:
+        """Start the thread and wait for its runner. Raises what `make_runner` raises."""
+        self._thread.start()
+        return await asyncio.shield(self._started)
+
+    def submit(self, request: GenerateRequest, mailbox: Mailbox) -> int:
+        """Queue a request; its events come to `mailbox` under the returned number."""
+        number = next(self._numbers)
+        if not self._snapshot.alive:
+            raise EngineFailed(f"The engine of {self._name!r} has stopped.")
+        self._mailboxes[number] = mailbox
+        self._inbox.put(Submit(number, request))
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Forget a request; no more of its events arrive. Harmless when late."""
+        if self._mailboxes.pop(number, None) is None:
+            return
+        self._cancelled.add(number)
+        self._inbox.put(Cancel(number))
+        if self._runner is not None and self._in_step and self._in_step <= self._cancelled:
+            self._runner.interrupt()
+
+    async def responsive(self, timeout_seconds: float, *, step_seconds: float = 60.0) -> bool:
+        """Whether the thread takes commands, or is in a step younger than `step_seconds`."""
+        if not self._snapshot.alive or not self._thread.is_alive():
+            return False
+        since = self._step_since
+        if since:
+            return time.monotonic() - since < step_seconds
+        answer: asyncio.Future[None] = self._loop.create_future()
+        self._inbox.put(Ping(answer))
+        try:
+            await asyncio.wait_for(answer, timeout_seconds)
+        except TimeoutError:
+            return self._step_since != 0.0
+        return True
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """From any thread."""
+        return self._snapshot
+
+    @property
+    def step_age_seconds(self) -> float:
+        """How long the present step has taken; 0.0 while the engine waits for work."""
+        since = self._step_since
+        return time.monotonic() - since if since else 0.0
+
+    def break_all(self, error: LocalserveError) -> None:
+        """Tell everyone who waits that there will be no more, without asking the thread."""
+        for number in list(self._mailboxes):
+            self._deliver([(number, Broken(error))])
+
+    async def close(self) -> None:
+        """Cancel everything, free the runner and end the thread. Harmless when called twice."""
+        self._inbox.put(Close())
+        if self._runner is not None:
+            self._runner.interrupt()
+        if self._thread.ident is not None:
+            await asyncio.shield(self._stopped)
+
+    def _deliver(self, events: list[tuple[int, SequenceEvent]]) -> None:
+        for number, event in events:
+            last = isinstance(event, Ended | Broken)
+            mailbox = self._mailboxes.pop(number, None) if last else self._mailboxes.get(number)
+            if mailbox is not None:
+                mailbox.put(number, event)
+
+    # On the engine thread
+
+    def _main(self) -> None:
+        try:
+            runner = self._make_runner()
+        except Exception as failure:
+            self._snapshot = Snapshot(alive=False)
+            self._call(_settle, self._started, None, failure)
+            self._call(_settle, self._stopped, None, None)
+            return
+        self._runner = runner
+        pacer = Pacer(self._step_budget_seconds, runner.batch_tokens)
+        scheduler = Scheduler(
+            runner,
+            runner.vocabulary,
+            pacer,
+            max_running=self._max_running,
+            max_waiting=self._max_waiting,
+        )
+        self._publish(scheduler, None)
+        self._call(_settle, self._started, runner, None)
+        error: LocalserveError = EngineFailed("The model was unloaded.")
+        try:
+            self._work(scheduler, runner, pacer)
+        except Exception as failure:
+            log.exception("the engine of %s failed", self._name)
+            error = EngineFailed(f"The engine failed: {failure}")
+        finally:
+            self._snapshot = Snapshot(alive=False)
+            self._give_out(scheduler.fail_all(error))
+            self._call(self.break_all, error)
+            self._runner = None
+            runner.close()
+            self._call(_settle, self._stopped, None, None)
+
+    def _work(self, scheduler: Scheduler, runner: Runner, pacer: Pacer) -> None:
+        while self._take_commands(scheduler, runner):
+            began = self._step_since = time.monotonic()
+            step, outcome = scheduler.schedule()
+            self._give_out(outcome)
+            if not step.slices:
+                raise RuntimeError("there is work, and nothing can be scheduled")
+            outcome, run_seconds = self._run(scheduler, runner, step, pacer)
+            self._give_out(outcome)
+            thread_seconds = time.monotonic() - began - run_seconds
+            stats = StepStats(
+                run_seconds * 1e3, thread_seconds * 1e3, step.answering, step.prompt_tokens
+            )
+            self._publish(scheduler, stats)
+
+    def _run(
+        self, scheduler: Scheduler, runner: Runner, step: Step, pacer: Pacer
+    ) -> tuple[Outcome, float]:
+        """Compute a step; returns what comes of it and the seconds that the runner took."""
+        self._in_step = frozenset(sequence.number for sequence in step.sequences)
+        began = time.monotonic()
+        try:
+            results = runner.run(step.slices)
+            seconds = time.monotonic() - began
+        except Interrupted:
+            return [], time.monotonic() - began
+        except NoCells:
+            return scheduler.make_room(step), time.monotonic() - began
+        except DecodeFailed as failure:
+            log.error("%s: a step failed: %s", self._name, failure)
+            error = EngineFailed(f"The model could not compute this: {failure}")
+            return scheduler.fail(step, error), time.monotonic() - began
+        finally:
+            self._in_step = frozenset()
+        pacer.observe(step.answering, step.prompt_tokens, seconds)
+        return scheduler.update(step, results), seconds
+
+    def _take_commands(self, scheduler: Scheduler, runner: Runner) -> bool:
+        """Obey what was sent; wait for a command while there is no work. False ends the thread."""
+        while True:
+            if scheduler.idle:
+                self._step_since = 0.0
+                self._publish(scheduler, self._snapshot.last_step)
+            try:
+                command = self._inbox.get(block=scheduler.idle)
+            except queue.Empty:
+                return True
+            match command:
+                case Submit():
+                    self._admit(scheduler, runner, command)
+                case Cancel(number):
+                    self._cancelled.discard(number)
+                    if (sequence := self._sequences.pop(number, None)) is not None:
+                        scheduler.cancel(sequence)
+                case Ping(answer):
+                    self._call(_settle, answer, None, None)
+                case Close():
+                    return False
+                case _ as never:
+                    assert_never(never)
+
+    def _admit(self, scheduler: Scheduler, runner: Runner, command: Submit) -> None:
+        request = command.request
+        sequence = Sequence(command.number, request, runner.cells)
+        try:
+            scheduler.submit(sequence)
+        except LocalserveError as error:
+            self._call(self._deliver, [(command.number, Broken(error))])
+            return
+        sequence.sampler = runner.make_sampler(
+            request.sampling,
+            history=sequence.tokens,
+            top_logprobs=request.top_logprobs,
+            ignore_end=request.ignore_end,
+        )
+        self._sequences[command.number] = sequence
+
+    def _give_out(self, outcome: Outcome) -> None:
+        """The one hand-over: all events of a step, in one call on the event loop."""
+        if not outcome:
+            return
+        for sequence, event in outcome:
+            if isinstance(event, Ended | Broken):
+                self._sequences.pop(sequence.number, None)
+        self._call(self._deliver, [(sequence.number, event) for sequence, event in outcome])
+
+    def _publish(self, scheduler: Scheduler, stats: StepStats | None) -> None:
+        self._steps += stats is not None
+        self._snapshot = Snapshot(
+            alive=True,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            cells_used=scheduler.cells_used,
+            cells=scheduler.cells,
+            steps=self._steps,
+            last_step=stats,
+        )
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        """On the event loop, soon; a loop that is closed needs nothing any more."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    """Settle a future unless its awaiter is gone."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,51 @@
+"""How many prompt tokens a step may compute beside running answers. Pure.
+
+A step that also serves streams must not take longer than its budget. What a prompt token costs on
+this machine, with this model, at this depth is not known beforehand: it is measured step by step.
+"""
+
+from __future__ import annotations
+
+SMOOTHING = 0.3
+"""Weight of the newest measurement: a few steps are enough to follow a machine that slows down."""
+
+SMALLEST_CHUNK = 8
+"""A prompt always advances, even where the answers alone use up the budget."""
+
+FIRST_CHUNK = 32
+"""Before anything was measured."""
+
+
+class Pacer:
+    """Keeps steps within `budget_seconds` by two running means: a step without prompt tokens, and
+    what each prompt token adds to it."""
+
+    def __init__(self, budget_seconds: float, batch_tokens: int) -> None:
+        self._budget_seconds = budget_seconds
+        self._batch_tokens = batch_tokens
+        self._answer_step_seconds: float | None = None
+        self._prompt_token_seconds: float | None = None
+
+    def chunk_tokens(self, answering: int) -> int:
+        """Prompt tokens for the next step, beside `answering` sequences of one token each."""
+        room = max(1, self._batch_tokens - answering)
+        if answering == 0:
+            return room
+        if self._prompt_token_seconds is None:
+            return min(FIRST_CHUNK, room)
+        left = self._budget_seconds - (self._answer_step_seconds or 0.0)
+        return min(room, max(SMALLEST_CHUNK, int(left / self._prompt_token_seconds)))
+
+    def observe(self, answering: int, prompt_tokens: int, seconds: float) -> None:
+        """Learn from a step that was computed."""
+        if prompt_tokens == 0:
+            self._answer_step_seconds = _mean(self._answer_step_seconds, seconds)
+            return
+        beside = (self._answer_step_seconds or 0.0) if answering else 0.0
+        cost = max(seconds - beside, seconds * 0.1) / prompt_tokens
+        if answering or prompt_tokens >= FIRST_CHUNK:
+            self._prompt_token_seconds = _mean(self._prompt_token_seconds, cost)
+
+
+def _mean(before: float | None, newest: float) -> float:
+    return newest if before is None else before + SMOOTHING * (newest - before)

@@ -1,0 +1,345 @@
+"""Decides what is computed next, and whose cells make room for it. Pure but for the memory it owns.
+
+Three verbs, always in this order on the engine thread: `schedule` says what the next step computes,
+the runner runs it, `update` takes the results over. The scheduler knows no prompts and no answers,
+only sequences whose `computed` is to catch up with their tokens. It never lets the sum of cells
+exceed the budget: when cells run short, kept prefixes go first, then the youngest sequence of the
+lowest priority pauses. Its cells are freed, its tokens kept and computed again later.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+from dataclasses import dataclass
+
+import numpy as np
+
+from localserve.engine.pacer import Pacer
+from localserve.engine.prefixes import KeptPrefix, KeptPrefixes, TokenArray, common_length
+from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
+from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
+from localserve.errors import EngineFailed, LocalserveError, Overloaded
+
+WORTH_SHARING = 32
+"""A common beginning shorter than this is computed again rather than shared or waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to compute: parallel tuples, one slice per sequence."""
+
+    sequences: tuple[Sequence, ...] = ()
+    slices: tuple[Slice, ...] = ()
+
+    @property
+    def answering(self) -> int:
+        """Sequences that get a single token after another, as running answers do."""
+        return sum(len(part.tokens) == 1 for part in self.slices)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(len(part.tokens) for part in self.slices if len(part.tokens) > 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the beginning of a new sequence lies already: `length` tokens of `slot`."""
+
+    slot: int
+    length: int
+    kept: KeptPrefix | None = None
+
+
+Outcome = list[tuple[Sequence, SequenceEvent]]
+"""Events in the order in which they are to be given out."""
+
+
+class Scheduler:
+    """Waiting and running sequences, kept prefixes, and the budget of cells."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        vocabulary: Vocabulary,
+        pacer: Pacer,
+        *,
+        max_running: int,
+        max_waiting: int,
+    ) -> None:
+        self._memory = memory
+        self._vocabulary = vocabulary
+        self._pacer = pacer
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.kept = KeptPrefixes()
+        self._free_slots = list(range(memory.slots - 1, -1, -1))
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and not self.running
+
+    @property
+    def cells(self) -> int:
+        """The budget."""
+        return self._memory.cells
+
+    @property
+    def cells_used(self) -> int:
+        """Cells in use; never more than the memory has."""
+        return sum(sequence.computed for sequence in self.running) + self.kept.cells
+
+    # What comes in
+
+    def submit(self, sequence: Sequence) -> None:
+        """Let a new sequence wait for its turn. Raises: Overloaded."""
+        new = sum(1 for other in self.waiting if other.pauses == 0)
+        if new >= self._max_waiting:
+            raise Overloaded(
+                f"{new} requests wait already, the most that this server lets wait.",
+                retry_after_seconds=5,
+                hint="Try again in a few seconds, or start with a larger LOCALSERVE_MAX_WAITING.",
+            )
+        self._enqueue(sequence)
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Forget the sequence; its computed prefix is kept. Harmless when it has ended."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+            sequence.close()
+        elif sequence in self.running:
+            self._leave(sequence)
+
+    # What is computed next
+
+    def schedule(self) -> tuple[Step, Outcome]:
+        """Admit what there is room for, and choose the tokens of the next step."""
+        outcome = self._admit()
+        answering = [sequence for sequence in self.running if sequence.pending == 1]
+        while len(answering) > self._free_cells():
+            if not self._drop_oldest_prefix():
+                self._pause(self._youngest_of_lowest_priority())
+                answering = [sequence for sequence in answering if sequence.slot is not None]
+        chosen = [(sequence, 1) for sequence in answering]
+        chosen += self._chunks(len(answering))
+        slices = tuple(_slice(sequence, count) for sequence, count in chosen)
+        return Step(tuple(sequence for sequence, _ in chosen), slices), outcome
+
+    def _chunks(self, answering: int) -> list[tuple[Sequence, int]]:
+        """Share out what prompt tokens the step has time and cells for."""
+        behind = [sequence for sequence in self.running if sequence.pending > 1]
+        if not behind:
+            return []
+        budget = self._pacer.chunk_tokens(answering)
+        wanted = min(budget, sum(sequence.pending for sequence in behind))
+        while self._free_cells() - answering < wanted and self._drop_oldest_prefix():
+            pass
+        free = self._free_cells() - answering
+        if free <= 0:
+            return self._make_way(behind, answering)
+        return share_out(behind, min(budget, free))
+
+    def _make_way(self, behind: list[Sequence], answering: int) -> list[tuple[Sequence, int]]:
+        """No cell is left for prompts: pause one sequence if nothing else could go on."""
+        if answering == 0:
+            self._pause(self._youngest_of_lowest_priority())
+            return self._chunks(answering)
+        return []
+
+    # What came out
+
+    def update(self, step: Step, results: list[Sampled | None]) -> Outcome:
+        """Take over what the step computed and sampled."""
+        outcome: Outcome = []
+        for sequence, part, sampled in zip(step.sequences, step.slices, results, strict=True):
+            sequence.computed += len(part.tokens)
+            if sampled is not None:
+                raw = self._vocabulary.piece(sampled.token)
+                events = sequence.take(sampled, raw, self._vocabulary.is_end(sampled.token))
+            elif sequence.limit <= 0 and sequence.pending == 0:
+                events = sequence.end_without_answer()
+            else:
+                continue
+            outcome.extend((sequence, event) for event in events)
+            if events and isinstance(events[-1], Ended):
+                self._leave(sequence)
+        return outcome
+
+    def fail(self, step: Step, error: LocalserveError) -> Outcome:
+        """The step could not be computed: its sequences fail, all others go on."""
+        outcome: Outcome = []
+        for sequence in step.sequences:
+            sequence.computed = 0
+            self._leave(sequence)
+            outcome.append((sequence, Broken(error)))
+        return outcome
+
+    def make_room(self, step: Step) -> Outcome:
+        """The runner found no cells for the step although the budget had them: use fewer."""
+        if len(self.kept):
+            while self._drop_oldest_prefix():
+                pass
+            return []
+        if len(self.running) > 1:
+            self._pause(self._youngest_of_lowest_priority())
+            return []
+        return self.fail(step, EngineFailed("The model's memory had no room for the request."))
+
+    def fail_all(self, error: LocalserveError) -> Outcome:
+        """Nothing will be computed any more."""
+        everyone = [*self.running, *self.waiting]
+        self.running, self.waiting = [], []
+        for sequence in everyone:
+            sequence.close()
+        return [(sequence, Broken(error)) for sequence in everyone]
+
+    # Admission
+
+    def _admit(self) -> Outcome:
+        outcome: Outcome = []
+        for sequence in list(self.waiting):
+            if len(self.running) >= self._max_running:
+                break
+            if self._follows_another(sequence):
+                continue
+            wanted = sequence.wanted_cells(self._memory.cells)
+            promised = sum(other.footprint for other in self.running)
+            if self.running and promised + wanted > self._memory.cells:
+                break
+            self.waiting.remove(sequence)
+            sequence.claim = wanted
+            self._give_slot(sequence)
+            self.running.append(sequence)
+            if sequence.times.admitted == 0.0:
+                sequence.times.admitted = time.monotonic()
+                outcome.append((sequence, Admitted(sequence.prompt_length)))
+        return outcome
+
+    def _follows_another(self, sequence: Sequence) -> bool:
+        """Whether another sequence is just computing a beginning that this one can share."""
+        if sequence.leader is not None:
+            leader, length = sequence.leader
+            if leader in self.running and leader.computed < length:
+                return True
+            sequence.leader = None
+        prompt = sequence.prompt[:-1]
+        source = self._longest_source(sequence.request.scope, prompt)
+        enough = (source.length if source else 0) + WORTH_SHARING
+        for other in self.running:
+            if other.request.scope == sequence.request.scope and other.pending > 1:
+                length = common_length(other.prompt, prompt)
+                if length >= enough and other.computed < length:
+                    sequence.leader = (other, length)
+                    return True
+        return False
+
+    def _give_slot(self, sequence: Sequence) -> None:
+        """Let the sequence begin with the longest prefix that lies in the cells already."""
+        # The last token is always computed: its logits are wanted.
+        tokens = np.array(sequence.tokens[:-1], dtype=np.int32)
+        source = self._longest_source(sequence.request.scope, tokens)
+        if source and source.kept and 2 * source.length >= len(source.kept):
+            self.kept.remove(source.kept)
+            sequence.slot = source.slot
+            sequence.computed = self._memory.truncate(source.slot, source.length)
+        else:
+            sequence.slot = self._free_slot(besides=source.kept if source else None)
+            if source and source.length >= WORTH_SHARING:
+                self._share(source, sequence)
+        if sequence.times.admitted == 0.0:
+            sequence.cached_tokens = sequence.computed
+
+    def _share(self, source: Source, sequence: Sequence) -> None:
+        """Share the source's cells. Each sequence is charged for them: never too little."""
+        assert sequence.slot is not None
+        while self._free_cells() < source.length:
+            if not self._drop_oldest_prefix(besides=source.kept):
+                return
+        sequence.computed = self._memory.share(source.slot, sequence.slot, source.length)
+        if source.kept:
+            self.kept.touch(source.kept)
+
+    def _longest_source(self, scope: str, tokens: TokenArray) -> Source | None:
+        kept, longest = self.kept.longest(scope, tokens)
+        found = Source(kept.slot, longest, kept) if kept else None
+        for other in self.running:
+            if other.request.scope == scope and other.slot is not None:
+                length = min(common_length(other.prompt, tokens), other.computed)
+                if length > longest:
+                    found, longest = Source(other.slot, length), length
+        return found
+
+    # Slots and cells
+
+    def _free_cells(self) -> int:
+        return self._memory.cells - self.cells_used
+
+    def _free_slot(self, *, besides: KeptPrefix | None) -> int:
+        if not self._free_slots:
+            self._drop_oldest_prefix(besides=besides)
+        return self._free_slots.pop()
+
+    def _drop_oldest_prefix(self, *, besides: KeptPrefix | None = None) -> bool:
+        kept = self.kept.oldest(besides=besides)
+        if kept is None:
+            return False
+        self.kept.remove(kept)
+        self._clear(kept.slot)
+        return True
+
+    def _clear(self, slot: int) -> None:
+        self._memory.truncate(slot, 0)
+        self._free_slots.append(slot)
+
+    def _youngest_of_lowest_priority(self) -> Sequence:
+        return min(self.running, key=lambda other: (other.request.priority, -other.number))
+
+    def _pause(self, sequence: Sequence) -> None:
+        """Free the sequence's cells; it is computed again when there is room."""
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        self._clear(sequence.slot)
+        sequence.slot, sequence.computed = None, 0
+        sequence.pauses += 1
+        self._enqueue(sequence)
+
+    def _leave(self, sequence: Sequence) -> None:
+        """The sequence runs no more; what is computed of it is kept."""
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        if sequence.computed:
+            computed = sequence.tokens[: sequence.computed]
+            self.kept.keep(sequence.slot, sequence.request.scope, computed)
+        else:
+            self._clear(sequence.slot)
+        sequence.slot = None
+        sequence.close()
+
+    def _enqueue(self, sequence: Sequence) -> None:
+        insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
+
+
+def _slice(sequence: Sequence, count: int) -> Slice:
+    assert sequence.slot is not None
+    start = sequence.computed
+    last = start + count == len(sequence.tokens)
+    return Slice(
+        slot=sequence.slot,
+        start=start,
+        tokens=sequence.tokens[start : start + count],
+        sampler=sequence.sampler if last and sequence.limit > 0 else None,
+    )
+
+
+def share_out(behind: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:
+    """Split `budget` tokens: half to the oldest, so it never starves, the rest shortest first."""
+    oldest = min(behind, key=lambda one: (-one.request.priority, one.number))
+    shares = {oldest.number: min(oldest.pending, (budget + 1) // 2)}
+    left = budget - shares[oldest.number]
+    for sequence in sorted(behind, key=lambda one: (-one.request.priority, one.pending)):
+        share = min(sequence.pending - shares.get(sequence.number, 0), left)
+        shares[sequence.number] = shares.get(sequence.number, 0) + share
+        left -= share
+    return [(one, shares[one.number]) for one in behind if shares[one.number] > 0]

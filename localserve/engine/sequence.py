@@ -1,0 +1,192 @@
+"""One answer in the making: its tokens, how far they are computed, where, and its text.
+
+There is no prompt phase and no answer phase: a sequence has tokens, of which the first `computed`
+lie in its slot; each step lets `computed` catch up, and a token sampled at the end adds one more.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from localserve.chat import FinishReason, Sampling
+from localserve.engine.prefixes import TokenArray
+from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
+from localserve.engine.text import TextAssembler
+from localserve.errors import LocalserveError
+
+RESERVED_TOKENS = 512
+"""Room for an answer that admission asks for beyond the prompt, if the answer may be that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One prompt to be continued once.
+
+    `max_tokens` None means 'the rest of the cells'; more than there is room for ends the answer
+    with reason `length`. `sampling` has no None but `seed`. A stop string is not given out.
+    """
+
+    prompt: Prompt
+    sampling: Sampling
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    ignore_end: bool = False
+    scope: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """A token of the answer and the best tokens that could have stood there, best first."""
+
+    score: TokenScore
+    top: tuple[TokenScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The sequence has a slot and room; nothing is computed yet."""
+
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More of the answer."""
+
+    text: str
+    scored: tuple[ScoredToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is complete. Times in seconds: waiting, prompt, answer."""
+
+    reason: FinishReason
+    stopped_by: str | None
+    completion_tokens: int
+    cached_tokens: int
+    queue_seconds: float
+    prompt_seconds: float
+    answer_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """There will be no more of this answer."""
+
+    error: LocalserveError
+
+
+SequenceEvent = Admitted | Text | Ended | Broken
+"""In order: Admitted, Text*, Ended; Broken instead of any of them, and then nothing more."""
+
+
+@dataclass(slots=True)
+class Times:
+    """Readings of the monotonic clock; 0.0 until it happened."""
+
+    submitted: float = field(default_factory=time.monotonic)
+    admitted: float = 0.0
+    first_token: float = 0.0
+    last_token: float = 0.0
+
+
+class Sequence:
+    """Belongs to the scheduler; lives on the engine thread."""
+
+    def __init__(self, number: int, request: GenerateRequest, cells: int) -> None:
+        self.number = number
+        self.request = request
+        self.tokens: list[int] = [token for chunk in request.prompt for token in chunk.tokens]
+        self.prompt_length = len(self.tokens)
+        self.prompt: TokenArray = np.array(self.tokens, dtype=np.int32)
+        self.computed = 0
+        self.slot: int | None = None
+        self.sampler: Sampler | None = None
+        self.text: TextAssembler[ScoredToken] = TextAssembler(request.stop)
+        room = cells - self.prompt_length + 1  # the last token is given out without being computed
+        self.limit = room if request.max_tokens is None else min(request.max_tokens, room)
+        self.cached_tokens = 0
+        self.pauses = 0
+        self.claim = 0
+        self.leader: tuple[Sequence, int] | None = None
+        self.times = Times()
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are not computed yet."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def answer_length(self) -> int:
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def answering(self) -> bool:
+        """Whether the next step samples after a single token, as a running answer does."""
+        return self.pending == 1 and self.answer_length > 0
+
+    @property
+    def footprint(self) -> int:
+        """Cells that are to be left to it: what it claimed when admitted, or has grown to."""
+        return max(self.claim, len(self.tokens))
+
+    def wanted_cells(self, cells: int) -> int:
+        """Room that admission asks for: all tokens so far and a good part of the answer."""
+        left = self.limit - self.answer_length
+        return min(len(self.tokens) + min(left, RESERVED_TOKENS), cells)
+
+    def take(self, sampled: Sampled, raw: bytes, ends: bool) -> list[SequenceEvent]:
+        """Take over a sampled token; returns what it gives out, ending with Ended if it ends."""
+        now = time.monotonic()
+        self.times.last_token = now
+        self.times.first_token = self.times.first_token or now
+        self.tokens.append(sampled.token)
+        if ends and not self.request.ignore_end:
+            return self._end("stop", None)
+        entry = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
+        piece = self.text.feed(raw, entry)
+        events: list[SequenceEvent] = []
+        if piece.text or piece.entries:
+            events.append(Text(piece.text, piece.entries))
+        if piece.stopped_by is not None:
+            return [*events, self._ended("stop", piece.stopped_by)]
+        if self.answer_length >= self.limit:
+            return [*events, *self._end("length", None)]
+        return events
+
+    def end_without_answer(self) -> list[SequenceEvent]:
+        """The prompt is computed and no answer was asked for."""
+        return self._end("length", None)
+
+    def close(self) -> None:
+        """Free the sampler."""
+        if self.sampler is not None:
+            self.sampler.close()
+            self.sampler = None
+
+    def _end(self, reason: FinishReason, stopped_by: str | None) -> list[SequenceEvent]:
+        piece = self.text.finish()
+        if piece.stopped_by is not None:
+            reason, stopped_by = "stop", piece.stopped_by
+        ended = self._ended(reason, stopped_by)
+        if piece.text or piece.entries:
+            return [Text(piece.text, piece.entries), ended]
+        return [ended]
+
+    def _ended(self, reason: FinishReason, stopped_by: str | None) -> Ended:
+        times = self.times
+        return Ended(
+            reason=reason,
+            stopped_by=stopped_by,
+            completion_tokens=self.answer_length,
+            cached_tokens=self.cached_tokens,
+            queue_seconds=times.admitted - times.submitted,
+            prompt_seconds=(times.first_token or time.monotonic()) - times.admitted,
+            answer_seconds=times.last_token - times.first_token,
+        )

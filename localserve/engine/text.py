@@ -1,0 +1,84 @@
+"""Token bytes to text: whole characters only, and never a stop string. Pure.
+
+Knows nothing of tokens but their bytes. Text is held back while it may still become a stop string
+or a character is incomplete; what was given out is never taken back.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Generic[Entry]):
+    """Text that may be given out, with the entries of the tokens that lie in it."""
+
+    text: str
+    entries: tuple[Entry, ...] = ()
+    stopped_by: str | None = None
+
+
+class TextAssembler(Generic[Entry]):
+    """Assembles the text of one answer."""
+
+    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+        self._stop = tuple(text for text in stop if text)
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._held = ""
+        self._held_from = 0  # offset of the held text within the whole answer
+        self._entries: deque[tuple[int, Entry]] = deque()  # (offset where its text ends, entry)
+
+    def feed(self, raw: bytes, entry: Entry | None = None) -> Piece[Entry]:
+        """Add a token's bytes; returns what may be given out now."""
+        return self._advance(self._decode(raw), entry)
+
+    def finish(self) -> Piece[Entry]:
+        """The answer ends: give out all that was held back."""
+        piece = self._advance(self._decode(b"", True), None)
+        if piece.stopped_by is not None:
+            return piece
+        rest = self._release(len(self._held))
+        entries = (*piece.entries, *rest.entries, *(entry for _, entry in self._entries))
+        self._entries.clear()
+        return Piece(piece.text + rest.text, entries)
+
+    def _advance(self, text: str, entry: Entry | None) -> Piece[Entry]:
+        if not self._stop and entry is None and not self._held:
+            return Piece(text)
+        searched_from = max(0, len(self._held) - max(map(len, self._stop), default=0))
+        self._held += text
+        if entry is not None:
+            self._entries.append((self._held_from + len(self._held), entry))
+        found = [
+            (at, stop)
+            for stop in self._stop
+            if (at := self._held.find(stop, searched_from)) >= 0
+        ]
+        if found:
+            at, stop = min(found, key=lambda hit: (hit[0], -len(hit[1])))
+            piece = self._release(at)
+            self._held = ""
+            self._entries.clear()
+            return Piece(piece.text, piece.entries, stopped_by=stop)
+        return self._release(len(self._held) - self._undecided_length())
+
+    def _undecided_length(self) -> int:
+        """Length of the longest end of the held text that a stop string begins with."""
+        longest = min(len(self._held), max(map(len, self._stop), default=1) - 1)
+        for length in range(longest, 0, -1):
+            if self._stop and any(stop.startswith(self._held[-length:]) for stop in self._stop):
+                return length
+        return 0
+
+    def _release(self, length: int) -> Piece[Entry]:
+        text, self._held = self._held[:length], self._held[length:]
+        self._held_from += length
+        entries: list[Entry] = []
+        while self._entries and self._entries[0][0] <= self._held_from:
+            entries.append(self._entries.popleft()[1])
+        return Piece(text, tuple(entries))

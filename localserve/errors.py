@@ -1,0 +1,190 @@
+"""The errors that localserve raises on purpose, as one tree. Knows nothing of HTTP.
+
+LocalserveError
+├── InvalidRequest          the request cannot be satisfied as it stands
+│   ├── InvalidSchema       fields of the request have the wrong type or are out of bounds
+│   ├── UnsupportedField    a known field that would change the answer and is not supported
+│   ├── ContextOverflow     the prompt is larger than the context
+│   └── TemplateFailed      the model's chat template refused the messages
+├── UnknownModel            no model of that name is served
+├── Unavailable             cannot be answered now, may be in a while
+│   ├── Overloaded          too many requests wait already
+│   ├── ModelLoading        the model is not ready yet
+│   └── EngineFailed        the engine stopped in the middle of this answer
+├── ConfigInvalid           a setting or a line of models.toml is wrong
+└── ModelUnusable           the model file is missing, damaged or does not fit
+
+Every error has a `code` (stable, for programs), a message (what is wrong, with numbers) and a
+`hint` (what to do next; may be empty).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class LocalserveError(Exception):
+    """Root of the tree."""
+
+    code: ClassVar[str] = "internal_error"
+    description: ClassVar[str] = "Something failed inside the server; its log has the details."
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class InvalidRequest(LocalserveError):
+    """The request is well-formed but cannot be satisfied; `param` names the field at fault."""
+
+    code: ClassVar[str] = "invalid_request"
+    description: ClassVar[str] = "The request cannot be satisfied as it stands."
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one field. `field` is a path like `messages.0.role`, "" the whole."""
+
+    field: str
+    message: str
+    type: str
+
+
+class InvalidSchema(InvalidRequest):
+    """The request is JSON but breaks the schema; `problems` name each field at fault."""
+
+    code: ClassVar[str] = "invalid_schema"
+    description: ClassVar[str] = (
+        "Fields of the request are missing, have the wrong type or are out of bounds. The list "
+        "`errors` names each of them."
+    )
+
+    def __init__(self, problems: tuple[FieldProblem, ...]) -> None:
+        first = problems[0]
+        more = f" ({len(problems) - 1} more fields are wrong.)" if len(problems) > 1 else ""
+        super().__init__(
+            f"{first.field or 'the body'}: {first.message}.{more}", param=first.field or None
+        )
+        self.problems = problems
+
+
+class UnsupportedField(InvalidRequest):
+    """A known field that would change the answer, asked for and not supported."""
+
+    code: ClassVar[str] = "unsupported_field"
+    description: ClassVar[str] = (
+        "The request uses a field that would change the answer and that this server does not "
+        "support. Nothing is ignored silently; leave the field out."
+    )
+
+
+class ContextOverflow(InvalidRequest):
+    """The prompt has more tokens than the context; the words are those that clients look for."""
+
+    code: ClassVar[str] = "context_length_exceeded"
+    description: ClassVar[str] = (
+        "The prompt has more tokens than one request may use. Shorten the messages, or start the "
+        "server with a larger --ctx."
+    )
+
+    def __init__(self, prompt_tokens: int, context_tokens: int, *, param: str = "messages") -> None:
+        super().__init__(
+            f"This model's maximum context length is {context_tokens} tokens. However, your request"
+            f" has {prompt_tokens} input tokens: prompt is too long, it exceeds the available"
+            " context size and exceeds the context window. Please reduce the length of the"
+            f" {param}.",
+            param=param,
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class TemplateFailed(InvalidRequest):
+    """The model's chat template refused these messages, or did not end in time."""
+
+    code: ClassVar[str] = "template_failed"
+    description: ClassVar[str] = (
+        "The model's own chat template refused the messages, or did not end within its limits of "
+        "time and size. The message says what the template said."
+    )
+
+
+class UnknownModel(LocalserveError):
+    """No model of that name is served; `known` are the nearest names that are."""
+
+    code: ClassVar[str] = "model_not_found"
+    description: ClassVar[str] = "No model of that name is served. GET /v1/models lists the names."
+
+    def __init__(self, name: str, known: tuple[str, ...], *, hint: str = "") -> None:
+        near = f" Did you mean {' or '.join(map(repr, known))}?" if known else ""
+        super().__init__(f"The model {name!r} does not exist here.{near}", hint=hint)
+        self.known = known
+
+
+class Unavailable(LocalserveError):
+    """Cannot be answered now; the same request may succeed after `retry_after_seconds`."""
+
+    code: ClassVar[str] = "unavailable"
+    description: ClassVar[str] = "The server cannot answer now. Try again after Retry-After."
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Overloaded(Unavailable):
+    """The bounded queue of waiting requests is full."""
+
+    code: ClassVar[str] = "overloaded"
+    description: ClassVar[str] = (
+        "Too many requests wait already. Try again after Retry-After, or start the server with a "
+        "longer queue (LOCALSERVE_MAX_WAITING)."
+    )
+
+
+class ModelLoading(Unavailable):
+    """The model is still being loaded."""
+
+    code: ClassVar[str] = "model_loading"
+    description: ClassVar[str] = "The model is still being loaded. Try again after Retry-After."
+
+
+class EngineFailed(Unavailable):
+    """The engine stopped while it worked on this request; other requests are not at fault."""
+
+    code: ClassVar[str] = "engine_failed"
+    description: ClassVar[str] = (
+        "The engine stopped while it worked on this request. It is started again by itself; the "
+        "server's log has the reason."
+    )
+
+
+class ConfigInvalid(LocalserveError):
+    """A setting or a line of a configuration file is wrong; the message names file and line."""
+
+    code: ClassVar[str] = "config_invalid"
+    description: ClassVar[str] = "A setting or a line of a configuration file is wrong."
+
+
+class ModelUnusable(LocalserveError):
+    """The model file is missing, damaged, of an unknown kind, or does not fit into memory."""
+
+    code: ClassVar[str] = "model_unusable"
+    description: ClassVar[str] = "The model file is missing, damaged or does not fit into memory."
+
+
+def error_types() -> tuple[type[LocalserveError], ...]:
+    """All types of the tree, root first, each parent before its children."""
+    found: list[type[LocalserveError]] = [LocalserveError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return tuple(found)

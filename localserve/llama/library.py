@@ -1,0 +1,158 @@
+"""llama.cpp as loaded into this process: its log, its devices, its way to die.
+
+Everything here is process-wide and done once. Callbacks into Python are kept referenced for ever:
+llama.cpp calls them for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import pathlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llama_cpp
+import llama_cpp._ctypes_extensions as ctypes_extensions
+
+log = logging.getLogger("llama.cpp")
+
+LEVELS = {
+    1: logging.DEBUG,
+    2: logging.DEBUG,  # what llama.cpp calls information is noise to a user
+    3: logging.WARNING,
+    4: logging.ERROR,
+}
+CONTINUES_LINE = 5
+
+DEVICE_KINDS = {0: "cpu", 1: "gpu", 2: "integrated gpu", 3: "accelerator"}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that this build of llama.cpp can compute on."""
+
+    name: str
+    description: str
+    kind: str
+    free_bytes: int
+    total_bytes: int
+
+
+class _Log:
+    """Joins llama.cpp's fragments to lines, and remembers the newest errors."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._line = ""
+        self._level = logging.DEBUG
+        self.errors: deque[str] = deque(maxlen=20)
+        self.callback = llama_cpp.llama_log_callback(self._receive)
+
+    def _receive(self, level: int, text: bytes | None, _: object) -> None:
+        with self._lock:
+            if level != CONTINUES_LINE:
+                self._level = LEVELS.get(level, logging.DEBUG)
+            self._line += (text or b"").decode("utf-8", "replace")
+            if not self._line.endswith("\n"):
+                return
+            line, self._line = self._line.strip(), ""
+            if self._level >= logging.ERROR:
+                self.errors.append(line)
+        if line:
+            log.log(self._level, line)
+
+
+OnAbort = Callable[[str], None]
+_abort_watchers: list[OnAbort] = []
+
+
+def _announce_abort(message: bytes | None) -> None:
+    """Runs on the thread whose assertion failed; when it returns, the process aborts."""
+    reason = (message or b"").decode("utf-8", "replace")
+    for watcher in _abort_watchers:
+        watcher(reason)
+
+
+_abort_callback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_announce_abort)
+
+
+def on_abort(watcher: OnAbort) -> None:
+    """Call `watcher` with the reason when llama.cpp is about to abort the process.
+
+    It runs on the failing thread; the process dies when it returns, so it may wait a moment for
+    other threads to say goodbye.
+    """
+    _abort_watchers.append(watcher)
+
+
+@functools.cache
+def start() -> _Log:
+    """Initialise llama.cpp once; returns its log."""
+    receiver = _Log()
+    llama_cpp.llama_log_set(receiver.callback, ctypes.c_void_p(0))
+    _ggml("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
+    llama_cpp.llama_backend_init()
+    return receiver
+
+
+def newest_errors() -> list[str]:
+    """The last errors that llama.cpp logged, oldest first; forgets them."""
+    errors = start().errors
+    found = list(errors)
+    errors.clear()
+    return found
+
+
+def version() -> str:
+    """llama.cpp's version and what it was compiled for."""
+    return llama_cpp.llama_version().decode()
+
+
+def devices() -> list[Device]:
+    """All devices of this build, in llama.cpp's order. Source: ggml-backend.h."""
+    start()
+    count = _ggml("ggml_backend_dev_count", ctypes.c_size_t, [])()
+    get = _ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
+    return [_describe(get(index)) for index in range(count)]
+
+
+def _describe(device: int) -> Device:
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    size = ctypes.POINTER(ctypes.c_size_t)
+    memory = _ggml("ggml_backend_dev_memory", None, [ctypes.c_void_p, size, size])
+    memory(device, ctypes.byref(free), ctypes.byref(total))
+    return Device(
+        name=_of_device("ggml_backend_dev_name", ctypes.c_char_p, device).decode(),
+        description=_of_device("ggml_backend_dev_description", ctypes.c_char_p, device).decode(),
+        kind=DEVICE_KINDS.get(_of_device("ggml_backend_dev_type", ctypes.c_int, device), "other"),
+        free_bytes=free.value,
+        total_bytes=total.value,
+    )
+
+
+def _of_device(name: str, restype: type, device: int) -> Any:
+    return _ggml(name, restype, [ctypes.c_void_p])(device)
+
+
+def _ggml(name: str, restype: type | None, argtypes: Sequence[type]) -> Callable[..., Any]:
+    """A function of ggml that llama-cpp-python does not bind."""
+    for library in _ggml_libraries():
+        function = getattr(library, name, None)
+        if function is not None:
+            function.restype = restype
+            function.argtypes = argtypes
+            return function
+    raise AttributeError(f"this llama.cpp has no {name}")
+
+
+@functools.cache
+def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
+    folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
+    return tuple(
+        ctypes_extensions.load_shared_library(name, folder) for name in ("ggml-base", "ggml")
+    )

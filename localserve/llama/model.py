@@ -1,0 +1,71 @@
+"""A loaded GGUF: the weights, what its metadata says, its vocabulary. Engine thread only."""
+
+from __future__ import annotations
+
+import ctypes
+import pathlib
+from collections.abc import Callable
+
+import llama_cpp
+
+from localserve.errors import ModelUnusable
+from localserve.llama import library
+from localserve.llama.vocabulary import LlamaVocabulary
+
+Progress = Callable[[float], bool]
+"""Called with the loaded share; returning False stops the load."""
+
+
+class LlamaModel:
+    """Loads `path` (of a split model, its first part). Raises: ModelUnusable."""
+
+    def __init__(self, path: pathlib.Path, progress: Progress = lambda share: True) -> None:
+        library.start()
+        library.newest_errors()
+        callback = llama_cpp.llama_progress_callback(lambda share, _: progress(share))
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = -1  # all layers, wherever there is a device for them
+        params.progress_callback = callback
+        self.handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if not self.handle:
+            reasons = "; ".join(library.newest_errors()[:3]) or "it gave no reason"
+            raise ModelUnusable(
+                f"llama.cpp could not load {path}: {reasons}.",
+                hint="Is it a whole GGUF file? Download it again if it was cut off.",
+            )
+        self.vocabulary = LlamaVocabulary(self.handle)
+        model = self.handle
+        self.trained_context_tokens: int = llama_cpp.llama_model_n_ctx_train(model)
+        self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
+        self.parameters: int = llama_cpp.llama_model_n_params(model)
+        self.weights_bytes: int = llama_cpp.llama_model_size(model)
+        self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
+        self.recurrent: bool = llama_cpp.llama_model_is_recurrent(
+            model
+        ) or llama_cpp.llama_model_is_hybrid(model)
+        self.architecture = self.metadata("general.architecture") or "unknown"
+        self.generates: bool = (
+            not llama_cpp.llama_model_has_encoder(model)
+            and self.metadata(f"{self.architecture}.attention.causal") != "false"
+        )
+        template = llama_cpp.llama_model_chat_template(model, None)
+        self.chat_template = template.decode("utf-8", "replace") if template else None
+
+    def metadata(self, key: str) -> str | None:
+        """A value of the GGUF's metadata as text; None where it has none of that key."""
+        buffer = ctypes.create_string_buffer(4096)
+        length = llama_cpp.llama_model_meta_val_str(
+            self.handle, key.encode(), buffer, len(buffer)
+        )
+        return None if length < 0 else buffer.value.decode("utf-8", "replace")
+
+    def description(self) -> str:
+        """llama.cpp's one-line description, such as 'qwen3 0.6B Q4_K - Medium'."""
+        buffer = ctypes.create_string_buffer(256)
+        llama_cpp.llama_model_desc(self.handle, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        if self.handle:
+            llama_cpp.llama_model_free(self.handle)
+            self.handle = None

@@ -1,0 +1,248 @@
+"""One llama_context behind the engine's `Runner` protocol.
+
+Created, used and closed on the engine thread; no lock surrounds llama.cpp because none is needed.
+`n_ctx` and `seq_id` end here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from localserve.chat import Sampling
+from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
+from localserve.errors import ModelUnusable
+from localserve.llama import library
+from localserve.llama.model import LlamaModel
+from localserve.llama.sampler import LlamaSampler
+from localserve.llama.vocabulary import LlamaVocabulary
+
+PROMPT_BATCH_TOKENS = 512
+"""Prompt tokens per step where nobody streams: llama.cpp's own physical batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextOptions:
+    """`context_tokens` is the pool of cells and the most that one sequence may use."""
+
+    context_tokens: int
+    parallel: int
+    threads: int
+
+
+class LlamaRunner:
+    """Implements `engine.runner.Runner`. Closing it frees the model too."""
+
+    def __init__(self, model: LlamaModel, options: ContextOptions) -> None:
+        self._model = model
+        self._cells = options.context_tokens
+        # A slot more than may run for each prefix that is kept; recurrent state is paid per slot.
+        kept = 1 if model.recurrent else options.parallel
+        self._slots = min(options.parallel + kept, llama_cpp.llama_max_parallel_sequences())
+        self._interrupt = ctypes.create_string_buffer(2)
+        self._context = self._make_context(options)
+        self._closed = False
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._batch = _BatchArrays(PROMPT_BATCH_TOKENS)
+        self._vocabulary_size = model.vocabulary.size
+        self._row_type = ctypes.c_float * self._vocabulary_size
+
+    @property
+    def cells(self) -> int:
+        return self._cells
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    @property
+    def batch_tokens(self) -> int:
+        return PROMPT_BATCH_TOKENS
+
+    @property
+    def vocabulary(self) -> LlamaVocabulary:
+        return self._model.vocabulary
+
+    @property
+    def model(self) -> LlamaModel:
+        return self._model
+
+    @property
+    def device(self) -> str:
+        """The device that computes, in words."""
+        devices = library.devices()
+        chosen = next((one for one in devices if one.kind != "cpu"), devices[0])
+        return f"{chosen.description} ({chosen.name})"
+
+    def make_sampler(
+        self,
+        sampling: Sampling,
+        *,
+        history: Sequence[int],
+        top_logprobs: int | None,
+        ignore_end: bool,
+    ) -> LlamaSampler:
+        return LlamaSampler(
+            sampling,
+            history=history,
+            top_logprobs=top_logprobs,
+            banned=self.vocabulary.ends if ignore_end else (),
+        )
+
+    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+        outputs = self._batch.fill(batch)
+        code = llama_cpp.llama_decode(self._context, self._batch.struct)
+        self._interrupt[0] = b"\0"
+        if code != 0:
+            self._undo(batch, code)
+        return [
+            None if part.sampler is None else self._sample(part.sampler, output)
+            for part, output in zip(batch, outputs, strict=True)
+        ]
+
+    def _sample(self, sampler: Sampler, output: int) -> Sampled:
+        assert isinstance(sampler, LlamaSampler)
+        logits = llama_cpp.llama_get_logits_ith(self._context, output)
+        address = ctypes.cast(logits, ctypes.c_void_p).value
+        if not address:
+            raise DecodeFailed(f"no logits for position {output} of the batch")
+        return sampler.sample(np.ctypeslib.as_array(self._row_type.from_address(address)))
+
+    def _undo(self, batch: Sequence[Slice], code: int) -> None:
+        """Leave the memory as it was before a batch that failed. Source: llama.h, llama_decode."""
+        whole = all(self.truncate(part.slot, part.start) == part.start for part in batch)
+        if whole and code == 1:
+            raise NoCells
+        if whole and code == 2:
+            raise Interrupted
+        raise DecodeFailed("; ".join([f"llama_decode returned {code}", *library.newest_errors()]))
+
+    def truncate(self, slot: int, length: int) -> int:
+        if length and not self._begins_whole(slot, length):
+            length = 0
+        if length and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1):
+            return length
+        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return 0
+
+    def share(self, source: int, target: int, length: int) -> int:
+        if self._model.recurrent or not self._begins_whole(source, length):
+            return 0
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        return length
+
+    def _begins_whole(self, slot: int, length: int) -> bool:
+        """Whether the slot holds all that attention behind the first `length` tokens looks at.
+
+        A sliding-window model forgets what lies before its window.
+        """
+        window = self._model.window_tokens
+        if not window:
+            return True
+        oldest = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
+        return 0 <= oldest <= max(0, length - window)
+
+    def interrupt(self) -> None:
+        if not self._model.recurrent:  # its state could not be wound back
+            self._interrupt[0] = b"x"
+
+    def warm_up(self) -> None:
+        """Touch all weights once, so that the first request does not wait for the disk."""
+        token = self.vocabulary.begin or self.vocabulary.end or 0
+        llama_cpp.llama_set_warmup(self._context, True)
+        self._batch.fill([Slice(0, 0, [token], None)])
+        llama_cpp.llama_decode(self._context, self._batch.struct)
+        llama_cpp.llama_memory_clear(self._memory, True)
+        llama_cpp.llama_synchronize(self._context)
+        llama_cpp.llama_set_warmup(self._context, False)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            llama_cpp.llama_free(self._context)
+            self._model.close()
+
+    def _make_context(self, options: ContextOptions) -> llama_cpp.llama_context_p:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = options.context_tokens
+        params.n_batch = PROMPT_BATCH_TOKENS
+        params.n_ubatch = PROMPT_BATCH_TOKENS
+        params.n_seq_max = self._slots
+        params.n_threads = options.threads
+        params.n_threads_batch = options.threads
+        params.kv_unified = True
+        params.swa_full = False
+        params.no_perf = True
+        params.abort_callback = _length_is_nonzero()
+        params.abort_callback_data = ctypes.addressof(self._interrupt)
+        context = llama_cpp.llama_init_from_model(self._model.handle, params)
+        if not context:
+            reasons = library.newest_errors()
+            self._model.close()
+            raise ModelUnusable(
+                f"llama.cpp could not make a context of {options.context_tokens} tokens:"
+                f" {'; '.join(reasons[-3:]) or 'it gave no reason'}.",
+                hint="Try a smaller --ctx or a smaller --parallel.",
+            )
+        return context
+
+
+class _BatchArrays:
+    """A llama_batch whose arrays are numpy's, filled slice by slice instead of element by element.
+
+    All arrays have shape (capacity,); `seq_id` is an array of pointers into `_slots`.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._tokens = np.zeros(capacity, dtype=np.int32)
+        self._positions = np.zeros(capacity, dtype=np.int32)
+        self._slot_counts = np.ones(capacity, dtype=np.int32)
+        self._slots = np.zeros(capacity, dtype=np.int32)
+        self._slot_pointers = (
+            self._slots.ctypes.data + np.arange(capacity, dtype=np.uintp) * self._slots.itemsize
+        ).astype(np.uintp)
+        self._outputs = np.zeros(capacity, dtype=np.int8)
+        self.struct = llama_cpp.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._tokens, ctypes.c_int32),
+            embd=None,
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._slot_counts, ctypes.c_int32),
+            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._outputs, ctypes.c_int8),
+        )
+
+    def fill(self, batch: Sequence[Slice]) -> list[int]:
+        """Lay the slices one behind the other; returns where each one's last token lies."""
+        end = 0
+        lasts: list[int] = []
+        for part in batch:
+            begin, end = end, end + len(part.tokens)
+            self._tokens[begin:end] = part.tokens
+            self._positions[begin:end] = np.arange(part.start, part.start + len(part.tokens))
+            self._slots[begin:end] = part.slot
+            self._outputs[begin:end] = 0
+            self._outputs[end - 1] = part.sampler is not None
+            lasts.append(end - 1)
+        self.struct.n_tokens = end
+        return lasts
+
+
+def _pointer(array: npt.NDArray[Any], kind: type) -> object:
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
+
+
+def _length_is_nonzero() -> object:
+    """A C function bool(void *) that reads a flag, for llama.cpp to ask between graph nodes.
+
+    It is libc's `strlen` over the flag's buffer: a callback into Python would cost a lock on the
+    interpreter at every node of every step.
+    """
+    strlen = ctypes.CDLL(None).strlen
+    return ctypes.cast(strlen, llama_cpp.ggml_abort_callback)

@@ -1,0 +1,117 @@
+"""The model's vocabulary: text to tokens and back.
+
+llama.cpp documents tokenization as thread-safe: these are its only calls that are made off the
+engine thread. Source: llama.h, section Tokenization.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+import llama_cpp
+import numpy as np
+
+NULL_TOKEN = -1
+
+
+class LlamaVocabulary:
+    """Implements `engine.runner.Vocabulary`. Valid as long as its model is loaded."""
+
+    def __init__(self, model: llama_cpp.llama_model_p) -> None:
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self._size = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Token ids. `add_special` adds BOS or EOS where the model wants them; with
+        `parse_special`, text that spells a special token becomes that token."""
+        raw = text.encode("utf-8", "surrogatepass")
+        tokens = np.empty(len(raw) + 2, dtype=np.int32)
+        while True:
+            count = llama_cpp.llama_tokenize(
+                self._vocab,
+                raw,
+                len(raw),
+                tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+                len(tokens),
+                add_special,
+                parse_special,
+            )
+            if count >= 0:
+                return tokens[:count].tolist()
+            tokens = np.empty(-count, dtype=np.int32)
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that the token adds to an answer; control tokens add none."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._render(token, special=False)
+        return piece
+
+    def spelling(self, token: int) -> bytes:
+        """The token's bytes, those of control tokens included."""
+        return self._render(token, special=True)
+
+    def is_end(self, token: int) -> bool:
+        ends = self._ends.get(token)
+        if ends is None:
+            ends = self._ends[token] = llama_cpp.llama_vocab_is_eog(self._vocab, token)
+        return ends
+
+    @functools.cached_property
+    def ends(self) -> list[int]:
+        """All tokens that end an answer."""
+        return [token for token in range(self._size) if self.is_end(token)]
+
+    @property
+    def begin(self) -> int | None:
+        """The token that begins a text, where the model has one."""
+        return _some(llama_cpp.llama_vocab_bos(self._vocab))
+
+    @property
+    def end(self) -> int | None:
+        return _some(llama_cpp.llama_vocab_eos(self._vocab))
+
+    @property
+    def adds_begin(self) -> bool:
+        """Whether `tokenize` with `add_special` begins with `begin`."""
+        return llama_cpp.llama_vocab_get_add_bos(self._vocab)
+
+    @property
+    def fill_middle(self) -> tuple[int, int, int] | None:
+        """The tokens before the prefix, before the suffix and before the middle, if it has them."""
+        found = (
+            _some(llama_cpp.llama_vocab_fim_pre(self._vocab)),
+            _some(llama_cpp.llama_vocab_fim_suf(self._vocab)),
+            _some(llama_cpp.llama_vocab_fim_mid(self._vocab)),
+        )
+        return None if None in found else found  # type: ignore[return-value]
+
+    def text(self, token: int | None) -> str:
+        """How the token is written in prompts; empty for None."""
+        if token is None:
+            return ""
+        return llama_cpp.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
+
+    def _render(self, token: int, *, special: bool) -> bytes:
+        if not 0 <= token < self._size:
+            raise ValueError(f"there is no token {token} in a vocabulary of {self._size}")
+        length = 64
+        while True:
+            buffer = ctypes.create_string_buffer(length)
+            written = llama_cpp.llama_token_to_piece(
+                self._vocab, token, buffer, length, 0, special
+            )
+            if written >= 0:
+                return buffer.raw[:written]
+            length = -written
+
+
+def _some(token: int) -> int | None:
+    return None if token == NULL_TOKEN else token
