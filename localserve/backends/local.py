@@ -59,9 +59,16 @@ class LoadOptions:
 
 
 async def load(
-    spec: ModelSpec, options: LoadOptions, progress: Callable[[float], None]
+    spec: ModelSpec,
+    options: LoadOptions,
+    progress: Callable[[float], None],
+    *,
+    on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
-    """Load a model that is on this disk. `progress` is called on the event loop.
+    """Load a model that is on this disk.
+
+    `progress` is called on the event loop with the loaded share. `on_abort` is called with the
+    reason, on the thread that failed, when llama.cpp is about to abort the process.
 
     Raises: ModelUnusable.
     """
@@ -78,9 +85,11 @@ async def load(
         return wanted
 
     def make_runner() -> LlamaRunner:
+        from localserve.llama import library
         from localserve.llama.model import LlamaModel
         from localserve.llama.runner import ContextOptions, LlamaRunner
 
+        library.watch_abort(on_abort)
         model = LlamaModel(path, report)
         try:
             context_tokens = choose_context(spec, options, model)

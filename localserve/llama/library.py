@@ -67,27 +67,25 @@ class _Log:
             log.log(self._level, line)
 
 
-OnAbort = Callable[[str], None]
-_abort_watchers: list[OnAbort] = []
+_abort_watcher: Callable[[str], None] = lambda reason: None  # noqa: E731
 
 
 def _announce_abort(message: bytes | None) -> None:
     """Runs on the thread whose assertion failed; when it returns, the process aborts."""
-    reason = (message or b"").decode("utf-8", "replace")
-    for watcher in _abort_watchers:
-        watcher(reason)
+    _abort_watcher((message or b"").decode("utf-8", "replace"))
 
 
 _abort_callback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_announce_abort)
 
 
-def on_abort(watcher: OnAbort) -> None:
+def watch_abort(watcher: Callable[[str], None]) -> None:
     """Call `watcher` with the reason when llama.cpp is about to abort the process.
 
     It runs on the failing thread; the process dies when it returns, so it may wait a moment for
-    other threads to say goodbye.
+    other threads to say goodbye. A later watcher replaces the earlier one.
     """
-    _abort_watchers.append(watcher)
+    global _abort_watcher
+    _abort_watcher = watcher
 
 
 @functools.cache

@@ -54,9 +54,7 @@ class LlamaModel:
     def metadata(self, key: str) -> str | None:
         """A value of the GGUF's metadata as text; None where it has none of that key."""
         buffer = ctypes.create_string_buffer(4096)
-        length = llama_cpp.llama_model_meta_val_str(
-            self.handle, key.encode(), buffer, len(buffer)
-        )
+        length = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return None if length < 0 else buffer.value.decode("utf-8", "replace")
 
     def description(self) -> str:

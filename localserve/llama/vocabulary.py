@@ -105,9 +105,7 @@ class LlamaVocabulary:
         length = 64
         while True:
             buffer = ctypes.create_string_buffer(length)
-            written = llama_cpp.llama_token_to_piece(
-                self._vocab, token, buffer, length, 0, special
-            )
+            written = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, length, 0, special)
             if written >= 0:
                 return buffer.raw[:written]
             length = -written

@@ -1,0 +1,37 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from localserve.cli.up import up
+
+app = typer.Typer(
+    name="localserve",
+    help="Serve GGUF models from this machine to everything that speaks OpenAI's API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"localserve {version('localserve')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version),
+    ] = False,
+) -> None:
+    """Serve GGUF models from this machine to everything that speaks OpenAI's API."""
