@@ -1,0 +1,185 @@
+"""One `[models.NAME]` table -> ModelSpec. The keys and their bounds are these pydantic models.
+
+The head of the shipped models.toml describes the same keys to users. Knows nothing of other
+entries. Any thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from localserve.catalog.spec import HubFile, LocalFile, ModelSource, ModelSpec, Shape
+from localserve.chat import Sampling
+from localserve.toml import KeyPath, TomlFile
+
+MAX_TEMPLATE_BYTES = 1 << 20
+
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SamplingTable(_Table):
+    temperature: float | None = Field(None, ge=0, le=100)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_k: int | None = Field(None, ge=0)
+    min_p: float | None = Field(None, ge=0, le=1)
+    typical_p: float | None = Field(None, ge=0, le=1)
+    repeat_penalty: float | None = Field(None, gt=0, le=100)
+    repeat_last_n: int | None = Field(None, ge=-1)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(None, ge=0, lt=1 << 32)
+
+
+class ShapeTable(_Table):
+    parameters: Count
+    active_parameters: Count | None = None
+    layers: Count
+    embedding_length: Count
+    heads: Count
+    kv_heads: Count
+    head_size: Count | None = None
+    vocabulary: Count
+    trained_context: Count
+
+
+class ModelTable(_Table):
+    file: str | None = Field(None, min_length=1)
+    repo: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+    pattern: str | None = Field(None, min_length=1)
+    aliases: list[Name] | None = None
+    kind: Literal["chat", "completion", "embedding"] | None = None
+    context: int | None = Field(None, ge=64, le=1 << 24)
+    parallel: int | None = Field(None, ge=1, le=256)
+    max_tokens: Count | None = None
+    template: str | None = Field(None, min_length=1, max_length=MAX_TEMPLATE_BYTES)
+    template_file: str | None = Field(None, min_length=1)
+    sampling: SamplingTable | None = None
+    shape: ShapeTable | None = None
+    quantizations: dict[Name, Count] | None = None
+    verified: bool | None = None
+
+
+_TABLES: Mapping[KeyPath, type[_Table]] = {
+    (): ModelTable,
+    ("sampling",): SamplingTable,
+    ("shape",): ShapeTable,
+}
+
+
+def read_entry(
+    document: TomlFile, name: str, table: Mapping[str, object], base: ModelSpec | None
+) -> ModelSpec:
+    """The model that a table describes; without `file` or `repo`, `base` with these changes.
+
+    Relative paths start at the document's folder. Raises: ConfigInvalid, with the line.
+    """
+    place = ("models", name)
+    try:
+        entry = ModelTable.model_validate(table)
+    except ValidationError as error:
+        _raise_first(document, place, error)
+    if not name.strip() or any(character.isspace() for character in name):
+        raise document.error(place, f"the name {name!r} must be one word.")
+    source = _source(document, place, entry)
+    if source is not None:
+        base = ModelSpec(name, source)
+    elif base is None:
+        hint = "An entry without either changes a model of the catalog, and none has that name."
+        raise document.error(place, f"the model {name!r} needs 'file' or 'repo'.", hint=hint)
+    shape = _shape(entry.shape) if entry.shape else base.shape
+    sampling = Sampling(**entry.sampling.model_dump()) if entry.sampling else Sampling()
+    template = _template(document, place, entry)
+    return replace(
+        base,
+        aliases=base.aliases if entry.aliases is None else tuple(entry.aliases),
+        kind=entry.kind or base.kind,
+        context_tokens=entry.context or base.context_tokens,
+        parallel=entry.parallel or base.parallel,
+        max_tokens=entry.max_tokens or base.max_tokens,
+        sampling=sampling.over(base.sampling),
+        chat_template=template or base.chat_template,
+        shape=shape,
+        quantizations=entry.quantizations or base.quantizations,
+        verified=base.verified if entry.verified is None else entry.verified,
+    )
+
+
+def _raise_first(document: TomlFile, place: KeyPath, error: ValidationError) -> NoReturn:
+    """Raise the first error that pydantic found as one that names the line."""
+    first = min(
+        error.errors(include_url=False),
+        key=lambda found: document.line(*place, *map(str, found["loc"])),
+    )
+    keys = tuple(str(part) for part in first["loc"] if isinstance(part, str))
+    dotted = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        known = list(_TABLES[keys[:-1]].model_fields)
+        raise document.unknown_key((*place, *keys), known) from None
+    if first["type"] == "missing":
+        raise document.error((*place, *keys), f"the key {dotted!r} is missing.") from None
+    if first["type"] in ("model_type", "dict_type"):
+        problem = f"{dotted!r} must be a table of its own keys."
+    else:
+        problem = f"{dotted} is {first['input']!r}: {first['msg'].lower()}."
+    raise document.error((*place, *keys), problem) from None
+
+
+def _source(document: TomlFile, place: KeyPath, entry: ModelTable) -> ModelSource | None:
+    if entry.file is not None and entry.repo is not None:
+        raise document.error((*place, "repo"), "give either 'file' or 'repo', not both.")
+    if entry.pattern is not None and entry.repo is None:
+        raise document.error((*place, "pattern"), "'pattern' needs 'repo'.")
+    if entry.file is not None:
+        return LocalFile(_path(document, entry.file))
+    return HubFile(entry.repo, entry.pattern) if entry.repo is not None else None
+
+
+def _path(document: TomlFile, text: str) -> Path:
+    return (document.path.parent / os.path.expanduser(text)).absolute()
+
+
+def _shape(table: ShapeTable) -> Shape:
+    return Shape(
+        parameters=table.parameters,
+        active_parameters=table.active_parameters or table.parameters,
+        layers=table.layers,
+        embedding_length=table.embedding_length,
+        heads=table.heads,
+        kv_heads=table.kv_heads,
+        head_size=table.head_size or table.embedding_length // table.heads,
+        vocabulary=table.vocabulary,
+        trained_context_tokens=table.trained_context,
+    )
+
+
+def _template(document: TomlFile, place: KeyPath, entry: ModelTable) -> str | None:
+    if entry.template_file is None:
+        return entry.template
+    where = (*place, "template_file")
+    if entry.template is not None:
+        raise document.error(where, "give either 'template' or 'template_file', not both.")
+    path = _path(document, entry.template_file)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_TEMPLATE_BYTES + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        problem = f"the template {path} cannot be read: {error.strerror or error}."
+        raise document.error(where, problem) from error
+    except UnicodeDecodeError as error:
+        raise document.error(where, f"the template {path} is not UTF-8 text.") from error
+    if not text.strip() or len(content) > MAX_TEMPLATE_BYTES:
+        problem = f"the template {path} has {len(content)} bytes; 1 to {MAX_TEMPLATE_BYTES} may be."
+        raise document.error(where, problem)
+    return text

@@ -1,0 +1,204 @@
+"""What a user typed after `up` -> the model file on this disk that it means.
+
+Looks at names, folders and the first bytes of files; never at the network, and never into a file
+(the header is read elsewhere). Blocking disk access: call it from a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, assert_never
+
+from localserve.catalog.filenames import (
+    by_preference,
+    files_by_quantization,
+    is_model_file,
+    shard_names,
+    without_shard,
+)
+from localserve.catalog.registry import BUILTIN_NAME, Registry
+from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.config import Settings
+from localserve.errors import ModelUnusable, UnknownModel
+
+MAX_FILES_LISTED: Final = 10_000
+
+
+def find_model(text: str | None, registry: Registry, settings: Settings) -> ModelSpec:
+    """The model that `text` means, with a LocalFile that exists and begins as a GGUF file does.
+
+    `text` is a name or alias of the registry, the path of a .gguf file (any shard of a split
+    one), or a folder with one model in it; None means the built-in model. A name that is in the
+    registry comes before a file of that name; write `./name` for the file.
+    Raises: UnknownModel, ModelUnusable; the hint says what to do next.
+    """
+    if text is None:
+        text = BUILTIN_NAME
+    if not _is_path(text):
+        spec = registry.find(text)
+        if spec is not None:
+            return _on_disk(spec, settings)
+        if not text or not os.path.exists(text):
+            hint = "Give a name that models.toml has, or the path of a .gguf file."
+            raise UnknownModel(text, registry.nearest(text), hint=hint)
+    path = Path(os.path.expanduser(text)).absolute()
+    return _at_path(_only_model_in(path) if os.path.isdir(path) else path, registry)
+
+
+def downloaded_files(source: HubFile, settings: Settings) -> dict[str, Path]:
+    """Which quantizations of a repository are on this disk, whole; each by its first file.
+
+    Looks into the models folder, then into the hub's own cache.
+    """
+    found: dict[str, Path] = {}
+    for folder in _folders_of(source, settings):
+        names = [name.relative_to(folder).as_posix() for name in _gguf_files(folder)]
+        present = set(names)
+        for quantization, shards in files_by_quantization(source, names).items():
+            if present.issuperset(shards):
+                found.setdefault(quantization, folder / shards[0])
+    return found
+
+
+def repository_folder(source: HubFile, settings: Settings) -> Path:
+    """Where downloaded files of a repository lie."""
+    return settings.models_dir.joinpath(*source.repo.split("/"))
+
+
+def check_file(path: Path) -> Path:
+    """The file to open (of a split model the first shard), after a look at all its files.
+
+    Raises: ModelUnusable, where a file is missing, empty or not GGUF.
+    """
+    shards = [path.with_name(name) for name in shard_names(path.name)]
+    missing = [shard.name for shard in shards if not os.path.isfile(shard)]
+    if len(shards) > 1 and missing:
+        listed = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
+        raise ModelUnusable(
+            f"The model {path} is split into {len(shards)} files; missing: {listed}.",
+            hint=f"Put all of them into {path.parent}.",
+        )
+    if missing:
+        raise ModelUnusable(
+            f"There is no file {path}.",
+            hint="Give the path of a .gguf file, or a name that models.toml has.",
+        )
+    for shard in shards:
+        _check_magic(shard)
+    return shards[0]
+
+
+def _is_path(text: str) -> bool:
+    separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
+    return (
+        text.lower().endswith(".gguf")
+        or text in (".", "..")
+        or text.startswith(
+            ("~", *separators, *(f".{s}" for s in separators), *(f"..{s}" for s in separators))
+        )
+    )
+
+
+def _on_disk(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    match spec.source:
+        case LocalFile(path):
+            return replace(spec, source=LocalFile(check_file(path)))
+        case HubFile() as source:
+            found = downloaded_files(source, settings)
+            if not found:
+                raise _not_downloaded(spec, source, settings)
+            best = by_preference(found)[0]
+            return replace(spec, source=LocalFile(check_file(found[best])))
+        case other:
+            assert_never(other)
+
+
+def _not_downloaded(spec: ModelSpec, source: HubFile, settings: Settings) -> ModelUnusable:
+    size = ""
+    if spec.quantizations:
+        best = by_preference(spec.quantizations)[0]
+        about = "" if spec.verified else "about "
+        size = f" ({best}: {about}{spec.quantizations[best] / 1e9:.1f} GB)"
+    what = f"The model {spec.name!r} is not on this disk{size}."
+    folder = repository_folder(source, settings)
+    by_hand = f"put a .gguf file of {settings.hub_endpoint}/{source.repo} into {folder}"
+    if settings.offline:
+        return ModelUnusable(what, hint=f"Leave --offline away to download it, or {by_hand}.")
+    return ModelUnusable(what, hint=f"`localserve up {spec.name}` downloads it; or {by_hand}.")
+
+
+def _at_path(path: Path, registry: Registry) -> ModelSpec:
+    """The model of a file, with the settings of the registry's entry for that file, if any."""
+    first = check_file(path)
+    name = without_shard(first.name)
+    name = name[: -len(".gguf")] if name.lower().endswith(".gguf") else name
+    for spec in registry:
+        if isinstance(spec.source, LocalFile):
+            known = spec.source.path.with_name(shard_names(spec.source.path.name)[0])
+            if os.path.exists(known) and known.samefile(first):
+                return replace(spec, source=LocalFile(first))
+    return ModelSpec(name, LocalFile(first))
+
+
+def _only_model_in(folder: Path) -> Path:
+    try:
+        names = sorted(name for name in os.listdir(folder) if is_model_file(name))
+    except OSError as error:
+        raise ModelUnusable(f"{folder} cannot be read: {error.strerror or error}.") from error
+    models = sorted({shard_names(name)[0] for name in names})
+    if len(models) == 1:
+        return folder / models[0]
+    if not models:
+        raise ModelUnusable(
+            f"The folder {folder} has no .gguf file.", hint="Give the path of the file itself."
+        )
+    listed = ", ".join(models[:8]) + (f" and {len(models) - 8} more" if len(models) > 8 else "")
+    raise ModelUnusable(
+        f"The folder {folder} has {len(models)} models: {listed}.", hint="Say which file."
+    )
+
+
+def _folders_of(source: HubFile, settings: Settings) -> list[Path]:
+    """Folders that mirror a repository: the models folder, then the cache's snapshots.
+
+    Source: huggingface_hub's cache layout, `models--OWNER--NAME/snapshots/COMMIT/FILE`, with the
+    current commit in `refs/main`.
+    """
+    cached = settings.hub_cache_dir / f"models--{source.repo.replace('/', '--')}"
+    snapshots = sorted((cached / "snapshots").glob("*"))
+    try:
+        current = (cached / "refs" / "main").read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        current = ""
+    snapshots.sort(key=lambda snapshot: snapshot.name != current)
+    folders = (repository_folder(source, settings), *snapshots)
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _gguf_files(folder: Path) -> list[Path]:
+    files = [path for path in folder.rglob("*.gguf") if path.is_file()]
+    if len(files) > MAX_FILES_LISTED:
+        raise ModelUnusable(f"The folder {folder} has {len(files)} .gguf files; that is too many.")
+    return files
+
+
+def _check_magic(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(32)
+    except OSError as error:
+        raise ModelUnusable(f"{path} cannot be read: {error.strerror or error}.") from error
+    if start[:4] == b"GGUF":
+        return
+    if not start:
+        raise ModelUnusable(f"{path} is empty.", hint="Download it again.")
+    if start.startswith(b"version https://git-lfs"):
+        raise ModelUnusable(
+            f"{path} is a pointer of git-lfs, not the model.", hint="Run `git lfs pull` there."
+        )
+    raise ModelUnusable(
+        f"{path} is not a GGUF file: it begins with {start[:4]!r}, not b'GGUF'.",
+        hint="Models in other formats must be converted to GGUF first.",
+    )

@@ -1,0 +1,84 @@
+"""What is known of a model before it is loaded: its entry in models.toml, as a frozen value.
+
+Knows nothing of files being there, of the network and of how entries are written. Any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from localserve.chat import Sampling
+
+ModelKind = Literal["chat", "completion", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A GGUF file of this machine; of a split model the first shard."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """Files of a repository on the hub.
+
+    `pattern` is the path of a file in it, with `{quantization}` where the quantization's name
+    stands and `*` for anything; None means any GGUF file that has the name in its own.
+    """
+
+    repo: str
+    pattern: str | None = None
+
+
+ModelSource = LocalFile | HubFile
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes that memory and speed depend on.
+
+    `parameters` counts all of them, `active_parameters` those that one token uses (fewer in a
+    mixture of experts). `heads` and `kv_heads` are per layer, each `head_size` wide.
+    """
+
+    parameters: int
+    active_parameters: int
+    layers: int
+    embedding_length: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    trained_context_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model that can be served.
+
+    None means: as the server or the model's own file says. `quantizations` maps the name of a
+    quantization to the bytes of its files. `verified` says that repository, file names and bytes
+    agree with published records; in either case they only serve to plan before a download.
+    """
+
+    name: str
+    source: ModelSource
+    aliases: tuple[str, ...] = ()
+    kind: ModelKind = "chat"
+    context_tokens: int | None = None
+    parallel: int | None = None
+    max_tokens: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    chat_template: str | None = None
+    shape: Shape | None = None
+    quantizations: Mapping[str, int] = field(default_factory=dict)
+    verified: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, then the aliases."""
+        return (self.name, *self.aliases)

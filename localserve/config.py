@@ -1,0 +1,285 @@
+"""The settings: one tuple that says what can be set, one frozen value that says what is.
+
+The only reader of the environment and of the configuration file's `[settings]` table. Knows
+nothing of models (the `[models]` tables are the catalog's) and of command-line parsing: the
+commands hand over what was typed. Any thread; read once at the start.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from localserve.errors import ConfigInvalid
+from localserve.toml import TomlFile, read_toml
+
+DEFAULT_CONTEXT_TOKENS: Final = 8192
+"""The context where neither a setting nor the model's entry says one (at most the trained one)."""
+
+DEFAULT_PARALLEL: Final = 8
+"""The bound on sequences computed together where neither a setting nor the entry says one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be set. `type` is one of str, int, float, bool and Path.
+
+    `minimum` and `maximum` are inclusive. `option` is its command-line flag, if it has one.
+    `environ` overrides the name of its variable. With `in_file` False the configuration file
+    cannot set it, because it decides which file that is.
+    """
+
+    name: str
+    type: type
+    default: object
+    help: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    choices: tuple[str, ...] = ()
+    option: str | None = None
+    environ: str | None = None
+    in_file: bool = True
+
+    @property
+    def variable(self) -> str:
+        """The name of its environment variable."""
+        return self.environ or f"LOCALSERVE_{self.name.upper()}"
+
+    @property
+    def allowed(self) -> str:
+        """What its value may be, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.type is bool:
+            return "true or false"
+        if self.type in (int, float):
+            kind = "a whole number" if self.type is int else "a number"
+            if self.maximum < math.inf:
+                return f"{kind} from {self.minimum:.0f} to {self.maximum:.0f}"
+            return f"{kind}, at least {self.minimum:.0f}"
+        return "a path" if self.type is Path else "text"
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("home", Path, None, "Folder that holds config/, data/ and cache/.", in_file=False),
+    Setting("config_dir", Path, None, "Folder of models.toml.", in_file=False),
+    Setting(
+        "config_file", Path, None, "The models.toml to read.", option="--config", in_file=False
+    ),
+    Setting("data_dir", Path, None, "Folder of what must be kept."),
+    Setting("cache_dir", Path, None, "Folder of what can be made again."),
+    Setting("models_dir", Path, None, "Folder for downloaded models (in data_dir)."),
+    Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
+    Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
+    Setting(
+        "context_tokens",
+        int,
+        None,
+        "Tokens of context, shared by all requests (the model's choice).",
+        64,
+        1 << 24,
+        option="--ctx",
+    ),
+    Setting(
+        "parallel",
+        int,
+        None,
+        f"Requests computed together (the model's choice, else {DEFAULT_PARALLEL}).",
+        1,
+        256,
+        option="--parallel",
+    ),
+    Setting("threads", int, None, "CPU threads (the physical cores).", 1, 1024, option="--threads"),
+    Setting("offline", bool, False, "Never use the network.", option="--offline"),
+    Setting("max_waiting", int, 64, "Requests that may wait; more get 503.", 0, 100_000),
+    Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
+    Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
+    Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
+    Setting("keepalive_seconds", float, 10.0, "Silence before a keep-alive comment.", 0.1, 3600),
+    Setting("default_max_tokens", int, None, "Cap on answers that ask for none.", 1, 1 << 24),
+    Setting(
+        "log_level",
+        str,
+        "info",
+        "How much is logged.",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Setting("hub_endpoint", str, "https://huggingface.co", "The hub.", environ="HF_ENDPOINT"),
+    Setting("hub_cache_dir", Path, None, "The hub's own cache.", environ="HF_HUB_CACHE"),
+)
+"""Everything that can be set. The words in brackets are what applies when a default is None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What applies. None means that the default depends on the model or the machine.
+
+    `sources` says for every setting where its value came from: "default", "LOCALSERVE_PORT",
+    "models.toml line 3" or "--port".
+    """
+
+    home: Path | None
+    config_dir: Path
+    config_file: Path | None
+    data_dir: Path
+    cache_dir: Path
+    models_dir: Path
+    host: str
+    port: int
+    context_tokens: int | None
+    parallel: int | None
+    threads: int | None
+    offline: bool
+    max_waiting: int
+    step_budget_ms: float
+    max_body_bytes: int
+    drain_seconds: float
+    keepalive_seconds: float
+    default_max_tokens: int | None
+    log_level: str
+    hub_endpoint: str
+    hub_cache_dir: Path
+    sources: Mapping[str, str]
+
+
+def read_settings(
+    options: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Put the settings together: command-line options, environment, file, defaults.
+
+    `options` are by setting name; None means not given. An empty variable counts as not set.
+    The file is the setting `config_file`, else `models.toml` in `config_dir` if there is one.
+    Raises: ConfigInvalid, which names the option, the variable or the file's line.
+    """
+    given = _Given(options or {}, os.environ if environ is None else environ)
+    for setting in SETTINGS:
+        if not setting.in_file:
+            given.take(setting)
+    given.default_folder("config_dir", "config")
+    document = given.read_file()
+    for setting in SETTINGS:
+        if setting.in_file:
+            given.take(setting, document)
+    given.default_folder("data_dir", "data")
+    given.default_folder("cache_dir", "cache")
+    given.default_path("models_dir", given.path("data_dir") / "models")
+    given.default_path("hub_cache_dir", _hub_cache(given.environ))
+    given.values["hub_endpoint"] = given.values["hub_endpoint"].rstrip("/")
+    return Settings(**given.values, sources=given.sources)
+
+
+class _Given:
+    """What was given so far, and by whom."""
+
+    def __init__(self, options: Mapping[str, object], environ: Mapping[str, str]) -> None:
+        unknown = set(options) - {setting.name for setting in SETTINGS}
+        assert not unknown, f"no such settings: {sorted(unknown)}"
+        self.options = options
+        self.environ = environ
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+
+    def take(self, setting: Setting, document: TomlFile | None = None) -> None:
+        """Set one value from the first place that has it."""
+        name = setting.name
+        table = document.table("settings") if document else {}
+        source, value = "default", setting.default
+        if self.options.get(name) is not None:
+            source = setting.option or name
+            value = _checked(setting, self.options[name], source)
+        elif text := self.environ.get(setting.variable):
+            source = setting.variable
+            value = _checked(setting, _parse(setting, text), source)
+        elif document and name in table:
+            place = ("settings", name)
+            source = f"{document.path.name} line {document.line(*place)}"
+            value = _checked(setting, table[name], f"{document.where(*place)}: {name}")
+            if isinstance(value, Path):
+                value = document.path.parent / value
+        self.values[name] = value.absolute() if isinstance(value, Path) else value
+        self.sources[name] = source
+
+    def read_file(self) -> TomlFile | None:
+        path = self.values["config_file"] or self.path("config_dir") / "models.toml"
+        if self.values["config_file"] is None and not path.exists():
+            return None
+        self.values["config_file"] = path
+        document = read_toml(path)
+        for key in document.values:
+            if key not in ("settings", "models"):
+                raise document.unknown_key((key,), ["settings", "models"])
+        known = {setting.name: setting for setting in SETTINGS}
+        for key in document.table("settings"):
+            if key not in known:
+                names = [name for name, setting in known.items() if setting.in_file]
+                raise document.unknown_key(("settings", key), names)
+            if not known[key].in_file:
+                problem = f"{key!r} decides which file is read and cannot stand in the file."
+                hint = f"Set {known[key].variable} instead."
+                raise document.error(("settings", key), problem, hint=hint)
+        return document
+
+    def path(self, name: str) -> Path:
+        value = self.values[name]
+        assert isinstance(value, Path)
+        return value
+
+    def default_folder(self, name: str, in_home: str) -> None:
+        """Default of a folder: in `home` if that is set, else where the system wants it."""
+        if self.values["home"] is not None:
+            self.default_path(name, self.path("home") / in_home)
+        elif self.values[name] is None:
+            import platformdirs
+
+            folder = getattr(platformdirs, f"user_{name}")("localserve", appauthor=False)
+            self.default_path(name, Path(folder))
+
+    def default_path(self, name: str, path: Path) -> None:
+        if self.values[name] is None:
+            self.values[name] = path
+
+
+_SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off"), False
+)
+
+
+def _parse(setting: Setting, text: str) -> object:
+    """The value that a variable's text stands for; the text itself where it stands for none."""
+    try:
+        if setting.type is bool:
+            return _SWITCH[text.lower()]
+        return setting.type(text)
+    except (ValueError, KeyError):
+        return text
+
+
+def _checked(setting: Setting, value: object, where: str) -> object:
+    """The value in the setting's own type. Raises: ConfigInvalid."""
+    wanted = setting.type
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted is Path and isinstance(value, str) and value:
+        value = Path(value)
+    right = isinstance(value, Path) if wanted is Path else type(value) is wanted
+    if right and isinstance(value, int | float):
+        right = setting.minimum <= value <= setting.maximum
+    if right and isinstance(value, str):
+        right = value in setting.choices if setting.choices else bool(value.strip())
+    if not right:
+        raise ConfigInvalid(f"{where} is {value!r}; it must be {setting.allowed}.")
+    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+
+def _hub_cache(environ: Mapping[str, str]) -> Path:
+    """Where the hub's library keeps its files.
+
+    Source: huggingface_hub, environment variables HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME.
+    """
+    if home := environ.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"
