@@ -1,0 +1,1 @@
+"""Between conversations and the text that a model reads and writes."""
