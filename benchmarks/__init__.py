@@ -1,0 +1,14 @@
+"""Measuring localserve against its peers: same file, same threads, same context, real HTTP.
+
+make_model.py      a GGUF of a real shape with random weights (shapes.py, vocabulary.py)
+servers.py         starts and stops what is measured (xllamacpp_server.py runs in the peer's Python)
+client.py          the streaming client: arrival times of tokens, parsed after the stream has ended
+raw_loop.py        the limit: llama_decode and argmax, nothing else
+scenarios.py       what is measured, each a closed description and a function
+ratios.py          medians and their ratios
+report.py          the table, the JSON and the entry in LOG.md
+measure.py         lets the runs alternate (machine.py says where)
+run.py             the command line
+
+Nothing in here is imported by the package.
+"""

@@ -1,0 +1,124 @@
+"""The limit line: llama_decode and argmax over the bindings, nothing else.
+
+Run as a child, `python -m benchmarks.raw_loop MODEL --ctx N --parallel N --threads N`: it loads the
+model as localserve does, prints one JSON line, and then answers each JSON line on its input (a
+prompt and a number of tokens) with one of its own. Between two lines it sleeps, as an idle server
+does. Knows nothing of HTTP, sampling, text or other sequences. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import numpy as np
+from llama_cpp import llama_cpp
+
+
+@dataclass(frozen=True, slots=True)
+class RawRun:
+    """One answer and its token ids.
+
+    `predicted_ms` is from the first token to the last, as servers report it.
+    """
+
+    prompt_n: int
+    prompt_ms: float
+    predicted_n: int
+    predicted_ms: float
+    ids: list[int]
+
+
+class RawLoop:
+    """A model and a context with the settings of a server, and one sequence in it."""
+
+    def __init__(self, model: str, context: int, parallel: int, threads: int) -> None:
+        llama_cpp.llama_backend_init()
+        loaded = llama_cpp.llama_model_load_from_file(
+            os.fsencode(model), llama_cpp.llama_model_default_params()
+        )
+        if loaded is None:
+            raise RuntimeError(f"llama.cpp could not load {model}")
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = context
+        parameters.n_seq_max = parallel
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.kv_unified = True
+        created = llama_cpp.llama_init_from_model(loaded, parameters)
+        if created is None:
+            raise RuntimeError(f"llama.cpp could not make a context of {context} tokens")
+        self._model, self._context = loaded, created
+        self._vocabulary = llama_cpp.llama_model_get_vocab(loaded)
+        self._vocabulary_size = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
+        self._batch_size = llama_cpp.llama_n_batch(created)
+
+    def run(self, prompt: str, tokens: int) -> RawRun:
+        """Continue `prompt` (special tokens are parsed) greedily by exactly `tokens` tokens."""
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
+        ids = self._tokenize(prompt)
+        started = perf_counter()
+        for start in range(0, len(ids), self._batch_size):
+            self._decode(ids[start : start + self._batch_size])
+        answer = np.empty(tokens, dtype=np.int32)
+        answer[0] = self._best()
+        answering = perf_counter()
+        for index in range(1, tokens):
+            self._decode(answer[index - 1 : index])
+            answer[index] = self._best()
+        ended = perf_counter()
+        return RawRun(
+            prompt_n=len(ids),
+            prompt_ms=(answering - started) * 1e3,
+            predicted_n=tokens,
+            predicted_ms=(ended - answering) * 1e3,
+            ids=answer.tolist(),
+        )
+
+    def _decode(self, ids: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+        pointer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+        batch = llama_cpp.llama_batch_get_one(pointer, len(ids))
+        if status := llama_cpp.llama_decode(self._context, batch):
+            raise RuntimeError(f"llama_decode answered {status} for {len(ids)} tokens")
+
+    def _best(self) -> int:
+        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+        return int(np.ctypeslib.as_array(logits, shape=(self._vocabulary_size,)).argmax())
+
+    def _tokenize(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        data = text.encode()
+        room = len(data) + 8
+        ids = np.empty(room, dtype=np.int32)
+        pointer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+        count = llama_cpp.llama_tokenize(
+            self._vocabulary, data, len(data), pointer, room, True, True
+        )
+        if count <= 0:
+            raise RuntimeError(f"llama_tokenize answered {count} for {len(data)} bytes")
+        return ids[:count]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--ctx", type=int, required=True)
+    parser.add_argument("--parallel", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    options = parser.parse_args()
+    loop = RawLoop(options.model, options.ctx, options.parallel, options.threads)
+    _say({"ready": True})
+    for line in sys.stdin:
+        asked = json.loads(line)
+        _say(asdict(loop.run(asked["prompt"], asked["tokens"])))
+
+
+def _say(message: dict[str, object]) -> None:
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""Starts and stops what is measured, each as a process of its own on a loopback port.
+
+All servers stay up while the runs alternate between them, so `settle` waits until a server has gone
+quiet and `idle_share` shows that one which waits takes nothing from the others. Knows nothing of
+scenarios.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.client import BenchmarkFailed
+
+OURS = "localserve"
+RAW_LOOP = "raw loop"
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+_SETTLE_SECONDS = 30.0
+_QUIET_SHARE = 0.03
+# The environment may name a proxy, which a loopback address must not go through.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all servers have in common: the file, the pool of cells, sequences and threads."""
+
+    model: Path
+    context: int
+    parallel: int
+    threads: int
+
+    def arguments(self) -> list[str]:
+        """As localserve, the raw loop and the runner of xllamacpp spell them."""
+        sizes = {"--ctx": self.context, "--parallel": self.parallel, "--threads": self.threads}
+        return [str(self.model), *(part for flag, n in sizes.items() for part in (flag, str(n)))]
+
+
+class Process:
+    """A child and its children. Their processor time is counted together."""
+
+    def __init__(self, name: str, command: list[str], log: Path, *, pipes: bool = False) -> None:
+        self.name = name
+        self._log = log
+        pipe = subprocess.PIPE if pipes else subprocess.DEVNULL
+        with log.open("ab") as file:
+            self.child = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe if pipes else file, stderr=file, text=True
+            )
+
+    def check_alive(self) -> None:
+        if (status := self.child.poll()) is not None:
+            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-12:])
+            raise BenchmarkFailed(f"{self.name} ended with status {status}; its log ends:\n{tail}")
+
+    def cpu_seconds(self) -> float:
+        total = 0.0
+        for process in self._tree():
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += times.user + times.system
+        return total
+
+    def stop(self) -> None:
+        """Ask it to end, and kill it and its children if it does not within 15 seconds."""
+        tree = self._tree()
+        self.child.terminate()
+        try:
+            self.child.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        for process in tree:
+            if process.is_running() and process.pid != self.child.pid:
+                process.kill()
+        for pipe in (self.child.stdin, self.child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _tree(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self.child.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers. `process` is None for one that was running already."""
+
+    name: str
+    url: str
+    model: str
+    process: Process | None
+
+
+def settle(process: Process | None) -> None:
+    """Wait until a server has gone quiet, at most 30 seconds; a second for one not started here."""
+    if process is None:
+        time.sleep(1.0)
+        return
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while idle_share(process, 0.25) > _QUIET_SHARE and time.monotonic() < deadline:
+        pass
+
+
+def idle_share(process: Process, seconds: float) -> float:
+    """The share of one core that a process takes while nothing is asked of it."""
+    before = process.cpu_seconds()
+    time.sleep(seconds)
+    return (process.cpu_seconds() - before) / seconds
+
+
+@contextmanager
+def localserve(settings: Settings, python: str, logs: Path) -> Iterator[Server]:
+    """Start localserve from the Python that has it."""
+    port = _free_port()
+    place = ["--host", "127.0.0.1", "--port", str(port)]
+    command = [python, "-m", "localserve", "up", *settings.arguments(), *place]
+    with _started(OURS, command, port, "/health/ready", logs) as server:
+        yield server
+
+
+@contextmanager
+def xllamacpp(settings: Settings, python: str, logs: Path) -> Iterator[Server]:
+    """Start xllamacpp's HTTP server in the Python that has it."""
+    port = _free_port()
+    script = str(Path(__file__).with_name("xllamacpp_server.py"))
+    command = [python, script, *settings.arguments(), "--port", str(port)]
+    with _started("xllamacpp", command, port, "/health", logs) as server:
+        yield server
+
+
+@contextmanager
+def llama_server(settings: Settings, binary: str, logs: Path) -> Iterator[Server]:
+    """Start a llama-server program, for instance one built for this very machine."""
+    port = _free_port()
+    options = {
+        "-m": settings.model,
+        "--host": "127.0.0.1",
+        "--port": port,
+        "-c": settings.context,
+        "-np": settings.parallel,
+        "-t": settings.threads,
+    }
+    flags = [str(part) for pair in options.items() for part in pair]
+    command = [binary, *flags, "--kv-unified"]
+    with _started("llama-server", command, port, "/health", logs) as server:
+        yield server
+
+
+def running(url: str) -> Server:
+    """A localserve that runs already.
+
+    Raises: BenchmarkFailed when it does not answer.
+    """
+    url = url.rstrip("/")
+    if not _answers(f"{url}/v1/models"):
+        raise BenchmarkFailed(f"nothing that is ready answers at {url}/v1/models")
+    return Server(OURS, url, _model_name(url), process=None)
+
+
+class RawLoop:
+    """The limit line in a child process that sleeps between its runs."""
+
+    name = RAW_LOOP
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._read()
+
+    def tokens_per_second(self, prompt: str, tokens: int) -> float:
+        """The rate after the first of `tokens` tokens; the prompt is wrapped in ChatML."""
+        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        assert self.process.child.stdin is not None
+        self.process.child.stdin.write(json.dumps({"prompt": text, "tokens": tokens}) + "\n")
+        self.process.child.stdin.flush()
+        answer = self._read()
+        return (answer["predicted_n"] - 1) / answer["predicted_ms"] * 1e3
+
+    def _read(self) -> dict[str, float]:
+        assert self.process.child.stdout is not None
+        line = self.process.child.stdout.readline()
+        if not line:
+            self.process.child.wait()
+            self.process.check_alive()
+        found: dict[str, float] = json.loads(line)
+        return found
+
+
+@contextmanager
+def raw_loop(settings: Settings, python: str, logs: Path) -> Iterator[RawLoop]:
+    """Start the raw loop in the Python that localserve runs in."""
+    command = [python, "-m", "benchmarks.raw_loop", *settings.arguments()]
+    process = Process(RAW_LOOP, command, logs / "raw-loop.log", pipes=True)
+    try:
+        yield RawLoop(process)
+    finally:
+        process.stop()
+
+
+@contextmanager
+def _started(
+    name: str, command: list[str], port: int, ready_path: str, logs: Path
+) -> Iterator[Server]:
+    url = f"http://127.0.0.1:{port}"
+    process = Process(name, command, logs / f"{name}.log")
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(url + ready_path):
+            process.check_alive()
+            if time.monotonic() > deadline:
+                raise BenchmarkFailed(f"{name} was not ready within {_START_SECONDS:.0f} s")
+            time.sleep(0.1)
+        yield Server(name, url, _model_name(url), process)
+    finally:
+        process.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with _DIRECT.open(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _model_name(url: str) -> str:
+    with _DIRECT.open(f"{url}/v1/models", timeout=10) as response:
+        return str(json.load(response)["data"][0]["id"])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
