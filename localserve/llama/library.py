@@ -10,6 +10,7 @@ import ctypes
 import functools
 import logging
 import pathlib
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -72,7 +73,8 @@ _abort_watcher: Callable[[str], None] = lambda reason: None  # noqa: E731
 
 def _announce_abort(message: bytes | None) -> None:
     """Runs on the thread whose assertion failed; when it returns, the process aborts."""
-    _abort_watcher((message or b"").decode("utf-8", "replace"))
+    text = (message or b"").decode("utf-8", "replace")
+    _abort_watcher(re.sub(r"^\S*[/\\]", "", text))  # the path is the compiling machine's
 
 
 _abort_callback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_announce_abort)
@@ -138,19 +140,21 @@ def _of_device(name: str, restype: type, device: int) -> Any:
 
 
 def _ggml(name: str, restype: type | None, argtypes: Sequence[type]) -> Callable[..., Any]:
-    """A function of ggml that llama-cpp-python does not bind."""
-    for library in _ggml_libraries():
-        function = getattr(library, name, None)
-        if function is not None:
-            function.restype = restype
-            function.argtypes = argtypes
-            return function
-    raise AttributeError(f"this llama.cpp has no {name}")
+    """A function of ggml that llama-cpp-python does not bind.
+
+    It is looked up through llama.cpp's own handle: a wheel may hold several copies of ggml's
+    libraries under different names, and only the linked one is the one that computes.
+    """
+    try:
+        function = getattr(llama_cpp.llama_cpp._lib, name)
+    except AttributeError:  # Windows looks into one library only, but has no copies
+        function = getattr(_ggml_base(), name)
+    function.restype = restype
+    function.argtypes = argtypes
+    return function
 
 
 @functools.cache
-def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
+def _ggml_base() -> ctypes.CDLL:
     folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
-    return tuple(
-        ctypes_extensions.load_shared_library(name, folder) for name in ("ggml-base", "ggml")
-    )
+    return ctypes_extensions.load_shared_library("ggml-base", folder)
