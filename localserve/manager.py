@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from localserve.backends.base import Backend, ModelFacts
+from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import EngineFailed, LocalserveError, ModelLoading, UnknownModel
@@ -83,6 +83,10 @@ class ModelManager:
         """The models that answer now."""
         return (self._backend.facts,) if self._backend is not None else ()
 
+    def status(self) -> EngineStatus | None:
+        """How busy the model is; None while none is loaded."""
+        return self._backend.status() if self._backend is not None else None
+
     def start(self) -> asyncio.Task[Backend]:
         """Begin to load the default model; loading goes on without a waiter."""
         return self._ensure_loading()
@@ -120,8 +124,7 @@ class ModelManager:
             return await asyncio.wait_for(asyncio.shield(task), self._load_wait_seconds)
         except TimeoutError:
             raise ModelLoading(
-                f"{self._spec.name!r} is still being loaded after"
-                f" {self._load_wait_seconds:.0f} s.",
+                f"{self._spec.name!r} is still being loaded after {self._load_wait_seconds:.0f} s.",
                 retry_after_seconds=30,
             ) from None
 

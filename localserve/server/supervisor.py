@@ -7,6 +7,7 @@ in between wait in the sockets' queue.
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -23,6 +24,14 @@ from localserve.server.reports import Aborting, Loaded, LoadFailed, Report, deco
 
 CRASHES_AT_START = 3
 """So many deaths in a row before the model was loaded end the supervisor."""
+
+BARRIER_SPINS = "10000"
+"""How often a thread of llama.cpp looks whether the others are done, before it sleeps.
+
+OpenMP's default spins for milliseconds. That is a little faster on a machine with nothing else to
+do, and a hundred times slower as soon as another program wants a core: the threads that spin keep
+the one that they wait for from running. `benchmarks/LOG.md` has the figures.
+"""
 
 LOAD_FAILED_STATUS = 3
 """A worker's exit status when it said why it cannot serve."""
@@ -115,10 +124,13 @@ class Supervisor:
         """The worker's stdin stays open as long as the supervisor lives: its end is the sign for
         an orphan to stop."""
         command = [sys.executable, "-m", self._module]
+        environment = {"GOMP_SPINCOUNT": BARRIER_SPINS, **os.environ}
         sockets = self._listeners.sockets
         handed_over: tuple[int | bytes, ...]
         if sys.platform == "win32":
-            worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            )
             handed_over = tuple(one.share(worker.pid) for one in sockets)
         else:
             numbers = tuple(one.fileno() for one in sockets)
@@ -126,6 +138,7 @@ class Supervisor:
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env=environment,
                 pass_fds=numbers,
                 process_group=0,  # the terminal's Ctrl-C reaches the supervisor alone
             )

@@ -1,0 +1,129 @@
+"""The two shapes of an answer: chat completions and text completions.
+
+Pure; knows nothing of SSE and of HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from localserve.chat import Finished, TextDelta, TokenLogprob
+from localserve.dialects.openai.frames import Answer, finite, quote
+
+
+class ChatAnswer(Answer):
+    """`chat.completion` and its chunks: a role first, then content, then a reason, each once."""
+
+    id_prefix = "chatcmpl"
+    whole_kind = "chat.completion"
+    chunk_kind = "chat.completion.chunk"
+
+    def _first_frames(self) -> Iterator[str]:
+        for choice in range(self.choices):
+            yield self._frame(choice, '{"role":"assistant","content":""}')
+
+    def _text_frame(self, delta: TextDelta) -> str:
+        logprobs = json.dumps(_chat_logprobs(delta.logprobs)) if delta.logprobs else "null"
+        return self._frame(delta.choice, f'{{"content":{quote(delta.text)}}}', logprobs)
+
+    def _finish_frame(self, end: Finished) -> str:
+        return self._frame(end.choice, "{}", finish_reason=quote(end.reason))
+
+    def _frame(
+        self, choice: int, delta: str, logprobs: str = "null", finish_reason: str = "null"
+    ) -> str:
+        return (
+            f'{self._start}[{{"index":{choice},"delta":{delta},"logprobs":{logprobs},'
+            f'"finish_reason":{finish_reason}}}]}}'
+        )
+
+    def _choice(
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
+    ) -> dict[str, object]:
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": text},
+            "logprobs": _chat_logprobs(logprobs) if logprobs else None,
+            "finish_reason": finish_reason,
+        }
+
+
+class CompletionAnswer(Answer):
+    """`text_completion`; a stream has the same object in every frame."""
+
+    id_prefix = "cmpl"
+    whole_kind = "text_completion"
+    chunk_kind = "text_completion"
+
+    def __init__(self, *, choices: int, include_usage: bool, fingerprint: str) -> None:
+        super().__init__(choices=choices, include_usage=include_usage, fingerprint=fingerprint)
+        self._offsets = [0] * choices
+
+    def _first_frames(self) -> Iterator[str]:
+        return iter(())
+
+    def _text_frame(self, delta: TextDelta) -> str:
+        logprobs = "null"
+        if delta.logprobs:
+            legacy = _legacy_logprobs(delta.logprobs, self._offsets[delta.choice])
+            logprobs = json.dumps(legacy)
+            self._offsets[delta.choice] += sum(len(token.text) for token in delta.logprobs)
+        return self._frame(delta.choice, quote(delta.text), logprobs)
+
+    def _finish_frame(self, end: Finished) -> str:
+        return self._frame(end.choice, '""', finish_reason=quote(end.reason))
+
+    def _frame(
+        self, choice: int, text: str, logprobs: str = "null", finish_reason: str = "null"
+    ) -> str:
+        return (
+            f'{self._start}[{{"index":{choice},"text":{text},"logprobs":{logprobs},'
+            f'"finish_reason":{finish_reason}}}]}}'
+        )
+
+    def _choice(
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
+    ) -> dict[str, object]:
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": _legacy_logprobs(logprobs, 0) if logprobs else None,
+            "finish_reason": finish_reason,
+        }
+
+
+def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, object]:
+    content = [
+        {**_token_fields(token), "top_logprobs": [_token_fields(top) for top in token.top]}
+        for token in tokens
+    ]
+    return {"content": content}
+
+
+def _token_fields(token: TokenLogprob) -> dict[str, object]:
+    return {"token": token.text, "logprob": finite(token.logprob), "bytes": list(token.raw)}
+
+
+def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, object]:
+    """Parallel lists. `text_offset` counts characters of the answer from its start."""
+    offsets: list[int] = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token.text)
+    return {
+        "tokens": [_legacy_text(token) for token in tokens],
+        "token_logprobs": [finite(token.logprob) for token in tokens],
+        "top_logprobs": [
+            {_legacy_text(top): finite(top.logprob) for top in token.top} for token in tokens
+        ],
+        "text_offset": offsets,
+    }
+
+
+def _legacy_text(token: TokenLogprob) -> str:
+    """The token's text; its bytes where they are a part of a character, so that names differ."""
+    try:
+        return token.raw.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.raw)

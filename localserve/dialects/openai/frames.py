@@ -1,0 +1,183 @@
+"""The common part of answers: identity, counts and times, and what one hand-over becomes.
+
+Events in, JSON text out. A frame of a stream is put together from strings, because one is made for
+each step of the engine; a whole body is not. Pure; knows nothing of SSE and of HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii
+from uuid import uuid4
+
+from localserve.chat import (
+    Accepted,
+    ChatEvent,
+    Completed,
+    Finished,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+
+quote = encode_basestring_ascii
+"""A JSON string in ASCII: no line separator of Unicode can end a line of a stream early."""
+
+LOWEST_LOGPROB = -9999.0
+"""Stands for minus infinity, which JSON cannot say."""
+
+
+class Answer(ABC):
+    """Renders the events of one request, either as frames of a stream or as one body.
+
+    Id, time and model are the same in all frames of one answer. `fingerprint` names what made the
+    answer.
+    """
+
+    id_prefix: str
+    whole_kind: str
+    chunk_kind: str
+
+    def __init__(self, *, choices: int, include_usage: bool, fingerprint: str) -> None:
+        self.choices = choices
+        self.include_usage = include_usage
+        self.fingerprint = fingerprint
+        self.id = f"{self.id_prefix}-{uuid4().hex}"
+        self.created = int(time.time())
+        self._start = ""
+
+    def frames(self, events: Sequence[ChatEvent]) -> Iterator[str]:
+        """One JSON object for everything of a choice that `events` bring at once."""
+        for event in merge_texts(events):
+            match event:
+                case Accepted():
+                    self._start = self._frame_start(event.model)
+                    yield from self._first_frames()
+                case TextDelta():
+                    if event.text or event.logprobs:
+                        yield self._text_frame(event)
+                case Finished():
+                    yield self._finish_frame(event)
+                case Completed():
+                    if self.include_usage:
+                        counts = {
+                            "usage": usage_fields(event.usage),
+                            "timings": timing_fields(event.usage, event.timings),
+                        }
+                        yield f"{self._start}[],{json.dumps(counts, separators=(',', ':'))[1:]}"
+
+    def body(self, events: Iterable[ChatEvent]) -> str:
+        """The whole answer as one JSON object."""
+        model, gathered, end = "", [_Gathered() for _ in range(self.choices)], None
+        for event in events:
+            match event:
+                case Accepted():
+                    model = event.model
+                case TextDelta():
+                    gathered[event.choice].texts.append(event.text)
+                    gathered[event.choice].logprobs.extend(event.logprobs)
+                case Finished():
+                    gathered[event.choice].finish_reason = event.reason
+                case Completed():
+                    end = event
+        assert end is not None, "the events of an answer end with Completed"
+        whole = {
+            **self._head(self.whole_kind, model),
+            "choices": [
+                self._choice(index, "".join(one.texts), one.logprobs, one.finish_reason)
+                for index, one in enumerate(gathered)
+            ],
+            "usage": usage_fields(end.usage),
+            "timings": timing_fields(end.usage, end.timings),
+        }
+        return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+
+    def _head(self, kind: str, model: str) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": model,
+            "system_fingerprint": self.fingerprint,
+        }
+
+    def _frame_start(self, model: str) -> str:
+        head = json.dumps(self._head(self.chunk_kind, model), separators=(",", ":"))
+        return f'{head[:-1]},"choices":'
+
+    @abstractmethod
+    def _first_frames(self) -> Iterator[str]: ...
+
+    @abstractmethod
+    def _text_frame(self, delta: TextDelta) -> str: ...
+
+    @abstractmethod
+    def _finish_frame(self, end: Finished) -> str: ...
+
+    @abstractmethod
+    def _choice(
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
+    ) -> dict[str, object]: ...
+
+
+@dataclass(slots=True)
+class _Gathered:
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finish_reason: str | None = None
+
+
+def merge_texts(events: Sequence[ChatEvent]) -> Iterator[ChatEvent]:
+    """The same events, texts of one choice joined where they have no log probabilities."""
+    if len(events) == 1:
+        yield events[0]
+        return
+    texts: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, TextDelta) and not event.logprobs:
+            texts.setdefault(event.choice, []).append(event.text)
+            continue
+        if isinstance(event, TextDelta | Finished) and event.choice in texts:
+            yield TextDelta(event.choice, "".join(texts.pop(event.choice)))
+        yield event
+    for choice, parts in texts.items():
+        yield TextDelta(choice, "".join(parts))
+
+
+def usage_fields(usage: Usage) -> dict[str, object]:
+    """Token counts under OpenAI's names."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def timing_fields(usage: Usage, timings: Timings) -> dict[str, object]:
+    """Counts and times under llama-server's names; `prompt_n` are the tokens really computed."""
+    computed = usage.prompt_tokens - usage.cached_tokens
+    return {
+        "cache_n": usage.cached_tokens,
+        "prompt_n": computed,
+        "prompt_ms": round(timings.prompt_ms, 3),
+        "prompt_per_second": per_second(computed, timings.prompt_ms),
+        "predicted_n": usage.completion_tokens,
+        "predicted_ms": round(timings.answer_ms, 3),
+        "predicted_per_second": per_second(usage.completion_tokens, timings.answer_ms),
+    }
+
+
+def per_second(count: int, milliseconds: float) -> float:
+    """A rate; 0 where no time was measured."""
+    return round(count / milliseconds * 1000, 3) if milliseconds > 0 else 0.0
+
+
+def finite(logprob: float) -> float:
+    """A log probability that JSON can say."""
+    return logprob if logprob > LOWEST_LOGPROB else LOWEST_LOGPROB

@@ -1,0 +1,147 @@
+"""The fields that chat and text completions share: how tokens are chosen and when to stop.
+
+Wire names in, `Generation` out. Bounds are generous where a model can still answer, and finite
+everywhere. Any thread.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from localserve.chat import Generation, Sampling
+from localserve.dialects.openai.schema import WireBody, WireModel
+from localserve.errors import InvalidRequest
+
+MAX_NAME_CHARACTERS = 256
+"""Of a model's name."""
+
+MAX_CHOICES = 16
+"""Answers to one prompt (`n`)."""
+
+MAX_STOPS = 64
+"""Stop strings of one request; editors send a few dozen for autocompletion."""
+
+MAX_STOP_CHARACTERS = 1_000
+"""Of one stop string. As many characters may be held back from a stream."""
+
+MAX_BIASES = 1_024
+"""Tokens in `logit_bias`."""
+
+MAX_PENALTY_WINDOW_TOKENS = 1 << 20
+"""The largest `repeat_last_n`; also what -1, 'all of them', stands for."""
+
+_LARGEST_INTEGER = (1 << 63) - 1
+_LARGEST_TOKEN = (1 << 31) - 1
+
+
+def _one_or_unlimited(value: int) -> int:
+    if value == 0:
+        raise ValueError("must be at least 1, or -1 for no limit")
+    return value
+
+
+Limit = Annotated[int, Field(ge=-1, le=_LARGEST_INTEGER), AfterValidator(_one_or_unlimited)]
+StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
+Temperature = Annotated[float, Field(ge=0, le=5)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Penalty = Annotated[float, Field(ge=-5, le=5)]
+RepeatPenalty = Annotated[float, Field(gt=0, le=10)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+
+
+class StreamOptions(WireModel):
+    include_usage: bool | None = None
+
+
+class GenerationBody(WireBody):
+    """`max_tokens`, `max_completion_tokens` and `n_predict` are one limit: the smallest counts."""
+
+    model: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Limit | None = None
+    max_completion_tokens: Limit | None = None
+    n_predict: Limit | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
+    ignore_eos: bool | None = None
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    top_k: Annotated[int, Field(ge=-1, le=_LARGEST_TOKEN)] | None = None
+    min_p: Share | None = None
+    typical_p: Share | None = None
+    repeat_penalty: RepeatPenalty | None = None
+    repetition_penalty: RepeatPenalty | None = None
+    repeat_last_n: Annotated[int, Field(ge=-1, le=MAX_PENALTY_WINDOW_TOKENS)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[TokenKey, Bias], Field(max_length=MAX_BIASES)] | None = None
+    seed: Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=2 * _LARGEST_INTEGER + 1)] | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with a chunk of usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    def generation(self, *, top_logprobs: int | None) -> Generation:
+        """The shared fields in the inner vocabulary.
+
+        Raises: InvalidRequest (two names of one field contradict each other).
+        """
+        return Generation(
+            sampling=self._sampling(),
+            max_tokens=self._max_tokens(),
+            stop=self._stops(),
+            choices=self.n or 1,
+            top_logprobs=top_logprobs,
+            ignore_eos=bool(self.ignore_eos),
+        )
+
+    def _max_tokens(self) -> int | None:
+        given = (self.max_tokens, self.max_completion_tokens, self.n_predict)
+        return min((limit for limit in given if limit is not None and limit > 0), default=None)
+
+    def _stops(self) -> tuple[str, ...]:
+        """An empty stop string stands for none."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(dict.fromkeys(text for text in given if text))
+
+    def _sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=0 if self.top_k == -1 else self.top_k,
+            min_p=self.min_p,
+            typical_p=self.typical_p,
+            repeat_penalty=self._repeat_penalty(),
+            repeat_last_n=(
+                MAX_PENALTY_WINDOW_TOKENS if self.repeat_last_n == -1 else self.repeat_last_n
+            ),
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            logit_bias=self._logit_bias(),
+            seed=None if self.seed in (None, -1) else _unsigned(self.seed),
+        )
+
+    def _repeat_penalty(self) -> float | None:
+        one, other = self.repeat_penalty, self.repetition_penalty
+        if one is not None and other is not None and one != other:
+            raise InvalidRequest(
+                f"repeat_penalty is {one} and repetition_penalty, its other name, is {other}.",
+                param="repetition_penalty",
+                hint="Send one of them.",
+            )
+        return other if one is None else one
+
+    def _logit_bias(self) -> tuple[tuple[int, float], ...] | None:
+        if self.logit_bias is None:
+            return None
+        return tuple((int(token), bias) for token, bias in self.logit_bias.items())
+
+
+def _unsigned(seed: int | None) -> int:
+    """A seed as an unsigned number of 32 bits, as samplers take it; equal seeds stay equal."""
+    return (seed or 0) & 0xFFFF_FFFF

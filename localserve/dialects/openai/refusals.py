@@ -1,0 +1,116 @@
+"""Known fields that would change the answer and are not supported: they are refused by name.
+
+A field that does not change the answer (`user`, `store`, `metadata`, `service_tier`, `prediction`,
+`prompt_cache_key`, `parallel_tool_calls`, `safety_identifier`, `verbosity`, ...) needs no entry:
+it is accepted and has no effect. Pure; any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from localserve.errors import UnsupportedField
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """When the value of a field asks for something. `hint` says what to do instead."""
+
+    asks: Callable[[object], bool] = bool
+    hint: str = "Leave it out."
+
+
+def _other_than(*harmless: object) -> Callable[[object], bool]:
+    def asks(value: object) -> bool:
+        return value is not None and value not in harmless
+
+    return asks
+
+
+def _asks_for_structure(value: object) -> bool:
+    return bool(value) and not (isinstance(value, dict) and value.get("type") == "text")
+
+
+_FREE_TEXT = "Only free text can be generated: leave it out."
+_OTHER_SAMPLER = "Use temperature, top_k, top_p, min_p, typical_p and the penalties."
+
+REFUSED: Mapping[str, Refusal] = {
+    # Tools: a later stage. `tools` itself depends on `tool_choice`, see dialects.openai.chat.
+    "functions": Refusal(hint="Tool calls are not supported: leave it out."),
+    "function_call": Refusal(_other_than("none", "auto"), "Tool calls are not supported."),
+    "web_search_options": Refusal(_other_than()),
+    # Structured output.
+    "response_format": Refusal(_asks_for_structure, 'Only {"type": "text"} is supported.'),
+    "grammar": Refusal(hint=_FREE_TEXT),
+    "json_schema": Refusal(_other_than(), _FREE_TEXT),
+    "structured_outputs": Refusal(hint=_FREE_TEXT),
+    "guided_json": Refusal(_other_than(), _FREE_TEXT),
+    "guided_regex": Refusal(hint=_FREE_TEXT),
+    "guided_choice": Refusal(hint=_FREE_TEXT),
+    "guided_grammar": Refusal(hint=_FREE_TEXT),
+    "regex": Refusal(hint=_FREE_TEXT),
+    "ebnf": Refusal(hint=_FREE_TEXT),
+    # Other than text.
+    "audio": Refusal(hint="Only text can be generated: leave it out."),
+    "modalities": Refusal(
+        lambda value: bool(value) and value != ["text"], 'Only ["text"] is supported.'
+    ),
+    # Other ways to choose a token.
+    "mirostat": Refusal(hint=_OTHER_SAMPLER),
+    "mirostat_mode": Refusal(hint=_OTHER_SAMPLER),
+    "dry_multiplier": Refusal(hint=_OTHER_SAMPLER),
+    "xtc_probability": Refusal(hint=_OTHER_SAMPLER),
+    "dynatemp_range": Refusal(hint=_OTHER_SAMPLER),
+    "top_n_sigma": Refusal(_other_than(-1, 0), _OTHER_SAMPLER),
+    "top_a": Refusal(hint=_OTHER_SAMPLER),
+    "tfs_z": Refusal(_other_than(1), _OTHER_SAMPLER),
+    "adaptive_target": Refusal(_other_than(-1, 0), _OTHER_SAMPLER),
+    "epsilon_cutoff": Refusal(hint=_OTHER_SAMPLER),
+    "eta_cutoff": Refusal(hint=_OTHER_SAMPLER),
+    "smoothing_factor": Refusal(hint=_OTHER_SAMPLER),
+    "min_keep": Refusal(hint=_OTHER_SAMPLER),
+    "samplers": Refusal(hint="The order of the samplers is fixed: leave it out."),
+    "use_beam_search": Refusal(),
+    "length_penalty": Refusal(_other_than(1)),
+    "early_stopping": Refusal(),
+    "lora": Refusal(),
+    # Other limits and other ways to stop.
+    "min_tokens": Refusal(hint="Use ignore_eos with max_tokens."),
+    "stop_token_ids": Refusal(hint="Use stop with the tokens' texts."),
+    "include_stop_str_in_output": Refusal(),
+    "bad_words": Refusal(hint="Use logit_bias with -100."),
+    "allowed_token_ids": Refusal(),
+    "t_max_predict_ms": Refusal(hint="Use max_tokens."),
+    "truncate_prompt_tokens": Refusal(hint="Nothing is truncated silently: shorten the prompt."),
+    "truncation": Refusal(_other_than("disabled"), 'Nothing is truncated: send "disabled".'),
+    # Another prompt than the messages and the model's template make.
+    "chat_template": Refusal(hint="Templates are set in models.toml."),
+    "documents": Refusal(),
+    "add_generation_prompt": Refusal(_other_than(True)),
+    "continue_final_message": Refusal(),
+    "add_special_tokens": Refusal(_other_than(True)),
+    # Other things in the answer.
+    "n_probs": Refusal(hint="Use logprobs."),
+    "prompt_logprobs": Refusal(lambda value: value is not None and value is not False),
+    "return_tokens": Refusal(),
+    "return_token_ids": Refusal(),
+    "return_tokens_as_token_ids": Refusal(),
+    "response_fields": Refusal(),
+    "skip_special_tokens": Refusal(_other_than(True)),
+}
+
+
+def refuse_unsupported(fields: Mapping[str, object]) -> None:
+    """Raises: UnsupportedField for the first field that asks for something unsupported."""
+    for name, value in fields.items():
+        refusal = REFUSED.get(name)
+        if refusal is not None and refusal.asks(value):
+            raise unsupported(name, refusal.hint)
+
+
+def unsupported(name: str, hint: str = "Leave it out.") -> UnsupportedField:
+    """The error for a field that would change the answer."""
+    return UnsupportedField(
+        f"The field {name!r} would change the answer and is not supported.", param=name, hint=hint
+    )

@@ -1,0 +1,139 @@
+"""The application: routes, middleware and the life of the manager, all in one place.
+
+Every route is served with and without `/v1`; `/completions` and `/embeddings` without it belong to
+another wire format. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from localserve.config import Settings
+from localserve.errors import LocalserveError
+from localserve.manager import ModelManager
+from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
+from localserve.server.errors import (
+    Failures,
+    RouteUnknown,
+    answer_error,
+    answer_http_error,
+    describe_error,
+)
+from localserve.server.health import Health
+from localserve.server.models import Models
+from localserve.server.paths import NormalPaths
+from localserve.server.records import OnRequest, Recorded, log_request
+
+HEADERS_AFTER_SECONDS = 15.0
+"""A stream that waits for its model or for its turn sends its headers after this time."""
+
+Reload = Callable[[], Awaitable[None]]
+"""Reads the configuration again. Raises: ConfigInvalid."""
+
+
+def create_app(
+    manager: ModelManager,
+    settings: Settings,
+    *,
+    reload: Reload | None = None,
+    on_request: OnRequest = log_request,
+    headers_after_seconds: float = HEADERS_AFTER_SECONDS,
+) -> Starlette:
+    """The ASGI application that answers for the models of `manager`.
+
+    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
+    `on_request` is called once for every request, after its end; by default it logs one line.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        manager.start()
+        try:
+            yield
+        finally:
+            await manager.close()
+
+    app = Starlette(
+        routes=_routes(manager, settings, reload, headers_after_seconds),
+        middleware=[
+            Middleware(Recorded, on_request=on_request),
+            Middleware(Failures),
+            Middleware(NormalPaths),
+        ],
+        exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _routes(
+    manager: ModelManager,
+    settings: Settings,
+    reload: Reload | None,
+    headers_after_seconds: float,
+) -> list[BaseRoute]:
+    fingerprint = f"localserve-{_version()}"
+
+    def post(path: str, endpoint: object) -> Route:
+        return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
+
+    chat = AnswerEndpoint(
+        CHAT,
+        manager,
+        settings,
+        fingerprint=fingerprint,
+        headers_after_seconds=headers_after_seconds,
+    )
+    completion = AnswerEndpoint(
+        COMPLETION,
+        manager,
+        settings,
+        fingerprint=fingerprint,
+        headers_after_seconds=headers_after_seconds,
+    )
+    models, health = Models(manager), Health(manager)
+    everywhere: list[BaseRoute] = []
+    for prefix in ("/v1", ""):
+        everywhere += [
+            post(f"{prefix}/chat/completions", chat),
+            Route(f"{prefix}/models", models.list),
+            Route(f"{prefix}/models/{{name:path}}", models.show),
+            Route(f"{prefix}/health", health.ready),
+            Route(f"{prefix}/health/ready", health.ready),
+            Route(f"{prefix}/health/live", health.live),
+            Route(f"{prefix}/errors/{{code}}", describe_error),
+            post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
+            Route(prefix or "/", _greet),
+        ]
+    return [*everywhere, post("/v1/completions", completion)]
+
+
+def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Response]]:
+    async def reload_now(request: Request) -> Response:
+        if reload is None:
+            raise RouteUnknown("This server has no configuration to read again.")
+        await reload()
+        return JSONResponse({"status": "ok"})
+
+    return reload_now
+
+
+async def _greet(request: Request) -> Response:
+    return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
+
+
+def _version() -> str:
+    try:
+        return version("localserve")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,123 @@
+"""The one endpoint that answers with text, given what a dialect parses and renders.
+
+Lives on the event loop; large bodies are parsed in a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from localserve.backends.base import Backend
+from localserve.chat import ChatEvent, ChatRequest, Completed, CompletionRequest
+from localserve.config import Settings
+from localserve.dialects.openai import (
+    Answer,
+    Asked,
+    ChatAnswer,
+    CompletionAnswer,
+    parse_chat,
+    parse_completion,
+)
+from localserve.manager import ModelManager
+from localserve.server.bodies import read_body
+from localserve.server.feed import ClientLeft, Feed
+from localserve.server.records import RequestRecord, record_of
+from localserve.server.streaming import EventStream
+
+PARSE_IN_WORKER_BYTES = 256 << 10
+"""From this size on a body takes long enough to parse (about 1 ms) to be parsed off the loop."""
+
+Question = TypeVar("Question", bound=ChatRequest | CompletionRequest)
+
+Parse = Callable[[bytes], Asked[Question]]
+"""From a body to what it asks for. Raises: InvalidRequest."""
+
+Begin = Callable[[Backend, Question], AsyncGenerator[ChatEvent, None]]
+"""Starts the answer on a backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[Question]):
+    """One kind of question and its kind of answer."""
+
+    parse: Parse[Question]
+    begin: Begin[Question]
+    answer: type[Answer]
+
+
+CHAT = Exchange(parse_chat, lambda backend, request: backend.chat(request), ChatAnswer)
+COMPLETION = Exchange(
+    parse_completion, lambda backend, request: backend.complete(request), CompletionAnswer
+)
+
+
+class AnswerEndpoint(Generic[Question]):
+    """Answers the questions of one exchange, at once or as a stream."""
+
+    def __init__(
+        self,
+        exchange: Exchange[Question],
+        manager: ModelManager,
+        settings: Settings,
+        *,
+        fingerprint: str,
+        headers_after_seconds: float,
+    ) -> None:
+        self._exchange = exchange
+        self._manager = manager
+        self._settings = settings
+        self._fingerprint = fingerprint
+        self._headers_after_seconds = headers_after_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._respond(scope, receive, send)
+        except (ClientLeft, ClientDisconnect):
+            record_of(scope).client_left = True
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
+        asked = await self._parse(body)
+        request = asked.request
+        record_of(scope).model = request.model or self._manager.spec.name
+        answer = self._exchange.answer(
+            choices=asked.choices,
+            include_usage=asked.include_usage,
+            fingerprint=self._fingerprint,
+        )
+        begin = self._exchange.begin
+        async with Feed(
+            self._manager, request.model, lambda backend: begin(backend, request), receive
+        ) as feed:
+            if asked.stream:
+                await EventStream(
+                    feed,
+                    answer,
+                    headers_after_seconds=self._headers_after_seconds,
+                    keepalive_seconds=self._settings.keepalive_seconds,
+                ).run(scope, send)
+                return
+            events = await _all_events(feed, record_of(scope))
+        response = Response(answer.body(events), media_type="application/json")
+        await response(scope, receive, send)
+
+    async def _parse(self, body: bytes) -> Asked[Question]:
+        if len(body) < PARSE_IN_WORKER_BYTES:
+            return self._exchange.parse(body)
+        return await asyncio.to_thread(self._exchange.parse, body)
+
+
+async def _all_events(feed: Feed, record: RequestRecord) -> list[ChatEvent]:
+    events: list[ChatEvent] = []
+    while not (events and isinstance(events[-1], Completed)):
+        news = await feed.next()
+        record.observe(news)
+        events += news
+    return events

@@ -1,0 +1,190 @@
+"""Errors as responses: which status each has, and the errors that only HTTP knows.
+
+Every failure leaves here in the one shape of `dialects.openai.errors`, never as a traceback.
+Lives on the event loop.
+
+InvalidRequest
+├── RequestTooLarge        413
+├── RequestTooSlow         408
+├── MediaTypeUnsupported   415
+├── RouteUnknown           404
+└── MethodUnsupported      405
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from localserve.dialects.openai import description_fields, error_fields
+from localserve.errors import (
+    ConfigInvalid,
+    InvalidRequest,
+    InvalidSchema,
+    LocalserveError,
+    ModelUnusable,
+    Unavailable,
+    UnknownModel,
+    error_types,
+)
+from localserve.server.records import record_of
+
+logger = logging.getLogger("localserve.server")
+
+UNUSABLE_RETRY_SECONDS = 30
+"""Retry-After of a model that could not be loaded: the next request tries again."""
+
+
+class RequestTooLarge(InvalidRequest):
+    """The body has more bytes than one request may have."""
+
+    code: ClassVar[str] = "request_too_large"
+    description: ClassVar[str] = (
+        "The body is larger than this server accepts. Send less, or start the server with a larger"
+        " LOCALSERVE_MAX_BODY_BYTES."
+    )
+
+
+class RequestTooSlow(InvalidRequest):
+    """The body did not arrive in time."""
+
+    code: ClassVar[str] = "request_too_slow"
+    description: ClassVar[str] = "The body of the request did not arrive in time."
+
+
+class MediaTypeUnsupported(InvalidRequest):
+    """The body is a form, not JSON."""
+
+    code: ClassVar[str] = "media_type_unsupported"
+    description: ClassVar[str] = "Bodies are JSON here; forms are not accepted."
+
+
+class RouteUnknown(InvalidRequest):
+    """There is nothing at this path."""
+
+    code: ClassVar[str] = "route_unknown"
+    description: ClassVar[str] = "There is nothing at this path."
+
+
+class MethodUnsupported(InvalidRequest):
+    """The path exists, but not for this method."""
+
+    code: ClassVar[str] = "method_unsupported"
+    description: ClassVar[str] = "The path exists, but not for this method; see the header Allow."
+
+
+_STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
+    (RequestTooLarge, 413),
+    (RequestTooSlow, 408),
+    (MediaTypeUnsupported, 415),
+    (RouteUnknown, 404),
+    (MethodUnsupported, 405),
+    (InvalidSchema, 422),
+    (InvalidRequest, 400),
+    (UnknownModel, 404),
+    (ConfigInvalid, 400),
+    (Unavailable, 503),
+    (ModelUnusable, 503),
+    (LocalserveError, 500),
+)
+
+
+def status_of(kind: type[LocalserveError]) -> int:
+    """The HTTP status of a type of error."""
+    return next(status for parent, status in _STATUSES if issubclass(kind, parent))
+
+
+def retry_after_seconds(error: LocalserveError) -> int | None:
+    """When to try again; None where trying again would not help."""
+    match error:
+        case Unavailable():
+            return error.retry_after_seconds
+        case ModelUnusable():
+            return UNUSABLE_RETRY_SECONDS
+        case _:
+            return None
+
+
+def error_response(scope: Scope, error: LocalserveError, **more: object) -> Response:
+    """The answer to a request that failed; `more` are further members of the body."""
+    record = record_of(scope)
+    record.error = error.code
+    status = status_of(type(error))
+    headers = {}
+    if (seconds := retry_after_seconds(error)) is not None:
+        headers["retry-after"] = str(seconds)
+    return JSONResponse(
+        error_fields(error, status, record.request_id) | more, status, headers=headers
+    )
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for the errors of the tree."""
+    assert isinstance(error, LocalserveError)
+    return error_response(request.scope, error)
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for what its router refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    method, path = request.method, request.url.path
+    response: Response
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        wrong = MethodUnsupported(f"{path} does not take {method}.", hint=f"It takes {allowed}.")
+        response = error_response(request.scope, wrong)
+        response.headers["allow"] = allowed
+    elif error.status_code == 404:
+        response = error_response(request.scope, RouteUnknown(f"There is nothing at {path}."))
+    else:
+        response = error_response(request.scope, InvalidRequest(str(error.detail)))
+        response.status_code = error.status_code
+    return response
+
+
+async def describe_error(request: Request) -> Response:
+    """`GET /errors/{code}`: what a type of error means."""
+    code = request.path_params["code"]
+    for kind in error_types():
+        if kind.code == code:
+            return JSONResponse(description_fields(kind, status_of(kind)))
+    raise RouteUnknown(f"There is no error with the code {code!r}.")
+
+
+def internal_error(scope: Scope, error: BaseException) -> LocalserveError:
+    """Log a bug with its traceback, and give what the client hears of it."""
+    request_id = record_of(scope).request_id
+    logger.error("request %s failed", request_id, exc_info=error)
+    return LocalserveError(
+        f"Something failed inside the server; its log has the details under {request_id}."
+    )
+
+
+class Failures:
+    """Answers 500 for what nobody caught."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_noticing(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noticing)
+        except Exception as error:
+            response = error_response(scope, internal_error(scope, error))
+            if not started:
+                await response(scope, receive, send)

@@ -1,0 +1,82 @@
+"""`GET /health/live` and `/health/ready`: whether the process answers, and whether the model does.
+
+Both answer within 100 ms. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from localserve.errors import EngineFailed, LocalserveError, ModelLoading
+from localserve.manager import Failed, Loading, ModelManager, Ready
+from localserve.server.errors import error_response
+
+RESPONSIVE_SECONDS = 0.08
+"""The time that the engine has to show that it steps."""
+
+
+class Health:
+    """Asks at most one question of the engine at a time."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+        self._asking: asyncio.Task[bool] | None = None
+
+    async def live(self, request: Request) -> Response:
+        """200 while the event loop runs."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """200 when the default model is loaded and its engine steps, else 503 and why."""
+        match self._manager.state:
+            case Loading(name, share):
+                error: LocalserveError = ModelLoading(
+                    f"{name!r} is being loaded: {share:.0%}.", retry_after_seconds=1
+                )
+                return error_response(
+                    request.scope, error, state="loading", model=name, progress=round(share, 3)
+                )
+            case Failed(name, failure):
+                error = EngineFailed(f"{name!r} is not loaded: {failure}", retry_after_seconds=10)
+                return error_response(request.scope, error, state="failed", model=name)
+            case Ready(name):
+                if await self._steps():
+                    return JSONResponse(
+                        {"status": "ok", "state": "ready", "model": name, "engine": self._engine()}
+                    )
+                error = EngineFailed(
+                    f"The engine of {name!r} did not answer within"
+                    f" {RESPONSIVE_SECONDS * 1000:.0f} ms.",
+                    retry_after_seconds=5,
+                )
+                return error_response(request.scope, error, state="stuck", model=name)
+
+    async def _steps(self) -> bool:
+        """Whether the engine answers in time. Asking a dead one loads it again, as any request."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="ask the engine")
+        asking = self._asking
+        await asyncio.wait({asking}, timeout=RESPONSIVE_SECONDS + 0.01)
+        return asking.done() and not asking.cancelled() and asking.result()
+
+    def _engine(self) -> dict[str, int]:
+        """How busy the engine is: requests, and cells of its memory."""
+        status = self._manager.status()
+        if status is None:
+            return {}
+        return {
+            "running": status.running,
+            "waiting": status.waiting,
+            "cells_used": status.cells_used,
+            "cells": status.cells,
+        }
+
+    async def _ask(self) -> bool:
+        with contextlib.suppress(LocalserveError):
+            async with self._manager.lease(None) as backend:
+                return await backend.responsive(RESPONSIVE_SECONDS)
+        return False

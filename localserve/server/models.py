@@ -1,0 +1,61 @@
+"""`GET /v1/models` and `/v1/models/{name}`: what can be asked for. Lives on the event loop."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from localserve.backends.base import ModelFacts
+from localserve.dialects.openai import (
+    ListedModel,
+    LoadedModel,
+    catalog_fields,
+    list_fields,
+    model_fields,
+)
+from localserve.errors import UnknownModel
+from localserve.manager import ModelManager
+
+
+class Models:
+    """Lists the served model, with what is known of it once it is loaded."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+        self._started = int(time.time())
+
+    async def list(self, request: Request) -> Response:
+        """All models; an empty catalog for a client that names its version, as Codex does."""
+        if "client_version" in request.query_params:
+            return JSONResponse(catalog_fields())
+        return JSONResponse(list_fields(self._listed()))
+
+    async def show(self, request: Request) -> Response:
+        """One model, by its name or an alias, in any case of letters."""
+        name: str = request.path_params["name"]
+        models = self._listed()
+        for model in models:
+            if name.casefold() in {known.casefold() for known in (model.name, *model.aliases)}:
+                return JSONResponse(model_fields(model))
+        raise UnknownModel(name, tuple(model.name for model in models))
+
+    def _listed(self) -> tuple[ListedModel, ...]:
+        loaded = self._manager.models()
+        if loaded:
+            return tuple(_listed(facts) for facts in loaded)
+        spec = self._manager.spec
+        return (ListedModel(spec.name, spec.aliases, self._started),)
+
+
+def _listed(facts: ModelFacts) -> ListedModel:
+    loaded = LoadedModel(
+        context_tokens=facts.context_tokens,
+        trained_context_tokens=facts.trained_context_tokens,
+        vocabulary_size=facts.vocabulary_size,
+        embedding_length=facts.embedding_length,
+        parameters=facts.parameters,
+        weights_bytes=facts.weights_bytes,
+    )
+    return ListedModel(facts.name, facts.aliases, facts.created, loaded)

@@ -1,0 +1,232 @@
+"""A backend that answers from a script, for tests that need no model.
+
+    backend = FakeBackend(lambda messages: f"You said {messages[-1].content!r}.")
+    app = create_app(fake_manager(backend), read_settings())
+
+It counts words as tokens and obeys limits, stop strings, choices and log probabilities. Knows
+nothing of HTTP and of llama.cpp. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.catalog.spec import LocalFile, ModelSpec
+from localserve.chat import (
+    Accepted,
+    ChatEvent,
+    ChatRequest,
+    Completed,
+    CompletionRequest,
+    Finished,
+    FinishReason,
+    Generation,
+    Message,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from localserve.errors import ContextOverflow, LocalserveError
+from localserve.manager import ModelManager, Progress
+
+Script = Callable[[Sequence[Message]], str | Sequence[str]]
+"""From the messages to the answer: a text, which is split into words, or the pieces themselves."""
+
+FAKE_NAME = "fake"
+
+
+class FakeBackend:
+    """Answers every request by its script; a text completion is asked as one user message.
+
+    `accept_delay_seconds` passes before a request is accepted, `token_delay_seconds` before each
+    piece. `failure` is raised before anything is answered, or after `failure_after` pieces.
+    `requests` are those that came, `cancelled` counts those that were closed before their end.
+    """
+
+    def __init__(
+        self,
+        script: Script | str = "Hello there!",
+        *,
+        name: str = FAKE_NAME,
+        context_tokens: int = 4096,
+        accept_delay_seconds: float = 0.0,
+        token_delay_seconds: float = 0.0,
+        failure: Exception | None = None,
+        failure_after: int | None = None,
+    ) -> None:
+        self._script: Script = (lambda _: script) if isinstance(script, str) else script
+        self._accept_delay_seconds = accept_delay_seconds
+        self._token_delay_seconds = token_delay_seconds
+        self.failure = failure
+        self.failure_after = failure_after
+        self.facts = _facts(name, context_tokens)
+        self.requests: list[ChatRequest | CompletionRequest] = []
+        self.running = 0
+        self.cancelled = 0
+        self.alive = True
+        self.steps = True
+        self.closed = False
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Answer by the script."""
+        answers = [self._pieces(request.messages)] * request.generation.choices
+        words = sum(_words(message.content or "") for message in request.messages)
+        async with aclosing(self._answer(request, answers, words, "messages")) as events:
+            async for event in events:
+                yield event
+
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Answer by the script, prompt by prompt."""
+        answers: list[list[str]] = []
+        words = 0
+        for prompt in request.prompts:
+            text = prompt if isinstance(prompt, str) else "".join(f"<{token}>" for token in prompt)
+            words += _words(text) if isinstance(prompt, str) else len(prompt)
+            pieces = self._pieces([Message("user", text)])
+            answers += [[text, *pieces] if request.echo else pieces] * request.generation.choices
+        async with aclosing(self._answer(request, answers, words, "prompt")) as events:
+            async for event in events:
+                yield event
+
+    async def responsive(self, timeout_seconds: float) -> bool:
+        """Whether `alive` and `steps` are both true."""
+        return self.alive and self.steps
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(self.alive, self.running, 0, 0, self.facts.context_tokens, 0.0)
+
+    def reconfigure(self, spec: ModelSpec) -> None:
+        """Take over name and aliases."""
+        self.facts = _facts(spec.name, self.facts.context_tokens, spec.aliases)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _pieces(self, messages: Sequence[Message]) -> list[str]:
+        answer = self._script(messages)
+        return re.findall(r"\s*\S+|\s+", answer) if isinstance(answer, str) else list(answer)
+
+    async def _answer(
+        self,
+        request: ChatRequest | CompletionRequest,
+        answers: Sequence[Sequence[str]],
+        prompt_tokens: int,
+        param: str,
+    ) -> AsyncGenerator[ChatEvent, None]:
+        self.requests.append(request)
+        self.running += 1
+        done = False
+        try:
+            await asyncio.sleep(self._accept_delay_seconds)
+            self._fail_after(0)
+            if prompt_tokens > self.facts.context_tokens:
+                raise ContextOverflow(prompt_tokens, self.facts.context_tokens, param=param)
+            yield Accepted(self.facts.name, prompt_tokens)
+            cut = [_cut(pieces, request.generation) for pieces in answers]
+            for index in range(max(len(pieces) for pieces, _, _ in cut)):
+                await asyncio.sleep(self._token_delay_seconds)
+                for choice, (pieces, _, _) in enumerate(cut):
+                    if index < len(pieces):
+                        yield _delta(choice, pieces[index], request.generation.top_logprobs)
+                self._fail_after(index + 1)
+            for choice, (_, reason, stop) in enumerate(cut):
+                yield Finished(choice, reason, stop)
+            count = sum(len(pieces) for pieces, _, _ in cut)
+            yield Completed(Usage(prompt_tokens, count), Timings(0.0, 10.0, 10.0 * count))
+            done = True
+        finally:
+            self.running -= 1
+            self.cancelled += not done
+
+    def _fail_after(self, pieces: int) -> None:
+        if self.failure is not None and pieces == (self.failure_after or 0):
+            raise self.failure
+
+
+def fake_spec(name: str = FAKE_NAME, aliases: tuple[str, ...] = ()) -> ModelSpec:
+    """A model that is nowhere."""
+    return ModelSpec(name, LocalFile(Path(f"{name}.gguf")), aliases)
+
+
+def fake_manager(
+    backend: FakeBackend,
+    *,
+    spec: ModelSpec | None = None,
+    load_seconds: float = 0.0,
+    failure: LocalserveError | None = None,
+) -> ModelManager:
+    """A manager that 'loads' `backend` in `load_seconds`, or fails with `failure` after them."""
+
+    async def load(spec: ModelSpec, progress: Progress) -> FakeBackend:
+        progress(0.5)
+        await asyncio.sleep(load_seconds)
+        if failure is not None:
+            raise failure
+        return backend
+
+    return ModelManager(spec or fake_spec(backend.facts.name), load)
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def _cut(
+    pieces: Sequence[str], generation: Generation
+) -> tuple[list[str], FinishReason, str | None]:
+    """The pieces up to a stop string or the limit, and which of the two ended them."""
+    text = "".join(pieces)
+    found = [(text.index(stop), stop) for stop in generation.stop if stop in text]
+    reason: FinishReason = "stop"
+    stop = None
+    kept = list(pieces)
+    if found:
+        end, stop = min(found)
+        kept = []
+        for piece in pieces:
+            if end > 0:
+                kept.append(piece[:end])
+                end -= len(piece)
+    limit = generation.max_tokens
+    if limit is not None and len(kept) > limit:
+        kept, reason, stop = kept[:limit], "length", None
+    return kept, reason, stop
+
+
+def _delta(choice: int, piece: str, top_logprobs: int | None) -> TextDelta:
+    if top_logprobs is None:
+        return TextDelta(choice, piece)
+    token = sum(piece.encode()) % 1000
+    best = TokenLogprob(token, piece, piece.encode(), -0.25)
+    others = tuple(
+        TokenLogprob(token + rank, f"{piece}{rank}", f"{piece}{rank}".encode(), -1.0 - rank)
+        for rank in range(1, top_logprobs)
+    )
+    top = (best, *others)[:top_logprobs]
+    return TextDelta(choice, piece, (TokenLogprob(token, piece, piece.encode(), -0.25, top),))
+
+
+def _facts(name: str, context_tokens: int, aliases: tuple[str, ...] = ()) -> ModelFacts:
+    return ModelFacts(
+        name=name,
+        aliases=aliases,
+        architecture="fake",
+        context_tokens=context_tokens,
+        trained_context_tokens=2 * context_tokens,
+        parallel=4,
+        vocabulary_size=1000,
+        embedding_length=64,
+        parameters=1_000_000,
+        weights_bytes=2_000_000,
+        created=1_700_000_000,
+        fills_middle=True,
+        has_chat_template=True,
+        device="none",
+        file=f"{name}.gguf",
+    )
