@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.models import models
 from localserve.cli.up import up
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(models)
 
 
 def _print_version(wanted: bool) -> None:

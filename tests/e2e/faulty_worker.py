@@ -1,0 +1,36 @@
+"""A worker whose llama.cpp meets a broken invariant when a file appears. For tests only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import llama_cpp
+
+import localserve.server.worker
+from localserve.engine.runner import Sampled, Slice
+from localserve.llama.runner import LlamaRunner, _BatchArrays
+
+FAULT = Path(os.environ["FAULT_FILE"])
+
+_run = LlamaRunner.run
+
+
+def run(self: LlamaRunner, batch: Sequence[Slice]) -> list[Sampled | None]:
+    if FAULT.exists():
+        FAULT.unlink()
+        # One more than llama.cpp was told to expect: GGML_ASSERT(n_tokens_all <= n_batch).
+        too_many = self.batch_tokens + 1
+        arrays = _BatchArrays(too_many)
+        arrays.fill([Slice(self.slots - 1, 0, [0] * too_many, None)])
+        llama_cpp.llama_decode(self._context, arrays.struct)
+    return _run(self, batch)
+
+
+LlamaRunner.run = run  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    if os.environ.get("FAULT_AT_START"):
+        os.abort()
+    localserve.server.worker.main()

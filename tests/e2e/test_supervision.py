@@ -1,0 +1,200 @@
+"""What happens when a worker dies, when the user stops it, and when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import psutil
+import pytest
+
+from tests.e2e.conftest import Server, Start
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def faulty(start: Start, tmp_path: Path) -> tuple[Server, Path]:
+    fault = tmp_path / "fault"
+    server = start(
+        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
+        environ={"FAULT_FILE": str(fault), "PYTHONPATH": str(ROOT)},
+    )
+    assert server.url
+    return server, fault
+
+
+def endless_stream(server: Server) -> Any:
+    """An answer that does not end by itself, after its first event."""
+    stream = server.client().completions.create(
+        model="localserve-tiny",
+        prompt="once",
+        max_tokens=8000,
+        stream=True,
+        extra_body={"ignore_eos": True},
+    )
+    next(iter(stream))
+    return stream
+
+
+def answers(server: Server) -> bool:
+    answer = server.client().completions.create(
+        model="localserve-tiny", prompt="once", max_tokens=1
+    )
+    return bool(answer.choices)
+
+
+def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(start: Start) -> None:
+    server = start()
+    lines = []
+    with httpx2.stream(
+        "POST",
+        server.url + "/v1/completions",
+        json={"prompt": "once", "max_tokens": 8000, "stream": True, "ignore_eos": True},
+        timeout=60.0,
+    ) as response:
+        with pytest.raises(httpx2.RemoteProtocolError):  # cut off, and not ended
+            for line in response.iter_lines():
+                lines.append(line)
+                if len(lines) == 5:
+                    server.worker.send_signal(signal.SIGKILL)
+                    killed = time.monotonic()
+    assert time.monotonic() - killed < 5.0, "the stream did not end at once"
+    assert "data: [DONE]" not in lines
+    assert answers(server)
+    assert time.monotonic() - killed < 30.0
+    assert server.wait_for_line(r"was killed by SIGKILL")
+
+
+def test_an_assertion_in_llama_cpp_tells_streams_and_log_before_it_kills(
+    faulty: tuple[Server, Path],
+) -> None:
+    server, fault = faulty
+    stream = endless_stream(server)
+    fault.touch()
+    with pytest.raises(openai.APIError, match="n_tokens_all <= cparams.n_batch"):
+        for _ in stream:
+            pass
+    assert server.wait_for_line(r"llama.cpp gave up: .*n_tokens_all <= cparams.n_batch")
+    assert server.wait_for_line(r"The worker was killed by SIGABRT")
+    assert answers(server)
+
+
+def test_three_crashes_at_the_start_end_it_with_a_reason(start: Start, tmp_path: Path) -> None:
+    server = start(
+        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
+        environ={
+            "FAULT_FILE": str(tmp_path / "none"),
+            "FAULT_AT_START": "1",
+            "PYTHONPATH": str(ROOT),
+        },
+    )
+    assert server.process.wait(60) == 1
+    server.stop()
+    assert server.output.count("was killed by SIGABRT") == 3
+    assert "three times" in server.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_lets_running_answers_end(start: Start, number: signal.Signals) -> None:
+    server = start()
+    stream = server.client().completions.create(
+        model="localserve-tiny",
+        prompt="once",
+        max_tokens=300,
+        stream=True,
+        extra_body={"ignore_eos": True},
+    )
+    next(iter(stream))
+    worker = server.worker
+    server.process.send_signal(number)
+    assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
+    assert server.stop() == 0
+    assert not worker.is_running()
+
+
+def test_answers_that_outlast_the_drain_are_cancelled(start: Start) -> None:
+    server = start(environ={"LOCALSERVE_DRAIN_SECONDS": "1"})
+    stream = server.client().completions.create(
+        model="localserve-tiny",
+        prompt="once",
+        max_tokens=8000,
+        stream=True,
+        extra_body={"ignore_eos": True, "logprobs": 5},  # slow enough not to end by itself
+    )
+    next(iter(stream))
+    server.process.send_signal(signal.SIGINT)
+    with pytest.raises((openai.APIError, httpx2.RemoteProtocolError)):
+        for _ in stream:
+            pass
+    assert server.stop() == 0
+
+
+def test_a_worker_whose_supervisor_is_gone_ends(start: Start) -> None:
+    server = start()
+    assert server.url
+    worker = server.worker
+    server.process.kill()
+    psutil.wait_procs([worker], timeout=30)
+    assert not worker.is_running()
+
+
+def test_a_busy_port_is_named_with_its_holder_and_the_next_free_one(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        server = start(program=[sys.executable, "-m", "localserve", "up", "--port", str(port)])
+        assert server.process.wait(60) == 1
+        server.stop()
+    assert f"Port {port} is in use" in server.output
+    assert f"(pid {os.getpid()})" in server.output
+    assert "is free" in server.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no-such.gguf"),
+        (b"", "no-such.gguf"),
+        (b"noise" * 1000, "no-such.gguf"),
+        (b"GGUF" + b"\xff" * 1000, "no-such.gguf"),
+    ],
+)
+def test_an_unusable_file_ends_it_with_one_clear_error(
+    start: Start, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "no-such.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    server = start(str(path))
+    assert server.process.wait(60) == 1
+    server.stop()
+    assert said in server.output
+    assert "Traceback" not in server.output
+
+
+def test_a_reload_takes_over_aliases_and_keeps_the_old_ones_on_an_error(
+    start: Start, tmp_path: Path
+) -> None:
+    models = tmp_path / "models.toml"
+    path = ROOT / "localserve" / "catalog" / "builtin.gguf"
+    models.write_text(f'[models.mine]\nfile = "{path}"\naliases = ["one"]\n')
+    server = start("mine", "--config", str(models))
+    assert server.client().models.retrieve("mine").id == "mine"
+    models.write_text(f'[models.mine]\nfile = "{path}"\naliases = ["two"]\n')
+    os.kill(server.process.pid, signal.SIGHUP)
+    server.wait_until(lambda: server.get("/v1/models/two").status_code == 200)
+    assert server.get("/v1/models/one").status_code == 404
+    models.write_text('[models.mine]\nfil = "x"\n')
+    refused = server.post("/admin/reload", {})
+    assert refused.status_code == 400
+    assert "line 2" in refused.json()["error"]["message"]
+    assert server.get("/v1/models/two").status_code == 200
