@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import openai
 import psutil
 import pytest
 
-from tests.e2e.conftest import Server, Start
+from tests.e2e.conftest import WAIT_SECONDS, Server, Start
 
 pytestmark = pytest.mark.e2e
 
@@ -53,25 +53,25 @@ def answers(server: Server) -> bool:
     return bool(answer.choices)
 
 
+def read_until_cut(lines: Iterator[str], server: Server, seen: list[str]) -> None:
+    """Kill the worker after a few lines, and go on reading."""
+    for line in lines:
+        seen.append(line)
+        if len(seen) == 5:
+            server.worker.send_signal(signal.SIGKILL)
+
+
 def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(start: Start) -> None:
     server = start()
-    lines = []
-    with httpx2.stream(
-        "POST",
-        server.url + "/v1/completions",
-        json={"prompt": "once", "max_tokens": 8000, "stream": True, "ignore_eos": True},
-        timeout=60.0,
-    ) as response:
+    body = {"prompt": "once", "max_tokens": 8000, "stream": True, "ignore_eos": True}
+    seen: list[str] = []
+    url = server.url + "/v1/completions"
+    with httpx2.stream("POST", url, json=body, timeout=WAIT_SECONDS) as response:
         with pytest.raises(httpx2.RemoteProtocolError):  # cut off, and not ended
-            for line in response.iter_lines():
-                lines.append(line)
-                if len(lines) == 5:
-                    server.worker.send_signal(signal.SIGKILL)
-                    killed = time.monotonic()
-    assert time.monotonic() - killed < 5.0, "the stream did not end at once"
-    assert "data: [DONE]" not in lines
+            read_until_cut(response.iter_lines(), server, seen)
+    assert "data: [DONE]" not in seen
+    assert len(seen) < 1000, "the stream went on"
     assert answers(server)
-    assert time.monotonic() - killed < 30.0
     assert server.wait_for_line(r"was killed by SIGKILL")
 
 
@@ -81,7 +81,7 @@ def test_an_assertion_in_llama_cpp_tells_streams_and_log_before_it_kills(
     server, fault = faulty
     stream = endless_stream(server)
     fault.touch()
-    with pytest.raises(openai.APIError, match="n_tokens_all <= cparams.n_batch"):
+    with pytest.raises(openai.APIError, match=r"n_tokens_all <= cparams\.n_batch"):
         for _ in stream:
             pass
     assert server.wait_for_line(r"llama.cpp gave up: .*n_tokens_all <= cparams.n_batch")
@@ -128,8 +128,9 @@ def test_answers_that_outlast_the_drain_are_cancelled(start: Start) -> None:
         model="localserve-tiny",
         prompt="once",
         max_tokens=8000,
+        logprobs=5,  # slow enough not to end by itself
         stream=True,
-        extra_body={"ignore_eos": True, "logprobs": 5},  # slow enough not to end by itself
+        extra_body={"ignore_eos": True},
     )
     next(iter(stream))
     server.process.send_signal(signal.SIGINT)

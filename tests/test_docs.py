@@ -1,0 +1,58 @@
+"""What users can touch is documented: settings, options, commands, routes, errors, modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.routing import Route
+
+from localserve.cli.app import app as commands
+from localserve.config import SETTINGS, Setting, read_settings
+from localserve.errors import error_types
+from localserve.server.app import create_app
+from localserve.testing import FakeBackend, fake_manager
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_is_in_the_readme(setting: Setting) -> None:
+    assert f"| `{setting.variable}` | {setting.help} |" in README
+
+
+def test_every_option_is_in_the_readme() -> None:
+    for setting in SETTINGS:
+        if setting.option:
+            assert f"`{setting.option}" in README, setting.option
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for command in commands.registered_commands:
+        assert command.callback is not None
+        assert f"localserve {command.callback.__name__}" in README
+
+
+async def test_every_route_is_in_the_readme() -> None:
+    app = create_app(fake_manager(FakeBackend()), read_settings({}, {}))
+    undocumented = {"", "/", "/health"}  # the greeting, and an alias
+    for route in app.routes:
+        assert isinstance(route, Route)
+        path = route.path.removeprefix("/v1").replace("{name:path}", "{id}")
+        assert path in undocumented or f"{path}`" in README, route.path
+
+
+def test_every_error_says_what_it_means_under_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in error_types()]
+    assert len(set(codes)) == len(codes)
+    for kind in error_types():
+        assert kind.description.endswith(".")
+
+
+def test_every_module_is_in_the_code_map() -> None:
+    modules = [*(ROOT / "localserve").glob("*.py"), *(ROOT / "localserve").glob("*/*.py")]
+    for path in modules:
+        if not path.stem.startswith("__") and path.parent.name not in ("cli",):
+            assert f"`{path.name}`" in ARCHITECTURE, path
