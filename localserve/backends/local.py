@@ -27,6 +27,7 @@ from localserve.chat import (
     Generation,
     Prompt,
 )
+from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL
 from localserve.engine.engine import Engine
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
 
 log = logging.getLogger(__name__)
-
-DEFAULT_CONTEXT_TOKENS = 8192
-"""Where neither the user nor models.toml says how much, and the model was trained for more."""
-
-DEFAULT_PARALLEL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +232,8 @@ class LocalBackend:
         self, prompts: list[list[int]], generation: Generation, scope: str, priority: int
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
+        for token, _ in sampling.logit_bias or ():
+            self._check_token(token, "logit_bias")
         caps = (generation.max_tokens, self._spec.max_tokens, self._options.default_max_tokens)
         max_tokens = next((cap for cap in caps if cap is not None), None)
         requests = [
@@ -267,6 +265,13 @@ class LocalBackend:
         if len(tokens) > self._cells:
             raise ContextOverflow(len(tokens), self._cells, param=param)
 
+    def _check_token(self, token: int, param: str) -> None:
+        if not 0 <= token < self._vocabulary.size:
+            raise InvalidRequest(
+                f"There is no token {token}: this model's vocabulary has {self._vocabulary.size}.",
+                param=param,
+            )
+
     def _tokenize(self, text: str) -> list[int]:
         """Tokens of a whole prompt; never with two BOS."""
         begin = self._vocabulary.text(self._vocabulary.begin)
@@ -283,12 +288,7 @@ class LocalBackend:
         if isinstance(prompt, str):
             return self._tokenize(prompt)
         for token in prompt:
-            if not 0 <= token < self._vocabulary.size:
-                raise InvalidRequest(
-                    f"There is no token {token}: this model's vocabulary has"
-                    f" {self._vocabulary.size}.",
-                    param="prompt",
-                )
+            self._check_token(token, "prompt")
         return list(prompt) or self._tokenize("")
 
     def _middle_tokens(self, prompt: Prompt, suffix: str) -> list[int]:

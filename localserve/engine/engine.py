@@ -90,7 +90,7 @@ class StepStats:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The engine after its last step. `step_since` is 0.0 while it waits for work."""
+    """The engine as its present step was scheduled, or after its last step."""
 
     alive: bool
     running: int = 0
@@ -244,6 +244,7 @@ class Engine(Generic[R]):
         while self._take_commands(scheduler, runner):
             began = self._step_since = time.monotonic()
             step, outcome = scheduler.schedule()
+            self._publish(scheduler, self._snapshot.last_step)
             self._give_out(outcome)
             if not step.slices:
                 raise RuntimeError("there is work, and nothing can be scheduled")
@@ -253,6 +254,7 @@ class Engine(Generic[R]):
             stats = StepStats(
                 run_seconds * 1e3, thread_seconds * 1e3, step.answering, step.prompt_tokens
             )
+            self._steps += 1
             self._publish(scheduler, stats)
 
     def _run(
@@ -327,7 +329,6 @@ class Engine(Generic[R]):
         self._call(self._deliver, [(sequence.number, event) for sequence, event in outcome])
 
     def _publish(self, scheduler: Scheduler, stats: StepStats | None) -> None:
-        self._steps += stats is not None
         self._snapshot = Snapshot(
             alive=True,
             running=len(scheduler.running),

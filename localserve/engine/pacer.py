@@ -15,6 +15,9 @@ SMALLEST_CHUNK = 8
 FIRST_CHUNK = 32
 """Before anything was measured."""
 
+CLOCK_SECONDS = 1e-6
+"""A clock may be too coarse to see a short step; no step is taken to be free."""
+
 
 class Pacer:
     """Keeps steps within `budget_seconds` by two running means: a step without prompt tokens, and
@@ -42,7 +45,7 @@ class Pacer:
             self._answer_step_seconds = _mean(self._answer_step_seconds, seconds)
             return
         beside = (self._answer_step_seconds or 0.0) if answering else 0.0
-        cost = max(seconds - beside, seconds * 0.1) / prompt_tokens
+        cost = max(seconds - beside, seconds * 0.1, CLOCK_SECONDS) / prompt_tokens
         if answering or prompt_tokens >= FIRST_CHUNK:
             self._prompt_token_seconds = _mean(self._prompt_token_seconds, cost)
 

@@ -19,7 +19,7 @@ from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import KeptPrefix, KeptPrefixes, TokenArray, common_length
 from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
 from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
-from localserve.errors import EngineFailed, LocalserveError, Overloaded
+from localserve.errors import ContextOverflow, EngineFailed, LocalserveError, Overloaded
 
 WORTH_SHARING = 32
 """A common beginning shorter than this is computed again rather than shared or waited for."""
@@ -70,12 +70,13 @@ class Scheduler:
         self._memory = memory
         self._vocabulary = vocabulary
         self._pacer = pacer
-        self._max_running = max_running
+        self._max_running = min(max_running, memory.slots)
         self._max_waiting = max_waiting
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.kept = KeptPrefixes()
         self._free_slots = list(range(memory.slots - 1, -1, -1))
+        self._crowded = False  # the memory holds less than its cells; until someone leaves
 
     @property
     def idle(self) -> bool:
@@ -94,7 +95,9 @@ class Scheduler:
     # What comes in
 
     def submit(self, sequence: Sequence) -> None:
-        """Let a new sequence wait for its turn. Raises: Overloaded."""
+        """Let a new sequence wait for its turn. Raises: ContextOverflow, Overloaded."""
+        if sequence.prompt_length > self._memory.cells:
+            raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
         new = sum(1 for other in self.waiting if other.pauses == 0)
         if new >= self._max_waiting:
             raise Overloaded(
@@ -184,6 +187,7 @@ class Scheduler:
             return []
         if len(self.running) > 1:
             self._pause(self._youngest_of_lowest_priority())
+            self._crowded = True
             return []
         return self.fail(step, EngineFailed("The model's memory had no room for the request."))
 
@@ -200,7 +204,7 @@ class Scheduler:
     def _admit(self) -> Outcome:
         outcome: Outcome = []
         for sequence in list(self.waiting):
-            if len(self.running) >= self._max_running:
+            if len(self.running) >= self._max_running or (self._crowded and self.running):
                 break
             if self._follows_another(sequence):
                 continue
@@ -240,7 +244,7 @@ class Scheduler:
         # The last token is always computed: its logits are wanted.
         tokens = np.array(sequence.tokens[:-1], dtype=np.int32)
         source = self._longest_source(sequence.request.scope, tokens)
-        if source and source.kept and 2 * source.length >= len(source.kept):
+        if source and source.kept and self._takes_over(source.kept, source.length):
             self.kept.remove(source.kept)
             sequence.slot = source.slot
             sequence.computed = self._memory.truncate(source.slot, source.length)
@@ -250,6 +254,11 @@ class Scheduler:
                 self._share(source, sequence)
         if sequence.times.admitted == 0.0:
             sequence.cached_tokens = sequence.computed
+
+    def _takes_over(self, kept: KeptPrefix, length: int) -> bool:
+        """Whether to continue in the prefix's own slot, rather than to share a part of it."""
+        only_slot = not self._free_slots and len(self.kept) == 1
+        return 2 * length >= len(kept) or only_slot
 
     def _share(self, source: Source, sequence: Sequence) -> None:
         """Share the source's cells. Each sequence is charged for them: never too little."""
@@ -309,6 +318,7 @@ class Scheduler:
         """The sequence runs no more; what is computed of it is kept."""
         assert sequence.slot is not None
         self.running.remove(sequence)
+        self._crowded = False
         if sequence.computed:
             computed = sequence.tokens[: sequence.computed]
             self.kept.keep(sequence.slot, sequence.request.scope, computed)

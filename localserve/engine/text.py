@@ -55,12 +55,11 @@ class TextAssembler(Generic[Entry]):
         if entry is not None:
             self._entries.append((self._held_from + len(self._held), entry))
         found = [
-            (at, stop)
-            for stop in self._stop
-            if (at := self._held.find(stop, searched_from)) >= 0
+            (at, stop) for stop in self._stop if (at := self._held.find(stop, searched_from)) >= 0
         ]
         if found:
-            at, stop = min(found, key=lambda hit: (hit[0], -len(hit[1])))
+            # The first that is complete, so that it does not matter how tokens cut the text.
+            at, stop = min(found, key=lambda hit: (hit[0] + len(hit[1]), hit[0]))
             piece = self._release(at)
             self._held = ""
             self._entries.clear()

@@ -28,6 +28,9 @@ CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)
 BLOCK = 64
 """Candidates are preselected by the maxima of blocks of so many logits."""
 
+SMALLEST_TEMPERATURE = 1e-6
+"""Below it answers are greedy: logits divided by so little would overflow."""
+
 
 class LlamaSampler:
     """Implements `engine.runner.Sampler`; keeps its random state and recent tokens."""
@@ -46,7 +49,8 @@ class LlamaSampler:
         bias.update((token, -np.inf) for token in banned)
         self._biased = np.fromiter(bias.keys(), dtype=np.int64, count=len(bias))
         self._bias = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
-        self._greedy = not sampling.temperature or sampling.top_k == 1
+        cold = (sampling.temperature or 0.0) < SMALLEST_TEMPERATURE
+        self._greedy = cold or sampling.top_k == 1
         self._top_k = max(0, sampling.top_k or 0)
         self._chain = None if self._greedy else _make_chain(sampling)
 

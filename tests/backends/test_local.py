@@ -1,0 +1,316 @@
+"""A local backend over a small random model whose greedy answers never end by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from localserve.backends.local import LoadOptions, LocalBackend, load
+from localserve.catalog.spec import LocalFile, ModelSpec
+from localserve.chat import (
+    Accepted,
+    ChatEvent,
+    ChatRequest,
+    Completed,
+    CompletionRequest,
+    Finished,
+    Generation,
+    Message,
+    Prompt,
+    Sampling,
+    TextDelta,
+)
+from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
+
+GREEDY = Sampling(temperature=0.0)
+PATIENCE_SECONDS = 60.0
+
+
+def spec_of(path: Path) -> ModelSpec:
+    return ModelSpec(name="tiny", source=LocalFile(path))
+
+
+async def load_tiny(path: Path, context_tokens: int = 1_024, parallel: int = 4) -> LocalBackend:
+    options = LoadOptions(context_tokens=context_tokens, parallel=parallel, threads=1)
+    return await load(spec_of(path), options, lambda share: None)
+
+
+@pytest_asyncio.fixture
+async def backend(tiny_f16: Path) -> AsyncIterator[LocalBackend]:
+    loaded = await load_tiny(tiny_f16)
+    yield loaded
+    await loaded.close()
+
+
+def completion(
+    *prompts: Prompt,
+    sampling: Sampling = GREEDY,
+    suffix: str | None = None,
+    echo: bool = False,
+    max_tokens: int | None = 8,
+    stop: tuple[str, ...] = (),
+    choices: int = 1,
+    top_logprobs: int | None = None,
+) -> CompletionRequest:
+    generation = Generation(
+        sampling=sampling,
+        max_tokens=max_tokens,
+        stop=stop,
+        choices=choices,
+        top_logprobs=top_logprobs,
+    )
+    return CompletionRequest(
+        "tiny", prompts or ("the cat",), suffix=suffix, echo=echo, generation=generation
+    )
+
+
+async def events_of(stream: AsyncGenerator[ChatEvent, None]) -> list[ChatEvent]:
+    async with asyncio.timeout(PATIENCE_SECONDS), aclosing(stream):
+        return [event async for event in stream]
+
+
+def texts_of(events: list[ChatEvent]) -> dict[int, str]:
+    texts: dict[int, str] = {}
+    for event in events:
+        if isinstance(event, TextDelta):
+            texts[event.choice] = texts.get(event.choice, "") + event.text
+    return texts
+
+
+async def text_of(backend: LocalBackend, asked: CompletionRequest) -> str:
+    return texts_of(await events_of(backend.complete(asked)))[0]
+
+
+async def until_idle(backend: LocalBackend) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while backend.status().running or backend.status().waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def chat(text: str, generation: Generation) -> ChatRequest:
+    return ChatRequest("tiny", (Message("user", text),), generation=generation)
+
+
+# Events
+
+
+async def test_a_chat_is_accepted_answered_finished_and_completed(backend: LocalBackend) -> None:
+    generation = Generation(sampling=GREEDY, max_tokens=8)
+    events = await events_of(backend.chat(chat("hello", generation)))
+    first, *deltas, finished, completed = events
+    assert isinstance(first, Accepted)
+    assert first.model == "tiny"
+    assert all(isinstance(event, TextDelta) for event in deltas)
+    assert finished == Finished(0, "length")
+    assert isinstance(completed, Completed)
+    assert completed.usage.completion_tokens == 8
+    assert completed.usage.prompt_tokens == first.prompt_tokens
+
+
+async def test_a_chat_is_the_completion_of_its_rendered_template(backend: LocalBackend) -> None:
+    generation = Generation(sampling=GREEDY, max_tokens=8)
+    answer = texts_of(await events_of(backend.chat(chat("hello", generation))))[0]
+    raw = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+    assert answer == await text_of(backend, completion(raw))
+
+
+async def test_several_prompts_and_choices_are_numbered_prompt_by_prompt(
+    backend: LocalBackend,
+) -> None:
+    events = await events_of(backend.complete(completion("the cat", "a dog", choices=2)))
+    texts = texts_of(events)
+    assert sorted(texts) == [0, 1, 2, 3]
+    assert (texts[0], texts[2]) == (texts[1], texts[3])
+    assert texts[0] != texts[2]
+    finished = [event.choice for event in events if isinstance(event, Finished)]
+    assert sorted(finished) == [0, 1, 2, 3]
+    completed = events[-1]
+    assert isinstance(completed, Completed)
+    assert completed.usage.completion_tokens == 32
+
+
+async def test_the_same_prompt_again_is_cached_but_for_its_last_token(
+    backend: LocalBackend,
+) -> None:
+    prompt = tuple(range(100, 200))
+    cold, warm = [await events_of(backend.complete(completion(prompt))) for _ in range(2)]
+    completed = warm[-1]
+    assert isinstance(completed, Completed)
+    assert completed.usage.cached_tokens == 99
+    assert texts_of(warm) == texts_of(cold)
+
+
+# Prompts
+
+
+async def test_the_begin_token_is_not_doubled(window_model: Path) -> None:
+    backend = await load_tiny(window_model)
+    counts = []
+    for prompt in ("abc", "<|im_start|>abc"):
+        first, *_ = await events_of(backend.complete(completion(prompt)))
+        assert isinstance(first, Accepted)
+        counts.append(first.prompt_tokens)
+    assert counts[0] == counts[1]
+    await backend.close()
+
+
+async def test_a_suffix_is_wrapped_in_the_tokens_that_fill_the_middle(
+    backend: LocalBackend,
+) -> None:
+    raw = "<|fim_prefix|>the cat<|fim_suffix|> ran<|fim_middle|>"
+    wrapped = await text_of(backend, completion("the cat", suffix=" ran"))
+    assert wrapped == await text_of(backend, completion(raw))
+
+
+async def test_echo_gives_the_prompt_first(backend: LocalBackend) -> None:
+    plain = await text_of(backend, completion("the cat"))
+    assert await text_of(backend, completion("the cat", echo=True)) == "the cat" + plain
+    events = await events_of(backend.complete(completion("the cat", echo=True, max_tokens=0)))
+    assert texts_of(events) == {0: "the cat"}
+
+
+async def test_an_empty_prompt_is_answered(backend: LocalBackend) -> None:
+    assert await text_of(backend, completion(""))
+
+
+@pytest.mark.parametrize("token", [-1, 2_048])
+async def test_a_token_that_does_not_exist_is_refused(backend: LocalBackend, token: int) -> None:
+    with pytest.raises(InvalidRequest, match="2048"):
+        await events_of(backend.complete(completion((1, token))))
+
+
+@pytest.mark.parametrize("token", [-1, 2_048, 999_999_999])
+async def test_a_bias_on_a_token_that_does_not_exist_is_refused_and_harms_nobody(
+    backend: LocalBackend, token: int
+) -> None:
+    biased = replace(GREEDY, logit_bias=((token, 5.0),))
+    with pytest.raises(InvalidRequest, match="2048") as refusal:
+        await events_of(backend.complete(completion(sampling=biased)))
+    assert refusal.value.param == "logit_bias"
+    assert await text_of(backend, completion())
+
+
+async def test_a_prompt_as_large_as_the_context_gets_one_token_and_a_larger_one_none(
+    backend: LocalBackend,
+) -> None:
+    full = tuple(number % 1_000 for number in range(backend.facts.context_tokens))
+    events = await events_of(backend.complete(completion(full, max_tokens=None)))
+    completed = events[-1]
+    assert isinstance(completed, Completed)
+    assert completed.usage.completion_tokens == 1
+    assert Finished(0, "length") in events
+    with pytest.raises(ContextOverflow):
+        await events_of(backend.complete(completion((*full, 1))))
+
+
+# Sampling
+
+
+async def test_equal_seeds_answer_equally_and_choices_differ(backend: LocalBackend) -> None:
+    hot = Sampling(temperature=2.0, seed=7)
+    one, other = [
+        texts_of(await events_of(backend.complete(completion(sampling=hot, choices=2))))
+        for _ in range(2)
+    ]
+    assert one == other
+    assert one[0] != one[1]
+
+
+async def test_log_probabilities_are_of_the_text_and_its_best_alternatives(
+    backend: LocalBackend,
+) -> None:
+    events = await events_of(backend.complete(completion(top_logprobs=3)))
+    tokens = [one for event in events if isinstance(event, TextDelta) for one in event.logprobs]
+    assert b"".join(one.raw for one in tokens).decode() == texts_of(events)[0]
+    assert len(tokens) == 8
+    for one in tokens:
+        assert [one.token, one.logprob] == [one.top[0].token, one.top[0].logprob]
+        assert 0 >= one.top[0].logprob >= one.top[1].logprob >= one.top[2].logprob
+
+
+async def test_a_stop_string_ends_the_answer_before_it(backend: LocalBackend) -> None:
+    text = await text_of(backend, completion(max_tokens=16))
+    stop = text[5:9]
+    events = await events_of(backend.complete(completion(max_tokens=16, stop=(stop,))))
+    assert texts_of(events)[0] == text[: text.index(stop)]
+    assert Finished(0, "stop", stop) in events
+
+
+# Cancelling and room
+
+
+async def test_closing_the_stream_frees_its_cells(backend: LocalBackend) -> None:
+    stream = backend.complete(completion(max_tokens=None, choices=4))
+    async for event in stream:
+        if isinstance(event, TextDelta):
+            break
+    assert backend.status().running > 0
+    await stream.aclose()
+    await until_idle(backend)
+    # What is kept of it makes room for a request that needs the whole pool.
+    full = tuple(number % 1_000 for number in range(backend.facts.context_tokens))
+    assert await text_of(backend, completion(full, max_tokens=1))
+
+
+async def test_closing_a_stream_that_computes_its_prompt_frees_its_cells(
+    backend: LocalBackend,
+) -> None:
+    stream = backend.complete(completion(tuple(number % 900 for number in range(1_000))))
+    assert isinstance(await anext(stream), Accepted)
+    await stream.aclose()
+    await until_idle(backend)
+    assert await backend.responsive(PATIENCE_SECONDS)
+
+
+async def test_a_pool_too_small_for_all_pauses_and_answers_as_each_alone(tiny_f16: Path) -> None:
+    """Both are admitted with little room, and grow beyond what there is for two."""
+    backend = await load_tiny(tiny_f16, context_tokens=1_100)
+    prompts = [tuple(range(start, start + 20)) for start in (300, 600)]
+    asked = [completion(prompt, max_tokens=600) for prompt in prompts]
+    together = await asyncio.gather(*(events_of(backend.complete(one)) for one in asked))
+    for events in together:
+        assert Finished(0, "length") in events
+        completed = events[-1]
+        assert isinstance(completed, Completed)
+        assert completed.usage.completion_tokens == 600
+    assert backend.status().cells_used <= backend.status().cells
+    for prompt, events in zip(prompts, together, strict=True):
+        alone = await text_of(backend, completion(prompt, max_tokens=12))
+        # No further than the first near tie, which batch noise may decide.
+        assert texts_of(events)[0].startswith(alone)
+    await backend.close()
+
+
+# Loading
+
+
+async def test_more_context_than_the_model_was_trained_for_is_refused(tiny_f16: Path) -> None:
+    with pytest.raises(ModelUnusable, match="40960"):
+        await load_tiny(tiny_f16, context_tokens=50_000)
+
+
+async def test_progress_goes_up_to_the_whole(tiny_f16: Path) -> None:
+    shares: list[float] = []
+    backend = await load(
+        spec_of(tiny_f16), LoadOptions(context_tokens=512, threads=1), shares.append
+    )
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    await backend.close()
+
+
+async def test_a_load_that_is_cancelled_frees_all(tiny_f16: Path) -> None:
+    loading = asyncio.create_task(load_tiny(tiny_f16))
+    await asyncio.sleep(0)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    backend = await load_tiny(tiny_f16)
+    assert await text_of(backend, completion())
+    await backend.close()

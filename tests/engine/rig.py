@@ -1,0 +1,136 @@
+"""A scheduler over a scripted runner, stepped by hand as the engine's thread steps it.
+
+After each step it checks what must always hold. Knows no threads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from localserve.chat import DEFAULT_SAMPLING
+from localserve.engine.pacer import Pacer
+from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, TokenChunk
+from localserve.engine.scheduler import Outcome, Scheduler, Step
+from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent, Text
+from localserve.errors import EngineFailed
+
+
+def request(
+    prompt: bytes,
+    *,
+    max_tokens: int | None = None,
+    scope: str = "",
+    priority: int = 0,
+    stop: tuple[str, ...] = (),
+    ignore_end: bool = False,
+    top_logprobs: int | None = None,
+) -> GenerateRequest:
+    return GenerateRequest(
+        prompt=(TokenChunk(tuple(prompt)),),
+        sampling=DEFAULT_SAMPLING,
+        max_tokens=max_tokens,
+        stop=stop,
+        scope=scope,
+        priority=priority,
+        ignore_end=ignore_end,
+        top_logprobs=top_logprobs,
+    )
+
+
+class Rig:
+    """Events of every sequence by number, and the last step."""
+
+    def __init__(
+        self, runner: ScriptedRunner | None = None, *, max_running: int = 4, max_waiting: int = 64
+    ) -> None:
+        self.runner = runner or ScriptedRunner()
+        self.scheduler = Scheduler(
+            self.runner,
+            self.runner.vocabulary,
+            Pacer(0.5, self.runner.batch_tokens),
+            max_running=max_running,
+            max_waiting=max_waiting,
+        )
+        self.sequences: list[Sequence] = []
+        self.events: dict[int, list[SequenceEvent]] = {}
+        self.step_taken = Step()
+
+    def submit(self, asked: GenerateRequest) -> Sequence:
+        sequence = Sequence(len(self.sequences), asked, self.runner.cells)
+        self.scheduler.submit(sequence)
+        sequence.sampler = self.runner.make_sampler(
+            asked.sampling,
+            history=sequence.tokens,
+            top_logprobs=asked.top_logprobs,
+            ignore_end=asked.ignore_end,
+        )
+        self.sequences.append(sequence)
+        self.events[sequence.number] = []
+        return sequence
+
+    def step(self) -> None:
+        step, outcome = self.scheduler.schedule()
+        self.step_taken = step
+        self._note(outcome)
+        assert step.slices, "there is work, and nothing was scheduled"
+        try:
+            results = self.runner.run(step.slices)
+        except Interrupted:
+            pass
+        except NoCells:
+            self._note(self.scheduler.make_room(step))
+        except DecodeFailed as failure:
+            self._note(self.scheduler.fail(step, EngineFailed(str(failure))))
+        else:
+            self._note(self.scheduler.update(step, results))
+        self.check()
+
+    def finish(self, most_steps: int = 5_000) -> None:
+        """Step until nothing is left to do."""
+        for _ in range(most_steps):
+            if self.scheduler.idle:
+                return
+            self.step()
+        raise AssertionError(f"not done after {most_steps} steps")
+
+    def text(self, sequence: Sequence) -> str:
+        events = self.events[sequence.number]
+        return "".join(event.text for event in events if isinstance(event, Text))
+
+    def ended(self, sequence: Sequence) -> Ended:
+        last = self.events[sequence.number][-1]
+        assert isinstance(last, Ended), last
+        return last
+
+    def step_of(self, sequence: Sequence) -> int:
+        """How many tokens of the sequence the last step computed."""
+        return sum(
+            len(part.tokens)
+            for one, part in zip(self.step_taken.sequences, self.step_taken.slices, strict=True)
+            if one is sequence
+        )
+
+    def check(self) -> None:
+        """What holds after each step."""
+        scheduler, memory = self.scheduler, self.runner.memory
+        owners = [one.slot for one in scheduler.running] + [kept.slot for kept in scheduler.kept]
+        assert None not in owners
+        assert all(count == 1 for count in Counter(owners).values()), f"shared slots: {owners}"
+        for one in scheduler.running:
+            assert one.slot is not None
+            assert memory.get(one.slot, []) == one.tokens[: one.computed]
+        for kept in scheduler.kept:
+            assert memory[kept.slot] == kept.tokens.tolist()
+        for slot, held in memory.items():
+            assert slot in owners or not held, f"slot {slot} leaks {len(held)} cells"
+        assert scheduler.cells_used == sum(map(len, memory.values())) <= scheduler.cells
+        for one in scheduler.waiting:
+            assert one.slot is None
+            assert one.computed == 0
+
+    def _note(self, outcome: Outcome) -> None:
+        for sequence, event in outcome:
+            before = self.events[sequence.number]
+            assert not before or not isinstance(before[-1], Ended | Broken), "after its end"
+            before.append(event)

@@ -1,0 +1,431 @@
+"""The engine's thread over a scripted runner."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from localserve.engine.engine import Engine, Mailbox
+from localserve.engine.runner import DecodeFailed, Slice
+from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.sequence import Admitted, Broken, Ended, GenerateRequest, SequenceEvent, Text
+from localserve.errors import ContextOverflow, EngineFailed, ModelUnusable, Overloaded
+from tests.engine.rig import request
+
+PATIENCE_SECONDS = 20.0
+"""Far more than anything here takes, even on a busy machine."""
+
+OnRun = Callable[[Sequence[Slice]], None]
+
+
+@asynccontextmanager
+async def engine_of(
+    runner: ScriptedRunner, *, max_running: int = 4, max_waiting: int = 64
+) -> AsyncIterator[Engine[ScriptedRunner]]:
+    engine = Engine("test", lambda: runner, max_running=max_running, max_waiting=max_waiting)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def take_all(mailbox: Mailbox, sequences: int = 1) -> dict[int, list[SequenceEvent]]:
+    """Events by number, until so many sequences have ended."""
+    events: dict[int, list[SequenceEvent]] = {}
+    last = 0
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while last < sequences:
+            for number, event in await mailbox.take():
+                events.setdefault(number, []).append(event)
+                last += isinstance(event, Ended | Broken)
+    return events
+
+
+async def answer(engine: Engine[ScriptedRunner], asked: GenerateRequest) -> list[SequenceEvent]:
+    mailbox = Mailbox()
+    number = engine.submit(asked, mailbox)
+    return (await take_all(mailbox))[number]
+
+
+def text_of(events: list[SequenceEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def error_of(events: list[SequenceEvent]) -> Exception:
+    last = events[-1]
+    assert isinstance(last, Broken)
+    return last.error
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 (the thread sets no event)
+            await asyncio.sleep(0.002)
+
+
+class Gate:
+    """Holds the runner inside a step until it is opened or interrupted."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.runner = ScriptedRunner(cells=4_096, on_run=self._wait)
+
+    def _wait(self, batch: Sequence[Slice]) -> None:
+        self.entered.set()
+        for _ in range(int(PATIENCE_SECONDS / 0.002)):
+            if self.opened.wait(0.002) or self.runner.interrupted.is_set():
+                return
+
+    async def held(self) -> None:
+        await until(self.entered.is_set)
+
+
+async def test_a_request_is_admitted_answered_and_ended() -> None:
+    async with engine_of(ScriptedRunner()) as engine:
+        events = await answer(engine, request(b"\nhello\n"))
+    assert isinstance(events[0], Admitted)
+    assert isinstance(events[-1], Ended)
+    assert text_of(events) == "hello"
+
+
+async def test_many_at_once_answer_as_one_alone_does() -> None:
+    mailbox = Mailbox()
+    runner = ScriptedRunner(cells=600)
+    async with engine_of(runner, max_running=8) as engine:
+        wanted = {
+            engine.submit(request(b"\n" + b"%d" % (7**number) + b"\n"), mailbox): str(7**number)
+            for number in range(40)
+        }
+        events = await take_all(mailbox, 40)
+        assert {number: text_of(given) for number, given in events.items()} == wanted
+        await until(lambda: engine.snapshot.running == 0)
+    assert all(sampler.closed for sampler in runner.samplers)
+
+
+async def test_everything_runs_on_the_engines_thread() -> None:
+    threads: set[str] = set()
+    runner = ScriptedRunner(on_run=lambda batch: threads.add(threading.current_thread().name))
+    async with engine_of(runner) as engine:
+        await answer(engine, request(b"\na\n"))
+    assert threads == {"engine-test"}
+    assert runner.closed
+
+
+async def test_what_make_runner_raises_start_raises() -> None:
+    def make_runner() -> ScriptedRunner:
+        raise ModelUnusable("no such model")
+
+    engine = Engine("test", make_runner, max_running=4)
+    with pytest.raises(ModelUnusable):
+        await engine.start()
+    with pytest.raises(EngineFailed):
+        engine.submit(request(b"\na\n"), Mailbox())
+    assert not await engine.responsive(1.0)
+    await engine.close()
+
+
+async def test_closing_while_the_runner_is_made_waits_for_it_and_frees_it() -> None:
+    go_on = threading.Event()
+    runner = ScriptedRunner()
+
+    def make_runner() -> ScriptedRunner:
+        go_on.wait(PATIENCE_SECONDS)
+        return runner
+
+    engine = Engine("test", make_runner, max_running=4)
+    starting = asyncio.create_task(engine.start())
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    go_on.set()
+    await closing
+    await starting
+    assert runner.closed
+
+
+async def test_closing_ends_running_answers_and_frees_the_runner() -> None:
+    gate = Gate()
+    mailbox = Mailbox()
+    engine = Engine("test", lambda: gate.runner, max_running=1)
+    await engine.start()
+    engine.submit(request(b"\nabc\n"), mailbox)
+    engine.submit(request(b"\ndef\n"), mailbox)
+    await gate.held()
+    await engine.close()
+    await engine.close()
+    events = await take_all(mailbox, 2)
+    assert all(isinstance(error_of(given), EngineFailed) for given in events.values())
+    assert gate.runner.closed
+    assert all(sampler.closed for sampler in gate.runner.samplers)
+    with pytest.raises(EngineFailed):
+        engine.submit(request(b"\nabc\n"), mailbox)
+
+
+async def test_an_engine_that_never_started_can_be_closed() -> None:
+    engine = Engine("test", ScriptedRunner, max_running=1)
+    await engine.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_unexpected_exception_breaks_everyone_and_stops_the_engine(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(batch: Sequence[Slice]) -> None:
+        raise ZeroDivisionError("by chance")
+
+    mailbox = Mailbox()
+    runner = ScriptedRunner(on_run=fail)
+    async with engine_of(runner, max_running=1) as engine:
+        for prompt in (b"\na\n", b"\nb\n", b"\nc\n"):
+            engine.submit(request(prompt), mailbox)
+        events = await take_all(mailbox, 3)
+        assert all("by chance" in str(error_of(given)) for given in events.values())
+        await until(lambda: runner.closed)
+        assert not engine.snapshot.alive
+        assert not await engine.responsive(1.0)
+        with pytest.raises(EngineFailed):
+            engine.submit(request(b"\na\n"), mailbox)
+    assert "by chance" in caplog.text
+
+
+async def test_a_step_that_fails_breaks_its_sequences_and_the_next_are_served() -> None:
+    failures = iter([DecodeFailed("by chance")])
+
+    def fail_once(batch: Sequence[Slice]) -> None:
+        for failure in failures:
+            raise failure
+
+    async with engine_of(ScriptedRunner(on_run=fail_once)) as engine:
+        broken = await answer(engine, request(b"\na\n"))
+        assert isinstance(error_of(broken), EngineFailed)
+        assert text_of(await answer(engine, request(b"\nb\n"))) == "b"
+
+
+async def test_a_prompt_larger_than_the_pool_breaks_that_request_only() -> None:
+    async with engine_of(ScriptedRunner(cells=64)) as engine:
+        events = await answer(engine, request(b"x" * 65))
+        assert isinstance(error_of(events), ContextOverflow)
+        assert text_of(await answer(engine, request(b"\nb\n"))) == "b"
+
+
+async def test_a_full_queue_breaks_the_newest_with_overloaded() -> None:
+    gate = Gate()
+    mailbox = Mailbox()
+    async with engine_of(gate.runner, max_running=1, max_waiting=1) as engine:
+        engine.submit(request(b"\na\n"), mailbox)
+        await gate.held()
+        engine.submit(request(b"\nb\n"), mailbox)
+        late = engine.submit(request(b"\nc\n"), mailbox)
+        gate.opened.set()
+        events = await take_all(mailbox, 3)
+    assert isinstance(error_of(events.pop(late)), Overloaded)
+    assert sorted(map(text_of, events.values())) == ["a", "b"]
+
+
+# Cancelling
+
+
+async def test_a_cancelled_request_gives_out_nothing_more_and_frees_its_slot() -> None:
+    gate = Gate()
+    mailbox = Mailbox()
+    async with engine_of(gate.runner) as engine:
+        number = engine.submit(request(b"\n" + b"a" * 500 + b"\n"), mailbox)
+        await gate.held()
+        engine.cancel(number)
+        await until(lambda: engine.snapshot.running == 0)
+        gate.opened.set()
+        assert text_of(await answer(engine, request(b"\nb\n"))) == "b"
+    assert all(sampler.closed for sampler in gate.runner.samplers)
+
+
+@asynccontextmanager
+async def two_in_one_step(
+    gate: Gate, mailbox: Mailbox
+) -> AsyncIterator[tuple[Engine[ScriptedRunner], int, int]]:
+    """An engine, and the numbers of two sequences that are in its step at the gate."""
+    engine = Engine("test", lambda: gate.runner, max_running=2)
+    first, second = (engine.submit(request(text), mailbox) for text in (b"\nxxx\n", b"\nyyy\n"))
+    await engine.start()
+    await gate.held()
+    try:
+        yield engine, first, second
+    finally:
+        await engine.close()
+
+
+async def test_a_step_is_interrupted_when_all_its_sequences_are_cancelled() -> None:
+    gate = Gate()
+    async with two_in_one_step(gate, Mailbox()) as (engine, first, second):
+        engine.cancel(first)
+        engine.cancel(second)
+        assert gate.runner.interrupted.is_set()
+        await until(lambda: engine.snapshot.running == 0)
+        assert gate.runner.computed_tokens == 0
+
+
+async def test_a_step_is_not_interrupted_while_someone_waits_for_it() -> None:
+    gate = Gate()
+    mailbox = Mailbox()
+    async with two_in_one_step(gate, mailbox) as (engine, first, second):
+        engine.cancel(first)
+        assert not gate.runner.interrupted.is_set()
+        gate.opened.set()
+        events = await take_all(mailbox)
+    assert text_of(events[second]) == "yyy"
+
+
+async def test_a_late_cancel_is_harmless() -> None:
+    async with engine_of(ScriptedRunner()) as engine:
+        mailbox = Mailbox()
+        number = engine.submit(request(b"\na\n"), mailbox)
+        await take_all(mailbox)
+        engine.cancel(number)
+        engine.cancel(number)
+        engine.cancel(12_345)
+        assert text_of(await answer(engine, request(b"\nb\n"))) == "b"
+        assert not engine._cancelled
+
+
+async def test_nothing_is_remembered_of_requests_that_are_over() -> None:
+    mailbox = Mailbox()
+    async with engine_of(ScriptedRunner()) as engine:
+        numbers = [engine.submit(request(b"\nabc\n"), mailbox) for _ in range(20)]
+        for number in numbers[::2]:
+            engine.cancel(number)
+        await take_all(mailbox, 10)
+        await until(lambda: engine.snapshot.running == engine.snapshot.waiting == 0)
+        assert await engine.responsive(PATIENCE_SECONDS)
+        assert (engine._mailboxes, engine._cancelled, engine._sequences) == ({}, set(), {})
+
+
+# Health
+
+
+async def test_an_idle_engine_is_responsive() -> None:
+    async with engine_of(ScriptedRunner()) as engine:
+        assert await engine.responsive(PATIENCE_SECONDS)
+        assert engine.step_age_seconds == 0.0
+
+
+async def test_an_engine_in_a_young_step_is_responsive_and_in_an_old_one_is_not() -> None:
+    gate = Gate()
+    async with engine_of(gate.runner) as engine:
+        engine.submit(request(b"\na\n"), Mailbox())
+        await gate.held()
+        assert await engine.responsive(0.0, step_seconds=PATIENCE_SECONDS)
+        await asyncio.sleep(0.05)
+        assert not await engine.responsive(0.0, step_seconds=0.01)
+        assert engine.step_age_seconds > 0.01
+        gate.opened.set()
+
+
+async def test_an_engine_that_is_still_loading_is_not_responsive() -> None:
+    go_on = threading.Event()
+
+    def make_runner() -> ScriptedRunner:
+        go_on.wait(PATIENCE_SECONDS)
+        return ScriptedRunner()
+
+    engine = Engine("test", make_runner, max_running=1)
+    starting = asyncio.create_task(engine.start())
+    await asyncio.sleep(0.01)
+    assert not await engine.responsive(0.01)
+    go_on.set()
+    await starting
+    await engine.close()
+
+
+async def test_break_all_ends_every_answer_without_the_thread() -> None:
+    gate = Gate()
+    mailbox = Mailbox()
+    async with engine_of(gate.runner, max_running=1) as engine:
+        engine.submit(request(b"\na\n"), mailbox)
+        engine.submit(request(b"\nb\n"), mailbox)
+        await gate.held()
+        engine.break_all(EngineFailed("about to abort"))
+        events = await take_all(mailbox, 2)
+        assert all("about to abort" in str(error_of(given)) for given in events.values())
+        gate.opened.set()
+
+
+# The hand-over
+
+
+async def test_a_step_hands_over_all_its_events_in_one_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    calls = 0
+    call_soon = loop.call_soon_threadsafe
+
+    def count(*arguments: object, **options: object) -> asyncio.Handle:
+        nonlocal calls
+        calls += threading.current_thread().name == "engine-test"
+        return call_soon(*arguments, **options)  # type: ignore[arg-type]
+
+    gate = Gate()
+    mailbox = Mailbox()
+    async with engine_of(gate.runner, max_running=8) as engine:
+        monkeypatch.setattr(loop, "call_soon_threadsafe", count)
+        for number in range(4):
+            engine.submit(request(b"\n%d-%s\n" % (number, b"a" * 100), max_tokens=80), mailbox)
+        gate.opened.set()
+        await take_all(mailbox, 4)
+        steps = gate.runner.steps
+        admissions = 4
+    assert steps >= 80
+    assert steps <= calls <= steps + admissions + 2
+
+
+async def test_steps_are_counted_as_the_runner_ran_them() -> None:
+    runner = ScriptedRunner()
+    async with engine_of(runner) as engine:
+        await answer(engine, request(b"\nabc\n"))
+        for _ in range(5):
+            await until(lambda: engine.snapshot.running == 0)
+            assert await engine.responsive(PATIENCE_SECONDS)
+        assert engine.snapshot.steps == runner.steps
+        assert engine.snapshot.cells_used > 0
+
+
+def test_a_loop_that_was_closed_does_not_stop_the_thread() -> None:
+    gate = Gate()
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> Engine[ScriptedRunner]:
+        engine = Engine("test", lambda: gate.runner, max_running=1)
+        await engine.start()
+        engine.submit(request(b"\nabc\n"), Mailbox())
+        await gate.held()
+        return engine
+
+    engine = loop.run_until_complete(begin())
+    loop.close()
+    gate.opened.set()
+    for _ in range(int(PATIENCE_SECONDS / 0.01)):
+        if engine.snapshot.steps and engine.snapshot.running == 0:
+            break
+        threading.Event().wait(0.01)
+    assert engine.snapshot.alive
+    closing = engine.close()
+    closing.send(None)
+    closing.close()
+    engine._thread.join(PATIENCE_SECONDS)
+    assert gate.runner.closed
+
+
+async def test_an_engine_that_was_closed_can_be_collected() -> None:
+    gc.collect()
+    before = threading.active_count()
+    async with engine_of(ScriptedRunner()) as engine:
+        await answer(engine, request(b"\na\n"))
+    engine._thread.join(PATIENCE_SECONDS)
+    assert threading.active_count() <= before

@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import pytest
+
+from localserve.engine.runner import NoCells, Slice
+from localserve.engine.scheduler import share_out
+from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.sequence import RESERVED_TOKENS, Admitted, Broken, Ended, Sequence
+from localserve.errors import ContextOverflow, EngineFailed, Overloaded
+from tests.engine.rig import Rig, request
+
+
+def words(count: int, letter: str = "w") -> bytes:
+    """A prompt of `count` tokens that is answered by one letter."""
+    return letter.encode() * (count - 3) + b"\n" + b"a\n"
+
+
+def running(rig: Rig) -> list[int]:
+    return [sequence.number for sequence in rig.scheduler.running]
+
+
+def waiting(rig: Rig) -> list[int]:
+    return [sequence.number for sequence in rig.scheduler.waiting]
+
+
+# Answers
+
+
+def test_an_answer_comes_as_admitted_text_and_ended() -> None:
+    rig = Rig()
+    sequence = rig.submit(request(b"\nhello\n"))
+    rig.finish()
+    first, *_, last = rig.events[0]
+    assert first == Admitted(7)
+    assert isinstance(last, Ended)
+    assert (rig.text(sequence), last.reason, last.completion_tokens) == ("hello", "stop", 6)
+
+
+def test_a_limit_ends_with_length() -> None:
+    rig = Rig()
+    sequence = rig.submit(request(b"\nhello\n", max_tokens=3))
+    rig.finish()
+    ended = rig.ended(sequence)
+    assert (rig.text(sequence), ended.reason, ended.completion_tokens) == ("hel", "length", 3)
+
+
+def test_a_stop_string_ends_with_stop_and_is_not_given_out() -> None:
+    rig = Rig()
+    sequence = rig.submit(request(b"\nhello\n", stop=("lo",)))
+    rig.finish()
+    ended = rig.ended(sequence)
+    assert (rig.text(sequence), ended.reason, ended.stopped_by) == ("hel", "stop", "lo")
+
+
+def test_a_limit_of_0_computes_the_prompt_and_gives_no_text() -> None:
+    rig = Rig()
+    sequence = rig.submit(request(b"\nhello\n", max_tokens=0))
+    rig.finish()
+    ended = rig.ended(sequence)
+    assert (rig.text(sequence), ended.reason, ended.completion_tokens) == ("", "length", 0)
+    assert rig.runner.computed_tokens == 7
+
+
+def test_a_limit_larger_than_the_room_ends_with_length_at_the_last_cell() -> None:
+    rig = Rig(ScriptedRunner(cells=20))
+    sequence = rig.submit(request(b"\nhello\n", max_tokens=1000, ignore_end=True))
+    rig.finish()
+    ended = rig.ended(sequence)
+    assert (ended.reason, ended.completion_tokens) == ("length", 20 - 7 + 1)
+    assert rig.scheduler.cells_used == 20
+
+
+def test_a_prompt_that_fills_the_pool_exactly_gets_one_token() -> None:
+    rig = Rig(ScriptedRunner(cells=16))
+    sequence = rig.submit(request(words(16)))
+    rig.finish()
+    ended = rig.ended(sequence)
+    assert (rig.text(sequence), ended.reason, ended.completion_tokens) == ("a", "length", 1)
+
+
+def test_a_prompt_larger_than_the_pool_is_refused() -> None:
+    rig = Rig(ScriptedRunner(cells=16))
+    with pytest.raises(ContextOverflow):
+        rig.submit(request(words(17)))
+
+
+def test_ignoring_the_end_goes_on_to_the_limit() -> None:
+    rig = Rig()
+    sequence = rig.submit(request(b"\nab\n", max_tokens=5, ignore_end=True))
+    rig.finish()
+    assert rig.text(sequence) == "abxxx"
+
+
+def test_log_probabilities_come_with_their_text() -> None:
+    rig = Rig()
+    rig.submit(request(b"\nab\n", top_logprobs=2))
+    rig.finish()
+    scored = [one for event in rig.events[0] for one in getattr(event, "scored", ())]
+    assert [(one.score.token, len(one.top)) for one in scored] == [(ord("a"), 2), (ord("b"), 2)]
+
+
+# Admission
+
+
+def test_admission_asks_for_room_for_prompt_and_a_good_part_of_the_answer() -> None:
+    rig = Rig(ScriptedRunner(cells=2 * (100 + RESERVED_TOKENS)))
+    rig.submit(request(words(100, "v")))
+    rig.submit(request(words(101, "w")))
+    rig.submit(request(words(100, "x")))
+    rig.step()
+    assert (running(rig), waiting(rig)) == ([0], [1, 2])
+
+
+def test_admission_of_a_short_answer_asks_for_no_more_than_its_limit() -> None:
+    rig = Rig(ScriptedRunner(cells=220))
+    rig.submit(request(words(100, "v"), max_tokens=10))
+    rig.submit(request(words(100, "w"), max_tokens=10))
+    rig.step()
+    assert running(rig) == [0, 1]
+
+
+def test_sequences_are_admitted_in_order_within_a_priority() -> None:
+    rig = Rig(max_running=1)
+    for letter, priority in (("a", 0), ("b", 0), ("c", 1), ("d", 0)):
+        rig.submit(request(words(5, letter), priority=priority))
+    rig.finish()
+    admitted = sorted(rig.sequences, key=lambda one: one.times.admitted)
+    assert [one.number for one in admitted] == [2, 0, 1, 3]
+
+
+def test_a_large_request_at_the_front_is_not_overtaken_by_small_ones() -> None:
+    rig = Rig(ScriptedRunner(cells=300))
+    rig.submit(request(words(100, "v"), max_tokens=100))
+    rig.submit(request(words(200, "w"), max_tokens=50))
+    rig.submit(request(words(5, "x"), max_tokens=1))
+    rig.step()
+    assert waiting(rig) == [1, 2]
+
+
+def test_a_full_queue_refuses_the_next() -> None:
+    rig = Rig(max_running=1, max_waiting=2)
+    rig.submit(request(words(5, "a")))
+    rig.step()
+    rig.submit(request(words(5, "b")))
+    rig.submit(request(words(5, "c")))
+    with pytest.raises(Overloaded) as refusal:
+        rig.submit(request(words(5, "d")))
+    assert refusal.value.retry_after_seconds > 0
+
+
+def test_more_may_run_than_there_are_slots_without_harm() -> None:
+    rig = Rig(ScriptedRunner(slots=2, cells=5_000), max_running=4)
+    sequences = [rig.submit(request(words(5, letter))) for letter in "abcde"]
+    rig.finish()
+    assert [rig.text(one) for one in sequences] == ["a"] * 5
+
+
+def test_the_only_prefix_that_could_be_dropped_may_be_the_one_in_use() -> None:
+    rig = Rig(ScriptedRunner(slots=1, cells=1000), max_running=1)
+    rig.submit(request(words(200)))
+    rig.finish()
+    short = rig.submit(request(b"w" * 50 + b"\nb\n"))
+    rig.finish()
+    assert rig.text(short) == "b"
+    assert rig.ended(short).cached_tokens == 50
+
+
+# Cells run short
+
+
+def grow_together(cells: int, count: int, *, priorities: tuple[int, ...] = (0, 0, 0, 0)) -> Rig:
+    """Answers that are admitted together and then outgrow the pool."""
+    rig = Rig(ScriptedRunner(cells=cells))
+    for number in range(count):
+        answer = bytes([ord("a") + number]) * 700
+        prompt = b"\n" + answer + b"\n"
+        rig.submit(request(prompt, priority=priorities[number]))
+    return rig
+
+
+def test_the_youngest_pauses_when_cells_run_short_and_all_answers_are_whole() -> None:
+    rig = grow_together(2_500, 2)
+    rig.finish()
+    assert [one.pauses > 0 for one in rig.sequences] == [False, True]
+    assert [rig.text(one) for one in rig.sequences] == ["a" * 700, "b" * 700]
+
+
+def test_the_lowest_priority_pauses_even_where_it_is_older() -> None:
+    rig = grow_together(2_500, 2, priorities=(0, 1))
+    rig.finish()
+    assert [one.pauses > 0 for one in rig.sequences] == [True, False]
+    assert [rig.text(one) for one in rig.sequences] == ["a" * 700, "b" * 700]
+
+
+def test_a_paused_sequence_is_admitted_once_for_its_reader() -> None:
+    rig = grow_together(2_500, 2)
+    rig.finish()
+    assert sum(isinstance(event, Admitted) for event in rig.events[1]) == 1
+
+
+def test_kept_prefixes_go_before_anyone_pauses() -> None:
+    rig = Rig(ScriptedRunner(cells=300))
+    rig.submit(request(words(200, "k")))
+    rig.finish()
+    assert rig.scheduler.kept.cells == 201
+    later = rig.submit(request(b"\n" + b"b" * 100 + b"\n"))
+    rig.finish()
+    assert (later.pauses, rig.text(later)) == (0, "b" * 100)
+
+
+def test_no_cells_drops_prefixes_then_pauses_then_lets_one_go_on_alone() -> None:
+    def refuse_two(batch: object) -> None:
+        if len(rig.scheduler.running) > 1:
+            raise NoCells
+
+    rig = Rig(ScriptedRunner(cells=5_000, on_run=refuse_two))
+    sequences = [rig.submit(request(b"\n" + letter * 9 + b"\n")) for letter in (b"a", b"b", b"c")]
+    rig.finish(200)
+    assert [rig.text(one) for one in sequences] == ["a" * 9, "b" * 9, "c" * 9]
+
+
+def test_no_cells_for_a_single_sequence_breaks_it_and_only_it() -> None:
+    def refuse(batch: object) -> None:
+        raise NoCells
+
+    rig = Rig(ScriptedRunner(on_run=refuse))
+    rig.submit(request(words(5)))
+    rig.finish(10)
+    (broken,) = [event for event in rig.events[0] if isinstance(event, Broken)]
+    assert isinstance(broken.error, EngineFailed)
+
+
+def test_a_failed_step_breaks_its_sequences_and_frees_their_cells() -> None:
+    rig = Rig()
+    first = rig.submit(request(words(100, "a")))
+    rig.step()
+    error = EngineFailed("broken")
+    step, _ = rig.scheduler.schedule()
+    assert rig.scheduler.fail(step, error) == [(first, Broken(error))]
+    assert rig.scheduler.idle
+    assert rig.scheduler.cells_used == 0
+    rig.check()
+    assert rig.runner.samplers[0].closed
+
+
+# Prefixes
+
+
+def test_a_conversation_that_goes_on_reuses_its_own_prefix() -> None:
+    rig = Rig()
+    first = rig.submit(request(words(50)))
+    rig.finish()
+    second = rig.submit(request(bytes(first.tokens[:-1]) + b"more\nb\n"))
+    rig.finish()
+    assert rig.ended(second).cached_tokens == 51
+    assert rig.text(second) == "b"
+
+
+def test_the_same_prompt_again_computes_its_last_token_only() -> None:
+    rig = Rig()
+    rig.submit(request(words(50)))
+    rig.finish()
+    computed = rig.runner.computed_tokens
+    again = rig.submit(request(words(50)))
+    rig.finish()
+    assert rig.ended(again).cached_tokens == 49
+    assert rig.runner.computed_tokens - computed == 2
+    assert rig.text(again) == "a"
+
+
+def test_a_prefix_is_not_reused_in_another_scope() -> None:
+    rig = Rig()
+    rig.submit(request(words(50), scope="theirs"))
+    rig.finish()
+    ours = rig.submit(request(words(50), scope="ours"))
+    rig.finish()
+    assert rig.ended(ours).cached_tokens == 0
+
+
+def test_a_memory_that_cannot_be_cut_computes_anew_with_the_same_answer() -> None:
+    rig = Rig(ScriptedRunner(can_cut=False))
+    rig.submit(request(words(50)))
+    rig.finish()
+    again = rig.submit(request(words(50)))
+    rig.finish()
+    assert rig.ended(again).cached_tokens == 0
+    assert rig.text(again) == "a"
+
+
+def shared_beginning(rig: Rig) -> tuple[Sequence, Sequence]:
+    """A long prompt, and one that shares its first 600 tokens."""
+    leader = rig.submit(request(b"w" * 600 + b"\na\n"))
+    follower = rig.submit(request(b"w" * 600 + b"\nb\n"))
+    return leader, follower
+
+
+def test_a_follower_waits_for_the_prefix_and_then_shares_it() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    leader, follower = shared_beginning(rig)
+    rig.step()
+    assert (running(rig), waiting(rig)) == ([leader.number], [follower.number])
+    rig.finish()
+    assert rig.ended(follower).cached_tokens == 601
+    assert rig.runner.computed_tokens < 650
+    assert (rig.text(leader), rig.text(follower)) == ("a", "b")
+
+
+def test_a_follower_goes_on_when_its_leader_is_cancelled() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    leader, follower = shared_beginning(rig)
+    rig.step()
+    rig.scheduler.cancel(leader)
+    rig.finish()
+    assert rig.ended(follower).cached_tokens == 256
+    assert rig.text(follower) == "b"
+
+
+def test_a_follower_goes_on_when_its_leader_fails() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    _, follower = shared_beginning(rig)
+    rig.step()
+    step, _ = rig.scheduler.schedule()
+    rig.scheduler.fail(step, EngineFailed("broken"))
+    rig.finish()
+    assert rig.ended(follower).cached_tokens == 0
+    assert rig.text(follower) == "b"
+
+
+def test_a_follower_goes_on_when_its_leader_pauses() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    leader, follower = shared_beginning(rig)
+    rig.step()
+    rig.scheduler._pause(leader)
+    rig.finish()
+    assert (rig.text(leader), rig.text(follower)) == ("a", "b")
+
+
+def test_others_overtake_a_follower_that_waits_for_its_leader() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    _, follower = shared_beginning(rig)
+    other = rig.submit(request(words(5, "x")))
+    rig.step()
+    assert other.number in running(rig)
+    assert follower.number in waiting(rig)
+
+
+def test_sharing_never_charges_more_cells_than_there_are() -> None:
+    rig = Rig(ScriptedRunner(cells=1_300))
+    sequences = [
+        rig.submit(request(b"w" * 600 + b"\n" + letter + b"\n", max_tokens=1))
+        for letter in (b"a", b"b", b"c")
+    ]
+    rig.finish()
+    assert [rig.text(one) for one in sequences] == ["a", "b", "c"]
+
+
+# Cancelling
+
+
+def test_cancelling_a_waiting_sequence_closes_its_sampler() -> None:
+    rig = Rig(max_running=1)
+    rig.submit(request(words(5)))
+    second = rig.submit(request(words(5, "x")))
+    rig.scheduler.cancel(second)
+    assert rig.runner.samplers[1].closed
+    rig.finish()
+    assert rig.events[1] == []
+
+
+def test_cancelling_a_sequence_that_has_ended_changes_nothing() -> None:
+    rig = Rig()
+    sequence = rig.submit(request(words(5)))
+    rig.finish()
+    cells = rig.scheduler.cells_used
+    rig.scheduler.cancel(sequence)
+    rig.check()
+    assert rig.scheduler.cells_used == cells
+
+
+# Chunks
+
+
+def behind(number: int, pending: int, priority: int = 0) -> Sequence:
+    return Sequence(number, request(b"x" * pending, priority=priority), 10_000)
+
+
+def test_the_oldest_gets_half_of_the_budget_and_the_shortest_the_rest() -> None:
+    oldest, middle, short = behind(1, 1000), behind(2, 500), behind(3, 10)
+    assert share_out([short, oldest, middle], 100) == [(short, 10), (oldest, 50), (middle, 40)]
+
+
+@pytest.mark.parametrize("budget", [1, 2, 7, 100, 2000])
+def test_the_oldest_always_advances_and_the_budget_is_kept(budget: int) -> None:
+    everyone = [behind(number, 10 + 90 * number) for number in range(8)]
+    oldest = everyone[0]
+    shares = dict(share_out(everyone, budget))
+    assert shares[oldest] >= min(oldest.pending, budget // 2, 1)
+    assert 0 < sum(shares.values()) <= budget
+    assert all(share <= one.pending for one, share in shares.items())
+
+
+def test_a_long_prompt_does_not_hold_up_running_answers() -> None:
+    rig = Rig(ScriptedRunner(cells=5_000))
+    answer = rig.submit(request(b"\n" + b"a" * 300 + b"\n"))
+    while not rig.events[0][1:]:
+        rig.step()
+    long = rig.submit(request(words(2_000)))
+    rig.step()
+    assert rig.step_of(answer) == 1
+    assert 0 < rig.step_of(long) < rig.runner.batch_tokens
+    rig.finish()
+    assert rig.text(long) == "a"
+
+
+def test_a_step_never_computes_more_than_a_batch() -> None:
+    sizes: list[int] = []
+
+    def note(batch: list[Slice]) -> None:
+        sizes.append(sum(len(part.tokens) for part in batch))
+
+    rig = Rig(ScriptedRunner(cells=5_000, batch_tokens=64, on_run=note))  # type: ignore[arg-type]
+    for letter in "abcd":
+        rig.submit(request(words(500, letter)))
+    rig.finish()
+    assert max(sizes) == 64

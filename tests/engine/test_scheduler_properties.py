@@ -1,0 +1,133 @@
+"""Whatever comes, in whatever order, and whatever fails: what must always hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Batch
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Slice
+from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.sequence import Broken, Ended, GenerateRequest
+from tests.engine.rig import Rig, request
+
+CELLS = 160
+FAILURES = (NoCells(), Interrupted(), DecodeFailed("by chance"))
+
+prompts = st.builds(
+    lambda shared, own, answer: b"s" * shared + own + b"\n" + answer + b"\n",
+    st.sampled_from([0, 0, 40, 90]),
+    st.text("pq", max_size=30).map(str.encode),
+    st.text("ab", max_size=80).map(str.encode),
+).filter(lambda prompt: len(prompt) <= CELLS)
+
+
+def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, str, int]:
+    """Text, reason and tokens of a request that nothing else disturbs."""
+    rig = Rig(ScriptedRunner(cells=runner.cells, can_cut=runner.can_cut))
+    sequence = rig.submit(asked)
+    rig.finish()
+    ended = rig.ended(sequence)
+    return rig.text(sequence), ended.reason, ended.completion_tokens
+
+
+class AnyTrace(RuleBasedStateMachine):
+    """Drives a scheduler as the engine's thread would."""
+
+    can_cut = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        runner = ScriptedRunner(
+            cells=CELLS, slots=5, batch_tokens=24, on_run=self._fail, can_cut=self.can_cut
+        )
+        self.rig = Rig(runner, max_running=4)
+        self.cancelled: set[int] = set()
+
+    def _fail(self, batch: Batch[Slice]) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    @rule(
+        prompt=prompts,
+        max_tokens=st.one_of(st.none(), st.integers(0, 200)),
+        scope=st.sampled_from(["", "other"]),
+        priority=st.integers(0, 1),
+        ignore_end=st.booleans(),
+        stop=st.sampled_from([(), (), ("bb",)]),
+    )
+    def submit(
+        self,
+        prompt: bytes,
+        max_tokens: int | None,
+        scope: str,
+        priority: int,
+        ignore_end: bool,
+        stop: tuple[str, ...],
+    ) -> None:
+        self.rig.submit(
+            request(
+                prompt,
+                max_tokens=max_tokens,
+                scope=scope,
+                priority=priority,
+                ignore_end=ignore_end,
+                stop=stop,
+            )
+        )
+
+    @precondition(lambda self: self.rig.sequences)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        sequence = data.draw(st.sampled_from(self.rig.sequences))
+        self.cancelled.add(sequence.number)
+        self.rig.scheduler.cancel(sequence)
+        self.rig.check()
+
+    @precondition(lambda self: not self.rig.scheduler.idle)
+    @rule(steps=st.integers(1, 12))
+    def step(self, steps: int) -> None:
+        for _ in range(steps):
+            if not self.rig.scheduler.idle:
+                self.rig.step()
+
+    @precondition(lambda self: not self.rig.scheduler.idle)
+    @rule(failure=st.sampled_from(FAILURES))
+    def fail_a_step(self, failure: Exception) -> None:
+        self.failure = failure
+        self.rig.step()
+
+    @invariant()
+    def no_more_run_than_may(self) -> None:
+        assert len(self.rig.scheduler.running) <= 4
+
+    def teardown(self) -> None:
+        rig = self.rig
+        rig.finish()
+        assert rig.scheduler.cells_used == rig.scheduler.kept.cells
+        assert all(sampler.closed for sampler in rig.runner.samplers)
+        for sequence in rig.sequences:
+            if sequence.number in self.cancelled:
+                continue
+            last = rig.events[sequence.number][-1]
+            assert isinstance(last, Ended | Broken)
+            if isinstance(last, Ended):
+                assert 0 <= last.cached_tokens < max(1, sequence.prompt_length)
+                given = (rig.text(sequence), last.reason, last.completion_tokens)
+                assert given == answer_alone(sequence.request, rig.runner)
+
+
+class AnyTraceOfAMemoryThatCannotBeCut(AnyTrace):
+    can_cut = False
+
+
+TestAnyTrace = AnyTrace.TestCase
+TestAnyTrace.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyTraceOfAMemoryThatCannotBeCut = AnyTraceOfAMemoryThatCannotBeCut.TestCase
+TestAnyTraceOfAMemoryThatCannotBeCut.settings = settings(
+    max_examples=25, stateful_step_count=40, deadline=None
+)

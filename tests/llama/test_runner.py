@@ -1,0 +1,301 @@
+"""One llama_context on small random models, stepped by hand on this thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localserve.chat import DEFAULT_SAMPLING
+from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice
+from localserve.errors import ModelUnusable
+from localserve.llama.model import LlamaModel
+from localserve.llama.runner import ContextOptions, LlamaRunner
+from localserve.llama.sampler import LlamaSampler
+
+GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
+NOISE = {"F16": 0.01, "Q4_K_M": 0.15}
+"""How much a logit may differ with what else is in its batch. These models spread their logits wide
+on purpose, and the noise with them: real ones have 1e-4 and 0.05."""
+
+
+def open_runner(path: Path, *, cells: int = 2_048, parallel: int = 4) -> LlamaRunner:
+    return LlamaRunner(LlamaModel(path), ContextOptions(cells, parallel, threads=1))
+
+
+@pytest.fixture
+def runner(tiny_f16: Path) -> Iterator[LlamaRunner]:
+    opened = open_runner(tiny_f16)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def window_runner(window_model: Path) -> Iterator[LlamaRunner]:
+    opened = open_runner(window_model)
+    yield opened
+    opened.close()
+
+
+def prompt_of(seed: int, length: int, vocabulary: int = 500) -> list[int]:
+    return np.random.default_rng(seed).integers(0, vocabulary, size=length).tolist()
+
+
+def sampler_of(runner: LlamaRunner) -> LlamaSampler:
+    return runner.make_sampler(GREEDY, history=[], top_logprobs=2, ignore_end=True)
+
+
+def compute(runner: LlamaRunner, slot: int, start: int, tokens: list[int]) -> Sampled:
+    """Compute in chunks of a batch; what follows."""
+    size = runner.batch_tokens
+    for begin in range(0, len(tokens), size):
+        chunk = tokens[begin : begin + size]
+        (sampled,) = runner.run([Slice(slot, start + begin, chunk, sampler_of(runner))])
+    assert sampled is not None
+    return sampled
+
+
+def go_on(
+    runner: LlamaRunner, slot: int, position: int, sampled: Sampled, count: int
+) -> list[Sampled]:
+    """The next `count` tokens, beginning with `sampled`, each computed on its own."""
+    answer = [sampled]
+    for step in range(count - 1):
+        answer.append(compute(runner, slot, position + step, [answer[-1].token]))
+    return answer
+
+
+def alone(runner: LlamaRunner, slot: int, prompt: list[int], count: int) -> list[Sampled]:
+    return go_on(runner, slot, len(prompt), compute(runner, slot, 0, prompt), count)
+
+
+def same(one: list[Sampled], other: list[Sampled], noise: float) -> bool:
+    """Whether two answers agree, up to the first token that noise may decide."""
+    for first, second in zip(one, other, strict=True):
+        if first.token != second.token:
+            best, next_best = first.top
+            return best.logprob - next_best.logprob <= 2 * noise
+        if first.top[0].logprob != pytest.approx(second.top[0].logprob, abs=2 * noise):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("weight_type", ["F16", "Q4_K_M"])
+def test_a_batch_of_many_answers_as_each_alone(
+    weight_type: str, request: pytest.FixtureRequest
+) -> None:
+    runner = open_runner(request.getfixturevalue(f"tiny_{weight_type.lower()}"), parallel=8)
+    prompts = [prompt_of(seed, 5 + 11 * seed) for seed in range(6)]
+    singles = []
+    for prompt in prompts:
+        singles.append(alone(runner, 0, prompt, 24))
+        runner.truncate(0, 0)
+    samplers = [sampler_of(runner) for _ in prompts]
+    batch = [Slice(slot, 0, prompt, samplers[slot]) for slot, prompt in enumerate(prompts)]
+    answers: list[list[Sampled]] = [[] for _ in prompts]
+    for _ in range(24):
+        for answer, sampled in zip(answers, runner.run(batch), strict=True):
+            assert sampled is not None
+            answer.append(sampled)
+        batch = [
+            Slice(part.slot, part.start + len(part.tokens), [answer[-1].token], part.sampler)
+            for part, answer in zip(batch, answers, strict=True)
+        ]
+    assert all(
+        same(one, other, NOISE[weight_type]) for one, other in zip(singles, answers, strict=True)
+    )
+    assert len({one.token for answer in answers for one in answer}) > 10
+    runner.close()
+
+
+def test_chunks_of_a_prompt_give_what_the_whole_prompt_gives(runner: LlamaRunner) -> None:
+    prompt = prompt_of(1, 300)
+    whole = alone(runner, 0, prompt, 16)
+    for begin, end in ((0, 7), (7, 8), (8, 200)):
+        assert runner.run([Slice(1, begin, prompt[begin:end], None)]) == [None]
+    chunked = go_on(runner, 1, 300, compute(runner, 1, 200, prompt[200:]), 16)
+    assert same(whole, chunked, NOISE["F16"])
+
+
+@pytest.mark.parametrize("which", ["runner", "window_runner"])
+@pytest.mark.parametrize("length", [16, 100, 140, 199])
+def test_a_slot_that_is_cut_goes_on_as_if_computed_anew(
+    which: str, length: int, request: pytest.FixtureRequest
+) -> None:
+    runner: LlamaRunner = request.getfixturevalue(which)
+    old, new = prompt_of(1, 200), prompt_of(2, 60)
+    alone(runner, 0, old, 40)
+    left = runner.truncate(0, length)
+    assert left in (0, length)
+    prompt = old[:length] + new
+    reused = go_on(runner, 0, len(prompt), compute(runner, 0, left, prompt[left:]), 16)
+    fresh = alone(runner, 1, prompt, 16)
+    assert same(fresh, reused, NOISE["F16"])
+
+
+@pytest.mark.parametrize("which", ["runner", "window_runner"])
+@pytest.mark.parametrize("length", [40, 100, 200])
+def test_a_shared_beginning_goes_on_as_if_computed_anew(
+    which: str, length: int, request: pytest.FixtureRequest
+) -> None:
+    runner: LlamaRunner = request.getfixturevalue(which)
+    old, new = prompt_of(1, 200), prompt_of(2, 60)
+    source = compute(runner, 0, 0, old)
+    shared = runner.share(0, 1, length)
+    assert shared in (0, length)
+    prompt = old[:length] + new
+    reused = go_on(runner, 1, len(prompt), compute(runner, 1, shared, prompt[shared:]), 16)
+    fresh = alone(runner, 2, prompt, 16)
+    assert same(fresh, reused, NOISE["F16"])
+    # The source is not disturbed, and goes on when the other one is forgotten.
+    runner.truncate(1, 0)
+    expected = alone(runner, 3, old, 16)
+    assert same(expected, go_on(runner, 0, 200, source, 16), NOISE["F16"])
+
+
+def test_a_model_without_a_window_can_be_cut_and_shared_anywhere(runner: LlamaRunner) -> None:
+    compute(runner, 0, 0, prompt_of(1, 100))
+    assert runner.share(0, 1, 50) == 50
+    assert runner.truncate(0, 99) == 99
+    assert runner.truncate(0, 1) == 1
+    assert runner.truncate(0, 0) == 0
+
+
+def test_a_window_model_that_has_gone_far_on_is_not_cut_far_back(
+    window_runner: LlamaRunner,
+) -> None:
+    assert window_runner.model.window_tokens == 32
+    compute(window_runner, 0, 0, prompt_of(1, 1_500))
+    assert window_runner.share(0, 1, 100) == 0
+    assert window_runner.truncate(0, 100) == 0
+
+
+def test_windows_stay_whole_through_many_shares(window_runner: LlamaRunner) -> None:
+    """Cells that several slots share are freed late; no slot may look into a gap."""
+    random = np.random.default_rng(5)
+    texts: dict[int, list[int]] = {slot: [] for slot in range(4)}
+    for round_number in range(30):
+        slot, source = random.permutation(4)[:2].tolist()
+        length = int(random.integers(0, len(texts[source]) + 1))
+        if random.random() < 0.4:
+            texts[slot] = texts[slot][: window_runner.truncate(slot, len(texts[slot]) // 2)]
+        else:
+            window_runner.truncate(slot, 0)
+            shared = window_runner.share(source, slot, length) if length else 0
+            texts[slot] = texts[source][:shared]
+        new = prompt_of(round_number, int(random.integers(1, 120)))
+        sampled = compute(window_runner, slot, len(texts[slot]), new)
+        texts[slot] = texts[slot] + new
+        window_runner.truncate(4, 0)
+        fresh = compute(window_runner, 4, 0, texts[slot])
+        assert same([fresh], [sampled], NOISE["F16"])
+
+
+def test_a_batch_without_room_raises_no_cells_and_leaves_the_memory_as_it_was(
+    tiny_f16: Path,
+) -> None:
+    runner = open_runner(tiny_f16, cells=256, parallel=2)
+    prompt = prompt_of(1, 200)
+    sampled = compute(runner, 0, 0, prompt)
+    with pytest.raises(NoCells):
+        compute(runner, 1, 0, prompt_of(2, 100))
+    expected = go_on(runner, 0, 200, sampled, 16)
+    runner.truncate(0, 0)
+    assert same(alone(runner, 1, prompt, 16), expected, NOISE["F16"])
+    runner.close()
+
+
+def test_all_cells_that_are_promised_can_be_used(tiny_f16: Path) -> None:
+    runner = open_runner(tiny_f16, cells=300, parallel=3)
+    for slot in range(3):
+        compute(runner, slot, 0, prompt_of(slot, 100))
+    runner.close()
+
+
+def interrupt_during(runner: LlamaRunner, work: Callable[[], object], after_seconds: float) -> None:
+    """Call `interrupt` from another thread while `work` computes."""
+    timer = threading.Timer(after_seconds, runner.interrupt)
+    timer.start()
+    try:
+        work()
+    finally:
+        timer.join()
+
+
+def test_an_interrupted_prompt_leaves_the_memory_as_it_was(runner: LlamaRunner) -> None:
+    before = prompt_of(1, 40)
+    sampled = compute(runner, 0, 0, before)
+    long = prompt_of(2, 512)
+
+    began = time.monotonic()
+    runner.run([Slice(1, 0, long, None)])
+    whole_seconds = time.monotonic() - began
+    runner.truncate(1, 0)
+
+    interrupted = 0
+    for share in (0.1, 0.2, 0.3, 0.4, 0.5):
+        try:
+            interrupt_during(
+                runner, lambda: runner.run([Slice(1, 0, long, None)]), whole_seconds * share
+            )
+        except Interrupted:
+            interrupted += 1
+        else:
+            runner.truncate(1, 0)
+    assert interrupted > 0
+    answer = go_on(runner, 0, 40, sampled, 16)
+    assert same(alone(runner, 2, before, 16), answer, NOISE["F16"])
+    again = go_on(runner, 1, 512, compute(runner, 1, 0, long), 8)
+    runner.truncate(2, 0)
+    assert same(alone(runner, 2, long, 8), again, NOISE["F16"])
+
+
+def test_a_late_interrupt_costs_one_step_at_most(runner: LlamaRunner) -> None:
+    prompt = prompt_of(1, 20)
+    first = compute(runner, 0, 0, prompt)
+    runner.interrupt()
+    with pytest.raises(Interrupted):
+        compute(runner, 0, 20, [first.token])
+    second = compute(runner, 0, 20, [first.token])
+    expected = alone(runner, 1, prompt, 2)
+    assert second.token == expected[1].token
+
+
+def test_a_context_that_cannot_be_made_says_so(
+    tiny_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llama_cpp
+
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda model, params: None)
+    with pytest.raises(ModelUnusable, match="2048 tokens"):
+        open_runner(tiny_f16)
+
+
+def test_banned_ends_are_never_chosen(runner: LlamaRunner) -> None:
+    token = runner.vocabulary.end
+    assert token is not None
+    forced = replace(GREEDY, logit_bias=((token, 1_000.0),))
+    for ignore_end, is_end in ((False, True), (True, False)):
+        runner.truncate(0, 0)
+        sampler = runner.make_sampler(forced, history=[], top_logprobs=None, ignore_end=ignore_end)
+        (sampled,) = runner.run([Slice(0, 0, [1, 2, 3], sampler)])
+        assert sampled is not None
+        assert runner.vocabulary.is_end(sampled.token) is is_end
+
+
+def test_warming_up_leaves_no_trace(runner: LlamaRunner) -> None:
+    prompt = prompt_of(1, 30)
+    before = alone(runner, 0, prompt, 8)
+    runner.truncate(0, 0)
+    runner.warm_up()
+    assert same(alone(runner, 0, prompt, 8), before, NOISE["F16"])
+
+
+def test_closing_twice_is_harmless(runner: LlamaRunner) -> None:
+    runner.close()
+    runner.close()

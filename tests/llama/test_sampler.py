@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from dataclasses import replace
+
+import llama_cpp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from localserve.chat import DEFAULT_SAMPLING, Sampling
+from localserve.llama.sampler import CANDIDATE, LlamaSampler, Row, largest
+
+VOCABULARY = 5_000
+GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
+
+
+def random_row(seed: int, size: int = VOCABULARY) -> Row:
+    return (np.random.default_rng(seed).standard_normal(size) * 3).astype(np.float32)
+
+
+def sampler_of(
+    sampling: Sampling,
+    *,
+    history: tuple[int, ...] = (),
+    top_logprobs: int | None = None,
+    banned: tuple[int, ...] = (),
+) -> LlamaSampler:
+    return LlamaSampler(sampling, history=history, top_logprobs=top_logprobs, banned=banned)
+
+
+def candidates_of(row: Row) -> tuple[np.ndarray, llama_cpp.llama_token_data_array]:
+    candidates = np.zeros(len(row), dtype=CANDIDATE)
+    candidates["id"] = np.arange(len(row))
+    candidates["logit"] = row
+    array = llama_cpp.llama_token_data_array(
+        data=candidates.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token_data)),
+        size=len(candidates),
+        selected=-1,
+        sorted=False,
+    )
+    return candidates, array
+
+
+# The preselection
+
+
+@given(
+    arrays.arrays(np.float32, st.integers(1, 700), elements=st.integers(-5, 5).map(float)),
+    st.integers(1, 60),
+)
+def test_the_largest_are_exact_by_value_with_ties_too(row: Row, count: int) -> None:
+    count = min(count, len(row))
+    found = largest(row, count)
+    assert len(set(found.tolist())) == count
+    assert np.sort(row[found]).tolist() == np.sort(row)[len(row) - count :].tolist()
+
+
+@pytest.mark.parametrize("count", [1, 20, 40, 78, 79, 4_999, 5_000])
+def test_the_largest_of_a_whole_vocabulary_are_exact(count: int) -> None:
+    row = random_row(count)
+    assert set(largest(row, count).tolist()) == set(np.argsort(row)[-count:].tolist())
+
+
+# The same tokens as llama.cpp's own chain over the whole vocabulary
+
+
+def whole_chain(sampling: Sampling, seed: int) -> llama_cpp.llama_sampler_p:
+    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+    for sampler in (
+        llama_cpp.llama_sampler_init_top_k(sampling.top_k),
+        llama_cpp.llama_sampler_init_typical(sampling.typical_p, 1),
+        llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1),
+        llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1),
+        llama_cpp.llama_sampler_init_temp(sampling.temperature),
+        llama_cpp.llama_sampler_init_dist(seed),
+    ):
+        llama_cpp.llama_sampler_chain_add(chain, sampler)
+    return chain
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        DEFAULT_SAMPLING,
+        replace(DEFAULT_SAMPLING, temperature=2.0, top_p=1.0, min_p=0.0),
+        replace(DEFAULT_SAMPLING, top_k=0, top_p=0.9),
+        replace(DEFAULT_SAMPLING, top_k=0, top_p=1.0, min_p=0.0, temperature=1.0),
+        replace(DEFAULT_SAMPLING, top_k=200, typical_p=0.7, temperature=1.5),
+        replace(DEFAULT_SAMPLING, top_k=10 * VOCABULARY),
+    ],
+    ids=["default", "hot", "top_p", "unfiltered", "typical", "top_k beyond the vocabulary"],
+)
+def test_tokens_are_those_of_the_chain_over_the_whole_vocabulary(sampling: Sampling) -> None:
+    sampler = sampler_of(replace(sampling, seed=11))
+    chain = whole_chain(sampling, 11)
+    chosen = []
+    for seed in range(40):
+        row = random_row(seed)
+        candidates, array = candidates_of(row)
+        llama_cpp.llama_sampler_apply(chain, ctypes.byref(array))
+        chosen.append(sampler.sample(row.copy()).token)
+        assert chosen[-1] == array.data[array.selected].id
+        del candidates
+    llama_cpp.llama_sampler_free(chain)
+    sampler.close()
+    assert len(set(chosen)) > 1
+
+
+def test_equal_seeds_choose_equally_and_others_do_not() -> None:
+    def tokens(seed: int | None) -> list[int]:
+        sampler = sampler_of(replace(DEFAULT_SAMPLING, temperature=3.0, seed=seed))
+        return [sampler.sample(random_row(number)).token for number in range(30)]
+
+    assert tokens(5) == tokens(5)
+    assert tokens(5) != tokens(6)
+    assert tokens(None) != tokens(None)
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    row = np.full(VOCABULARY, -50, dtype=np.float32)
+    row[[3, 4]] = np.log([0.75, 0.25])
+    sampling = replace(DEFAULT_SAMPLING, temperature=1.0, top_p=1.0, min_p=0.0, seed=1)
+    sampler = sampler_of(sampling)
+    drawn = Counter(sampler.sample(row.copy()).token for _ in range(4_000))
+    assert drawn[3] + drawn[4] == 4_000
+    assert drawn[3] / 4_000 == pytest.approx(0.75, abs=0.04)
+
+
+@pytest.mark.parametrize("top_k", [0, 40])
+@pytest.mark.parametrize("temperature", [0.0, 1e-45, 1e-38, 1e-30, 1e-4])
+def test_the_smallest_temperatures_are_greedy(temperature: float, top_k: int) -> None:
+    sampling = replace(DEFAULT_SAMPLING, temperature=temperature, top_k=top_k, seed=1)
+    sampler = sampler_of(sampling)
+    for seed in range(5):
+        row = random_row(seed) - 30
+        assert sampler.sample(row.copy()).token == row.argmax()
+
+
+# Penalties and biases
+
+
+@pytest.mark.parametrize("last", [0, 5, 64, 300])
+def test_penalties_are_those_of_llama_cpp(last: int) -> None:
+    history = tuple(np.random.default_rng(3).integers(0, 40, size=150).tolist())
+    sampling = replace(
+        GREEDY,
+        repeat_penalty=1.3,
+        frequency_penalty=0.7,
+        presence_penalty=-0.4,
+        repeat_last_n=last,
+    )
+    ours = sampler_of(sampling, history=history)
+    theirs = llama_cpp.llama_sampler_init_penalties(50, last, 1.3, 0.7, -0.4)
+    for token in history:
+        llama_cpp.llama_sampler_accept(theirs, token)
+    for seed in range(20):
+        row = random_row(seed, 50)
+        candidates, array = candidates_of(row)
+        llama_cpp.llama_sampler_apply(theirs, ctypes.byref(array))
+        chosen = ours.sample(row)
+        np.testing.assert_allclose(row, candidates["logit"], rtol=1e-5, atol=1e-6)
+        llama_cpp.llama_sampler_accept(theirs, chosen.token)
+    llama_cpp.llama_sampler_free(theirs)
+
+
+def test_a_bias_raises_and_lowers_tokens() -> None:
+    row = random_row(1)
+    best = int(row.argmax())
+    assert sampler_of(replace(GREEDY, logit_bias=((7, 100.0),))).sample(row.copy()).token == 7
+    lowered = sampler_of(replace(GREEDY, logit_bias=((best, -100.0),))).sample(row.copy())
+    assert lowered.token == int(np.argsort(row)[-2])
+
+
+def test_banned_tokens_are_never_chosen_whatever_their_bias() -> None:
+    row = random_row(1)
+    best = int(row.argmax())
+    sampler = sampler_of(replace(GREEDY, logit_bias=((best, 100.0),)), banned=(best,))
+    assert sampler.sample(row).token != best
+
+
+# Log probabilities
+
+
+def test_log_probabilities_sum_to_1_and_are_sorted() -> None:
+    row = random_row(1, 300)
+    sampled = sampler_of(GREEDY, top_logprobs=300).sample(row.copy())
+    logprobs = [one.logprob for one in sampled.top]
+    assert np.exp(logprobs).sum() == pytest.approx(1.0, abs=1e-5)
+    assert logprobs == sorted(logprobs, reverse=True)
+    assert sampled.score == sampled.top[0]
+
+
+def test_log_probabilities_are_those_before_penalties_and_biases() -> None:
+    row = random_row(1)
+    best = int(row.argmax())
+    biased = replace(GREEDY, logit_bias=((7, 100.0), (best, -100.0)), repeat_penalty=2.0)
+    sampled = sampler_of(biased, history=(best,), top_logprobs=1).sample(row.copy())
+    plain = sampler_of(GREEDY, top_logprobs=1).sample(row.copy())
+    assert sampled.token == 7
+    assert sampled.top == plain.top
+    assert sampled.score is not None
+    assert plain.score is not None
+    assert sampled.score.logprob == pytest.approx(plain.score.logprob + row[7] - row[best])
+
+
+def test_no_log_probabilities_where_none_were_asked_for() -> None:
+    sampled = sampler_of(GREEDY).sample(random_row(1))
+    assert (sampled.score, sampled.top) == (None, ())
+
+
+def test_closing_twice_is_harmless() -> None:
+    sampler = sampler_of(DEFAULT_SAMPLING)
+    sampler.close()
+    sampler.close()

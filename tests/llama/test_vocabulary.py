@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from localserve.llama.model import LlamaModel
+from localserve.llama.vocabulary import LlamaVocabulary
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tiny_f16: Path) -> Iterator[LlamaVocabulary]:
+    model = LlamaModel(tiny_f16)
+    yield model.vocabulary
+    model.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_comes_back_from_its_tokens(vocabulary: LlamaVocabulary, text: str) -> None:
+    tokens = vocabulary.tokenize(text, add_special=False, parse_special=False)
+    assert b"".join(map(vocabulary.piece, tokens)).decode() == text
+
+
+def test_a_lone_surrogate_is_harmless(vocabulary: LlamaVocabulary) -> None:
+    assert vocabulary.tokenize("a\ud800b", add_special=False, parse_special=False)
+
+
+def test_special_tokens_are_parsed_only_where_asked_for(vocabulary: LlamaVocabulary) -> None:
+    plain = vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=False)
+    special = vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=True)
+    assert len(plain) > 1
+    assert special == [vocabulary.end]
+
+
+def test_control_tokens_add_nothing_to_an_answer_but_can_be_spelled(
+    vocabulary: LlamaVocabulary,
+) -> None:
+    assert vocabulary.end is not None
+    assert vocabulary.piece(vocabulary.end) == b""
+    assert vocabulary.spelling(vocabulary.end) == b"<|im_end|>"
+    assert vocabulary.text(vocabulary.end) == "<|im_end|>"
+    assert vocabulary.text(None) == ""
+
+
+def test_ends_are_all_tokens_that_end(vocabulary: LlamaVocabulary) -> None:
+    assert vocabulary.end in vocabulary.ends
+    assert all(map(vocabulary.is_end, vocabulary.ends))
+    assert not vocabulary.is_end(0)
+
+
+@pytest.mark.parametrize("token", [-1, 2_048, 1 << 30])
+def test_a_token_that_does_not_exist_has_no_piece(vocabulary: LlamaVocabulary, token: int) -> None:
+    with pytest.raises(ValueError, match="no token"):
+        vocabulary.piece(token)
+
+
+def test_the_tokens_that_fill_the_middle_are_found(vocabulary: LlamaVocabulary) -> None:
+    assert vocabulary.fill_middle is not None
+    spelled = [vocabulary.spelling(token) for token in vocabulary.fill_middle]
+    assert spelled == [b"<|fim_prefix|>", b"<|fim_suffix|>", b"<|fim_middle|>"]

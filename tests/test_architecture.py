@@ -1,0 +1,26 @@
+"""What import-linter cannot see: what is loaded at run time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import localserve.errors
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["localserve.engine.scripted", "localserve.engine.engine", "localserve.backends.local"],
+)
+def test_llama_cpp_is_not_loaded_before_the_first_model(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('llama_cpp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_tree_of_errors_is_printed_whole_and_codes_are_unique() -> None:
+    kinds = localserve.errors.error_types()
+    printed = localserve.errors.__doc__ or ""
+    assert [kind.__name__ for kind in kinds if kind.__name__ not in printed] == []
+    assert len({kind.code for kind in kinds}) == len(kinds)
