@@ -59,8 +59,8 @@ class Answer:
         mailbox = Mailbox()
         choices: dict[int, int] = {}
         try:
-            for choice, request in enumerate(self._requests):
-                choices[self._engine.submit(request, mailbox)] = choice
+            numbers = self._engine.submit_all(self._requests, mailbox)
+            choices.update({number: choice for choice, number in enumerate(numbers)})
             while len(self._ended) < len(self._requests):
                 for number, event in await mailbox.take():
                     for chat_event in self._translate(choices[number], event):

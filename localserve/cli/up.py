@@ -134,16 +134,17 @@ class Screen:
             return
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("loading {task.description}"),
+                TextColumn("{task.description}"),
                 BarColumn(),
                 TaskProgressColumn(),
                 console=console,
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(escape(name), total=1.0)
+            self._task = self._bar.add_task("", total=1.0)
         assert self._task is not None
-        self._bar.update(self._task, completed=share)
+        doing = "loading" if share < 1.0 else "warming up"
+        self._bar.update(self._task, completed=share, description=f"{doing} {escape(name)}")
 
     def _show_loaded(self, loaded: Loaded) -> None:
         facts = loaded.facts

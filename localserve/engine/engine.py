@@ -56,8 +56,7 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    number: int
-    request: GenerateRequest
+    numbered: tuple[tuple[int, GenerateRequest], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +142,17 @@ class Engine(Generic[R]):
 
     def submit(self, request: GenerateRequest, mailbox: Mailbox) -> int:
         """Queue a request; its events come to `mailbox` under the returned number."""
-        number = next(self._numbers)
+        return self.submit_all([request], mailbox)[0]
+
+    def submit_all(self, requests: list[GenerateRequest], mailbox: Mailbox) -> list[int]:
+        """Queue requests that are taken or refused together; returns a number for each."""
         if not self._snapshot.alive:
             raise EngineFailed(f"The engine of {self._name!r} has stopped.")
-        self._mailboxes[number] = mailbox
-        self._inbox.put(Submit(number, request))
-        return number
+        numbered = tuple((next(self._numbers), request) for request in requests)
+        for number, _ in numbered:
+            self._mailboxes[number] = mailbox
+        self._inbox.put(Submit(numbered))
+        return [number for number, _ in numbered]
 
     def cancel(self, number: int) -> None:
         """Forget a request; no more of its events arrive. Harmless when late."""
@@ -291,7 +295,7 @@ class Engine(Generic[R]):
                 return True
             match command:
                 case Submit():
-                    self._admit(scheduler, runner, command)
+                    self._take_in(scheduler, runner, command)
                 case Cancel(number):
                     self._cancelled.discard(number)
                     if (sequence := self._sequences.pop(number, None)) is not None:
@@ -303,21 +307,32 @@ class Engine(Generic[R]):
                 case _ as never:
                     assert_never(never)
 
-    def _admit(self, scheduler: Scheduler, runner: Runner, command: Submit) -> None:
-        request = command.request
-        sequence = Sequence(command.number, request, runner.cells)
+    def _take_in(self, scheduler: Scheduler, runner: Runner, command: Submit) -> None:
+        """Hand new sequences to the scheduler; whatever is wrong with them harms nobody else."""
+        sequences: list[Sequence] = []
         try:
-            scheduler.submit(sequence)
-        except LocalserveError as error:
-            self._call(self._deliver, [(command.number, Broken(error))])
+            for number, request in command.numbered:
+                sequence = Sequence(number, request, runner.cells)
+                sequences.append(sequence)
+                sequence.sampler = runner.make_sampler(
+                    request.sampling,
+                    history=sequence.tokens,
+                    top_logprobs=request.top_logprobs,
+                    ignore_end=request.ignore_end,
+                )
+            scheduler.submit(*sequences)
+        except Exception as failure:
+            if isinstance(failure, LocalserveError):
+                error = failure
+            else:
+                log.exception("%s: a request could not be taken in", self._name)
+                error = EngineFailed(f"The engine could not take the request: {failure}")
+            for sequence in sequences:
+                sequence.close()
+            broken = [(number, Broken(error)) for number, _ in command.numbered]
+            self._call(self._deliver, broken)
             return
-        sequence.sampler = runner.make_sampler(
-            request.sampling,
-            history=sequence.tokens,
-            top_logprobs=request.top_logprobs,
-            ignore_end=request.ignore_end,
-        )
-        self._sequences[command.number] = sequence
+        self._sequences.update((sequence.number, sequence) for sequence in sequences)
 
     def _give_out(self, outcome: Outcome) -> None:
         """The one hand-over: all events of a step, in one call on the event loop."""

@@ -94,18 +94,25 @@ class Scheduler:
 
     # What comes in
 
-    def submit(self, sequence: Sequence) -> None:
-        """Let a new sequence wait for its turn. Raises: ContextOverflow, Overloaded."""
-        if sequence.prompt_length > self._memory.cells:
-            raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
+    def submit(self, *sequences: Sequence) -> None:
+        """Let new sequences wait for their turn: all of them, or none.
+
+        Raises: ContextOverflow; Overloaded, when more would wait than may, beyond those for whom
+        there is a place at once.
+        """
+        for sequence in sequences:
+            if sequence.prompt_length > self._memory.cells:
+                raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
         new = sum(1 for other in self.waiting if other.pauses == 0)
-        if new >= self._max_waiting:
+        places = self._max_waiting + max(0, self._max_running - len(self.running))
+        if new + len(sequences) > places:
             raise Overloaded(
-                f"{new} requests wait already, the most that this server lets wait.",
+                f"{new} requests wait already; this server lets {self._max_waiting} wait.",
                 retry_after_seconds=5,
                 hint="Try again in a few seconds, or start with a larger LOCALSERVE_MAX_WAITING.",
             )
-        self._enqueue(sequence)
+        for sequence in sequences:
+            self._enqueue(sequence)
 
     def cancel(self, sequence: Sequence) -> None:
         """Forget the sequence; its computed prefix is kept. Harmless when it has ended."""

@@ -45,10 +45,14 @@ class Device:
 
 
 class _Log:
-    """Joins llama.cpp's fragments to lines, and remembers the newest errors."""
+    """Joins llama.cpp's fragments to lines, and remembers the newest errors.
+
+    On a thread where `hushed` is set, errors are only remembered: the caller tells of them.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.hushed = threading.local()
         self._line = ""
         self._level = logging.DEBUG
         self.errors: deque[str] = deque(maxlen=20)
@@ -65,7 +69,7 @@ class _Log:
             if self._level >= logging.ERROR:
                 self.errors.append(line)
         if line:
-            log.log(self._level, line)
+            log.log(logging.DEBUG if hasattr(self.hushed, "now") else self._level, line)
 
 
 _abort_watcher: Callable[[str], None] = lambda reason: None  # noqa: E731
@@ -106,6 +110,11 @@ def newest_errors() -> list[str]:
     found = list(errors)
     errors.clear()
     return found
+
+
+def hush() -> None:
+    """On this thread, keep llama.cpp's errors for `newest_errors` instead of logging them."""
+    start().hushed.now = True
 
 
 def version() -> str:

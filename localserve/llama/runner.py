@@ -7,6 +7,7 @@ Created, used and closed on the engine thread; no lock surrounds llama.cpp becau
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,12 +117,13 @@ class LlamaRunner:
 
     def _undo(self, batch: Sequence[Slice], code: int) -> None:
         """Leave the memory as it was before a batch that failed. Source: llama.h, llama_decode."""
+        reasons = library.newest_errors()
         whole = all(self.truncate(part.slot, part.start) == part.start for part in batch)
         if whole and code == 1:
             raise NoCells
         if whole and code == 2:
             raise Interrupted
-        raise DecodeFailed("; ".join([f"llama_decode returned {code}", *library.newest_errors()]))
+        raise DecodeFailed("; ".join([f"llama_decode returned {code}", *reasons]))
 
     def truncate(self, slot: int, length: int) -> int:
         if length and not self._begins_whole(slot, length):
@@ -154,6 +156,8 @@ class LlamaRunner:
 
     def warm_up(self) -> None:
         """Touch all weights once, so that the first request does not wait for the disk."""
+        library.hush()  # from here on, what fails is raised
+        _ = self.vocabulary.ends
         token = self.vocabulary.begin or self.vocabulary.end or 0
         llama_cpp.llama_set_warmup(self._context, True)
         self._batch.fill([Slice(0, 0, [token], None)])
@@ -244,5 +248,5 @@ def _length_is_nonzero() -> object:
     It is libc's `strlen` over the flag's buffer: a callback into Python would cost a lock on the
     interpreter at every node of every step.
     """
-    strlen = ctypes.CDLL(None).strlen
-    return ctypes.cast(strlen, llama_cpp.ggml_abort_callback)
+    libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+    return ctypes.cast(libc.strlen, llama_cpp.ggml_abort_callback)

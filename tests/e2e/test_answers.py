@@ -22,8 +22,7 @@ def ask(server: Server, text: str, **options: object) -> str:
     answer = server.client().chat.completions.create(
         model="localserve-tiny",
         messages=[{"role": "user", "content": text}],
-        temperature=0,
-        **options,  # type: ignore[call-overload]
+        **{"temperature": 0, **options},  # type: ignore[call-overload]
     )
     return answer.choices[0].message.content or ""
 
@@ -141,7 +140,7 @@ def test_an_answer_limit_beyond_the_room_ends_with_length(start: Start) -> None:
 
 
 async def test_a_pool_too_small_for_all_pauses_and_fails_nobody(start: Start) -> None:
-    server = start("--ctx", "2048", "--parallel", "6")
+    server = start("--ctx", "1300", "--parallel", "3")
     client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
 
     async def one(word: str) -> str:
@@ -157,13 +156,12 @@ async def test_a_pool_too_small_for_all_pauses_and_fails_nobody(start: Start) ->
         assert answer.choices[0].finish_reason == "length"
         return answer.choices[0].text
 
-    words = ["cat", "dog", "king", "sun", "ship", "wind"]
+    words = ["cat", "dog", "king"]
     async with client:
         together = await asyncio.gather(*map(one, words))
-        alone = [await one(word) for word in words[:2]]
+        alone = await one("king")
     # Q8_0 sums differ a little between batches: the beginnings are the same.
-    for one_alone, one_together in zip(alone, together, strict=False):
-        assert one_alone[:40] == one_together[:40]
+    assert alone[:40] == together[2][:40]
 
 
 def test_a_long_prompt_does_not_stop_a_running_stream(start: Start) -> None:
