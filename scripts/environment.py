@@ -42,7 +42,7 @@ print(*(device.name for device in library.devices()), sep="\\n")
 
 
 def main(groups: list[str]) -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (it may well be started with an older one)
         return fail(f"This is Python {platform.python_version()}; localserve needs 3.11 or later.")
     backend, why = choose_backend()
     wanted = {"backend": backend, "pyproject": fingerprint(), "python": sys.version}
@@ -179,7 +179,9 @@ def wait(process: subprocess.Popen[bytes], began: float, label: str) -> int:
     while (status := process.poll()) is None:
         time.sleep(0.2)
         if terminal:
-            print(f"\rinstalling {label} … {time.monotonic() - began:.0f} s", end="", file=sys.stderr)
+            print(
+                f"\rinstalling {label} … {time.monotonic() - began:.0f} s", end="", file=sys.stderr
+            )
     if terminal:
         print(file=sys.stderr)
     return status

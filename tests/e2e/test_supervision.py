@@ -66,9 +66,11 @@ def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(start: St
     body = {"prompt": "once", "max_tokens": 8000, "stream": True, "ignore_eos": True}
     seen: list[str] = []
     url = server.url + "/v1/completions"
-    with httpx2.stream("POST", url, json=body, timeout=WAIT_SECONDS) as response:
-        with pytest.raises(httpx2.RemoteProtocolError):  # cut off, and not ended
-            read_until_cut(response.iter_lines(), server, seen)
+    with (
+        httpx2.stream("POST", url, json=body, timeout=WAIT_SECONDS) as response,
+        pytest.raises(httpx2.RemoteProtocolError),  # cut off, and not ended
+    ):
+        read_until_cut(response.iter_lines(), server, seen)
     assert "data: [DONE]" not in seen
     assert len(seen) < 1000, "the stream went on"
     assert answers(server)
