@@ -12,12 +12,12 @@ import difflib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec
-from localserve.errors import EngineFailed, LocalserveError, ModelLoading, UnknownModel
+from localserve.errors import LocalserveError, ModelLoading, UnknownModel
 
 Progress = Callable[[float], None]
 """Called with the loaded share, 0.0 to 1.0, on the event loop."""
@@ -57,8 +57,8 @@ State = Loading | Ready | Failed
 class ModelManager:
     """Holds the served model and hands out leases on it.
 
-    A lease lives as long as the answer: a model in use is never freed. A backend whose engine died
-    is dropped, and the next lease loads it again.
+    A lease lives as long as the answer. A backend whose engine died is dropped, and the next lease
+    loads it again.
     """
 
     def __init__(self, default: ModelSpec, load: Load, *, load_wait_seconds: float = 600.0) -> None:
@@ -114,11 +114,6 @@ class ModelManager:
         backend = self._backend
         if backend is not None and backend.status().alive:
             return backend
-        if backend is not None:
-            self._backend = None
-            self._state = Failed(self._spec.name, EngineFailed("The engine stopped."))
-            with contextlib.suppress(LocalserveError):
-                await backend.close()
         task = self._ensure_loading()
         try:
             return await asyncio.wait_for(asyncio.shield(task), self._load_wait_seconds)
@@ -131,26 +126,35 @@ class ModelManager:
     def _ensure_loading(self) -> asyncio.Task[Backend]:
         if self._closed:
             raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
-        if self._loading is None or (self._loading.done() and self._backend is None):
-            self._loading = asyncio.create_task(self._load_now(), name=f"load {self._spec.name}")
+        if self._loading is None or self._loading.done():
+            dead, self._backend = self._backend, None
+            self._loading = asyncio.create_task(
+                self._load_now(dead), name=f"load {self._spec.name}"
+            )
             self._loading.add_done_callback(_mark_retrieved)
         return self._loading
 
-    async def _load_now(self) -> Backend:
-        name, since = self._spec.name, time.monotonic()
+    async def _load_now(self, dead: Backend | None) -> Backend:
+        spec, since = self._spec, time.monotonic()
+        name = spec.name
         self._state = Loading(name, 0.0, since)
+        if dead is not None:
+            with contextlib.suppress(LocalserveError):
+                await dead.close()
 
         def progress(share: float) -> None:
             if isinstance(self._state, Loading):
                 self._state = Loading(name, share, since)
 
         try:
-            backend = await self._load(self._spec, progress)
+            backend = await self._load(spec, progress)
         except LocalserveError as error:
             self._state = Failed(name, error)
             raise
+        if self._spec is not spec:  # models.toml was read again meanwhile
+            backend.reconfigure(self._spec)
         self._backend = backend
-        self._state = Ready(name, backend.facts)
+        self._state = Ready(backend.facts.name, backend.facts)
         return backend
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -178,5 +182,9 @@ def _mark_retrieved(task: asyncio.Task[Backend]) -> None:
 
 
 def served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
-    """`spec` as `registry` now describes it; itself where the registry does not know it."""
-    return registry.find(spec.name) or spec
+    """`spec` as `registry` now describes it; itself where the registry does not know it.
+
+    The file stays the one that is served: the registry may only know where to get it.
+    """
+    found = registry.find(spec.name)
+    return replace(found, source=spec.source) if found is not None else spec

@@ -107,11 +107,15 @@ async def load(
     templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
-    except BaseException:
+        return LocalBackend(spec, options, engine, templates, runner, parallel)
+    except BaseException as failure:
         wanted = False
         await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
-        raise
-    return LocalBackend(spec, options, engine, templates, runner, parallel)
+        if isinstance(failure, LocalserveError) or not isinstance(failure, Exception):
+            raise
+        log.exception("loading %s failed", spec.name)
+        why = f"{type(failure).__name__}: {failure}"
+        raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
 
 
 def choose_context(spec: ModelSpec, options: LoadOptions, model: LlamaModel) -> int:

@@ -160,8 +160,9 @@ class Engine(Generic[R]):
             return
         self._cancelled.add(number)
         self._inbox.put(Cancel(number))
-        if self._runner is not None and self._in_step and self._in_step <= self._cancelled:
-            self._runner.interrupt()
+        runner, in_step = self._runner, self._in_step
+        if runner is not None and in_step and in_step <= self._cancelled:
+            runner.interrupt()
 
     async def responsive(self, timeout_seconds: float, *, step_seconds: float = 60.0) -> bool:
         """Whether the thread takes commands, or is in a step younger than `step_seconds`."""
@@ -197,8 +198,8 @@ class Engine(Generic[R]):
     async def close(self) -> None:
         """Cancel everything, free the runner and end the thread. Harmless when called twice."""
         self._inbox.put(Close())
-        if self._runner is not None:
-            self._runner.interrupt()
+        if (runner := self._runner) is not None:
+            runner.interrupt()
         if self._thread.ident is not None:
             await asyncio.shield(self._stopped)
 
@@ -277,6 +278,10 @@ class Engine(Generic[R]):
         except DecodeFailed as failure:
             log.error("%s: a step failed: %s", self._name, failure)
             error = EngineFailed(f"The model could not compute this: {failure}")
+            return scheduler.fail(step, error), time.monotonic() - began
+        except Exception as failure:
+            log.exception("%s: a step failed", self._name)
+            error = EngineFailed(f"The engine could not compute this: {failure}")
             return scheduler.fail(step, error), time.monotonic() - began
         finally:
             self._in_step = frozenset()

@@ -15,6 +15,9 @@ SMALLEST_CHUNK = 8
 FIRST_CHUNK = 32
 """Before anything was measured."""
 
+ALONE_SECONDS = 8.0
+"""The most that a step may take while nobody streams: a new request waits for its end."""
+
 CLOCK_SECONDS = 1e-6
 """A clock may be too coarse to see a short step; no step is taken to be free."""
 
@@ -33,11 +36,17 @@ class Pacer:
         """Prompt tokens for the next step, beside `answering` sequences of one token each."""
         room = max(1, self._batch_tokens - answering)
         if answering == 0:
-            return room
+            return self._alone(room)
         if self._prompt_token_seconds is None:
             return min(FIRST_CHUNK, room)
         left = self._budget_seconds - (self._answer_step_seconds or 0.0)
         return min(room, max(SMALLEST_CHUNK, int(left / self._prompt_token_seconds)))
+
+    def _alone(self, room: int) -> int:
+        """Whole chunks, but where they would take too long for whoever comes meanwhile."""
+        if self._prompt_token_seconds is None:
+            return room
+        return min(room, max(FIRST_CHUNK, int(ALONE_SECONDS / self._prompt_token_seconds)))
 
     def observe(self, answering: int, prompt_tokens: int, seconds: float) -> None:
         """Learn from a step that was computed."""

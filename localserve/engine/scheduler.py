@@ -19,7 +19,13 @@ from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import KeptPrefix, KeptPrefixes, TokenArray, common_length
 from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
 from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
-from localserve.errors import ContextOverflow, EngineFailed, LocalserveError, Overloaded
+from localserve.errors import (
+    ContextOverflow,
+    EngineFailed,
+    InvalidRequest,
+    LocalserveError,
+    Overloaded,
+)
 
 WORTH_SHARING = 32
 """A common beginning shorter than this is computed again rather than shared or waited for."""
@@ -97,9 +103,16 @@ class Scheduler:
     def submit(self, *sequences: Sequence) -> None:
         """Let new sequences wait for their turn: all of them, or none.
 
-        Raises: ContextOverflow; Overloaded, when more would wait than may, beyond those for whom
-        there is a place at once.
+        Raises: ContextOverflow; InvalidRequest, when there could never be a place for so many;
+        Overloaded, when more would wait than may, beyond those for whom there is a place at once.
         """
+        most = self._max_waiting + self._max_running
+        if len(sequences) > most:
+            raise InvalidRequest(
+                f"The request asks for {len(sequences)} answers; this server takes {most} at once.",
+                param="n",
+                hint="Ask for fewer choices of fewer prompts.",
+            )
         for sequence in sequences:
             if sequence.prompt_length > self._memory.cells:
                 raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
@@ -148,10 +161,10 @@ class Scheduler:
             pass
         free = self._free_cells() - answering
         if free <= 0:
-            return self._make_way(behind, answering)
+            return self._make_way(answering)
         return share_out(behind, min(budget, free))
 
-    def _make_way(self, behind: list[Sequence], answering: int) -> list[tuple[Sequence, int]]:
+    def _make_way(self, answering: int) -> list[tuple[Sequence, int]]:
         """No cell is left for prompts: pause one sequence if nothing else could go on."""
         if answering == 0:
             self._pause(self._youngest_of_lowest_priority())

@@ -127,11 +127,6 @@ class Sequence:
         return len(self.tokens) - self.prompt_length
 
     @property
-    def answering(self) -> bool:
-        """Whether the next step samples after a single token, as a running answer does."""
-        return self.pending == 1 and self.answer_length > 0
-
-    @property
     def footprint(self) -> int:
         """Cells that are to be left to it: what it claimed when admitted, or has grown to."""
         return max(self.claim, len(self.tokens))

@@ -117,11 +117,6 @@ def hush() -> None:
     start().hushed.now = True
 
 
-def version() -> str:
-    """llama.cpp's version and what it was compiled for."""
-    return llama_cpp.llama_version().decode()
-
-
 def devices() -> list[Device]:
     """All devices of this build, in llama.cpp's order. Source: ggml-backend.h."""
     start()

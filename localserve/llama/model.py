@@ -10,7 +10,7 @@ import llama_cpp
 
 from localserve.errors import ModelUnusable
 from localserve.llama import library
-from localserve.llama.vocabulary import LlamaVocabulary
+from localserve.llama.vocabulary import LlamaVocabulary, Weights
 
 Progress = Callable[[float], bool]
 """Called with the loaded share; returning False stops the load."""
@@ -26,15 +26,16 @@ class LlamaModel:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = -1  # all layers, wherever there is a device for them
         params.progress_callback = callback
-        self.handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
-        if not self.handle:
+        pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if not pointer:
             reasons = "; ".join(library.newest_errors()[:3]) or "it gave no reason"
             raise ModelUnusable(
                 f"llama.cpp could not load {path}: {reasons}.",
                 hint="Is it a whole GGUF file? Download it again if it was cut off.",
             )
-        self.vocabulary = LlamaVocabulary(self.handle)
-        model = self.handle
+        self._weights: Weights | None = Weights(pointer)
+        self.vocabulary = LlamaVocabulary(self._weights)
+        model = pointer
         self.trained_context_tokens: int = llama_cpp.llama_model_n_ctx_train(model)
         self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
         self.parameters: int = llama_cpp.llama_model_n_params(model)
@@ -57,13 +58,11 @@ class LlamaModel:
         length = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return None if length < 0 else buffer.value.decode("utf-8", "replace")
 
-    def description(self) -> str:
-        """llama.cpp's one-line description, such as 'qwen3 0.6B Q4_K - Medium'."""
-        buffer = ctypes.create_string_buffer(256)
-        llama_cpp.llama_model_desc(self.handle, buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace")
-
     def close(self) -> None:
-        if self.handle:
-            llama_cpp.llama_model_free(self.handle)
-            self.handle = None
+        """Let go of the weights; they are freed when nobody uses the vocabulary any more."""
+        self._weights = None
+
+    @property
+    def handle(self) -> llama_cpp.llama_model_p:
+        assert self._weights is not None, "the model is closed"
+        return self._weights.pointer

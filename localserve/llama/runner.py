@@ -51,8 +51,8 @@ class LlamaRunner:
         self._closed = False
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _BatchArrays(PROMPT_BATCH_TOKENS)
-        self._vocabulary_size = model.vocabulary.size
-        self._row_type = ctypes.c_float * self._vocabulary_size
+        self._row_type = ctypes.c_float * model.vocabulary.size
+        self.device = _device_in_words()
 
     @property
     def cells(self) -> int:
@@ -74,13 +74,6 @@ class LlamaRunner:
     def model(self) -> LlamaModel:
         return self._model
 
-    @property
-    def device(self) -> str:
-        """The device that computes, in words."""
-        devices = library.devices()
-        chosen = next((one for one in devices if one.kind != "cpu"), devices[0])
-        return f"{chosen.description} ({chosen.name})"
-
     def make_sampler(
         self,
         sampling: Sampling,
@@ -98,8 +91,8 @@ class LlamaRunner:
 
     def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
         outputs = self._batch.fill(batch)
+        self._interrupt[0] = b"\0"  # an interrupt that came late was meant for an earlier step
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
-        self._interrupt[0] = b"\0"
         if code != 0:
             self._undo(batch, code)
         return [
@@ -236,6 +229,13 @@ class _BatchArrays:
             lasts.append(end - 1)
         self.struct.n_tokens = end
         return lasts
+
+
+def _device_in_words() -> str:
+    """The device that computes."""
+    devices = library.devices()
+    chosen = next((one for one in devices if one.kind != "cpu"), devices[0])
+    return f"{chosen.description} ({chosen.name})"
 
 
 def _pointer(array: npt.NDArray[Any], kind: type) -> object:

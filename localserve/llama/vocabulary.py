@@ -15,11 +15,23 @@ import numpy as np
 NULL_TOKEN = -1
 
 
-class LlamaVocabulary:
-    """Implements `engine.runner.Vocabulary`. Valid as long as its model is loaded."""
+class Weights:
+    """A loaded model's memory. Freed with its last holder, since a request may still be using the
+    vocabulary on another thread when the engine ends."""
 
-    def __init__(self, model: llama_cpp.llama_model_p) -> None:
-        self._vocab = llama_cpp.llama_model_get_vocab(model)
+    def __init__(self, pointer: llama_cpp.llama_model_p) -> None:
+        self.pointer = pointer
+
+    def __del__(self) -> None:
+        llama_cpp.llama_model_free(self.pointer)
+
+
+class LlamaVocabulary:
+    """Implements `engine.runner.Vocabulary`. Keeps the weights, of which it is a part."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self._vocab = llama_cpp.llama_model_get_vocab(weights.pointer)
         self._size = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}

@@ -12,6 +12,7 @@ import pytest
 
 from localserve.engine.engine import Engine, Mailbox
 from localserve.engine.runner import DecodeFailed, Slice
+from localserve.engine.scheduler import Scheduler
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Admitted, Broken, Ended, GenerateRequest, SequenceEvent, Text
 from localserve.errors import ContextOverflow, EngineFailed, ModelUnusable, Overloaded
@@ -174,16 +175,16 @@ async def test_an_engine_that_never_started_can_be_closed() -> None:
     await engine.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_an_unexpected_exception_breaks_everyone_and_stops_the_engine(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(batch: Sequence[Slice]) -> None:
+    def fail(scheduler: Scheduler) -> None:
         raise ZeroDivisionError("by chance")
 
     mailbox = Mailbox()
-    runner = ScriptedRunner(on_run=fail)
+    runner = ScriptedRunner()
     async with engine_of(runner, max_running=1) as engine:
+        monkeypatch.setattr(Scheduler, "schedule", fail)
         for prompt in (b"\na\n", b"\nb\n", b"\nc\n"):
             engine.submit(request(prompt), mailbox)
         events = await take_all(mailbox, 3)
@@ -196,8 +197,11 @@ async def test_an_unexpected_exception_breaks_everyone_and_stops_the_engine(
     assert "by chance" in caplog.text
 
 
-async def test_a_step_that_fails_breaks_its_sequences_and_the_next_are_served() -> None:
-    failures = iter([DecodeFailed("by chance")])
+@pytest.mark.parametrize("failure", [DecodeFailed("by chance"), ZeroDivisionError("by chance")])
+async def test_a_step_that_fails_breaks_its_sequences_and_the_next_are_served(
+    failure: Exception,
+) -> None:
+    failures = iter([failure])
 
     def fail_once(batch: Sequence[Slice]) -> None:
         for failure in failures:

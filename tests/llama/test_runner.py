@@ -255,12 +255,10 @@ def test_an_interrupted_prompt_leaves_the_memory_as_it_was(runner: LlamaRunner) 
     assert same(alone(runner, 2, long, 8), again, NOISE["F16"])
 
 
-def test_a_late_interrupt_costs_one_step_at_most(runner: LlamaRunner) -> None:
+def test_a_late_interrupt_harms_no_later_step(runner: LlamaRunner) -> None:
     prompt = prompt_of(1, 20)
     first = compute(runner, 0, 0, prompt)
     runner.interrupt()
-    with pytest.raises(Interrupted):
-        compute(runner, 0, 20, [first.token])
     second = compute(runner, 0, 20, [first.token])
     expected = alone(runner, 1, prompt, 2)
     assert second.token == expected[1].token

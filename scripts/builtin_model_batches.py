@@ -1,0 +1,103 @@
+"""Packed batches for the training of the built-in model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Packed rows: tokens, the mask that keeps samples apart, and what is to be learned."""
+
+    tokens: Tensor
+    positions: Tensor
+    mask: Tensor
+    places: Tensor
+    targets: Tensor
+    tasks: list[tuple[str, int]]
+
+
+@dataclass
+class Piece:
+    """One tokenized sample."""
+
+    task: str
+    tokens: list[int]
+    learned: list[bool]
+    positions: np.ndarray
+
+
+def spread_positions(rng: random.Random, count: int, share: float) -> np.ndarray:
+    """Positions of a sample, some with a gap, so that far distances are known too."""
+    positions = np.arange(count)
+    if rng.random() < share:
+        positions[rng.randrange(count) :] += int(math.exp(rng.uniform(0, math.log(2500))))
+    return positions
+
+
+def repeated_tokens(rng: random.Random, size: int, space: int) -> Piece:
+    """Drawn tokens twice, the second time to be learned: attention learns to copy from it."""
+    tokens = [rng.randrange(size) for _ in range(rng.randint(4, 20))]
+    if rng.random() < 0.5:
+        tokens = [part for token in tokens for part in ((token, space)[: rng.choice((1, 2, 2))])]
+    count = len(tokens)
+    tokens = tokens * 2
+    learned = [place > count for place in range(2 * count)]
+    return Piece("repetition", tokens, learned, np.arange(2 * count))
+
+
+def first_fit(waiting: list[Piece], rows: int, length: int) -> list[list[Piece]]:
+    """Put what waits into the first row with room; what finds none keeps waiting."""
+    filled: list[list[Piece]] = [[] for _ in range(rows)]
+    room = [length] * rows
+    left: list[Piece] = []
+    for piece in waiting:
+        row = next((r for r in range(rows) if room[r] >= len(piece.tokens)), None)
+        if row is None:
+            left.append(piece)
+            continue
+        filled[row].append(piece)
+        room[row] -= len(piece.tokens)
+    waiting[:] = left
+    return filled
+
+
+def pack(stream: Iterator[Piece], rows: int, length: int, waiting: list[Piece]) -> Batch:
+    """The next batch; ``waiting`` holds the samples that did not fit into the last one."""
+    waiting.extend(itertools.islice(stream, max(0, 4 * rows + 16 - len(waiting))))
+    tokens = np.zeros((rows, length), dtype=np.int64)
+    positions = np.zeros((rows, length), dtype=np.int64)
+    owner = np.full((rows, length), -1, dtype=np.int64)
+    places: list[int] = []
+    targets: list[int] = []
+    tasks: list[tuple[str, int]] = []
+    for row, line in enumerate(first_fit(waiting, rows, length)):
+        start = 0
+        for number, piece in enumerate(line):
+            end = start + len(piece.tokens)
+            tokens[row, start:end] = piece.tokens
+            positions[row, start:end] = piece.positions
+            owner[row, start:end] = number
+            wanted = [i for i, flag in enumerate(piece.learned) if flag]
+            places.extend(row * length + start + i - 1 for i in wanted)
+            targets.extend(piece.tokens[i] for i in wanted)
+            tasks.append((piece.task, len(wanted)))
+            start = end
+    whose = torch.from_numpy(owner)
+    mask = (whose[:, :, None] == whose[:, None, :]).tril()[:, None]
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.from_numpy(positions),
+        mask,
+        torch.tensor(places),
+        torch.tensor(targets),
+        tasks,
+    )

@@ -1,0 +1,196 @@
+"""Vocabulary, special tokens and chat template of the built-in model.
+
+The splitting before byte-pair merging is the one that llama.cpp calls ``qwen2`` (single digits,
+letters and signs apart), so that both tokenizers give the same tokens. No token joins a letter
+to a space or sign: a word has the same tokens after a space, a quote and a line break, which
+makes copying it exact. The template is ChatML
+with tools in the Hermes form.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from builtin_model_data import DEFAULT_MIX, draw_samples
+from builtin_model_draw import Sample
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+CONTROL_TOKENS: tuple[str, ...] = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+)
+MARKUP_TOKENS: tuple[str, ...] = (
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+)
+END_OF_TURN = "<|im_end|>"
+PRE_TOKENIZER = "qwen2"
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+CHAT_TEMPLATE = r"""{%- macro text(content) -%}
+{%- if content is string -%}
+{{- content -}}
+{%- elif content -%}
+{%- for part in content -%}
+{%- if part.type == 'text' -%}{{- part.text -}}{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{%- endmacro -%}
+{%- set has_system = messages and messages[0].role == 'system' -%}
+{%- set think = enable_thinking is defined and enable_thinking -%}
+{%- if has_system or tools or think -%}
+{{- '<|im_start|>system\n' -}}
+{%- if has_system -%}
+{{- text(messages[0].content) -}}
+{%- if tools or think -%}{{- '\n\n' -}}{%- endif -%}
+{%- endif -%}
+{%- if tools -%}
+{{- 'You may call these tools:\n<tools>\n' -}}
+{%- for tool in tools -%}{{- tool | tojson -}}{{- '\n' -}}{%- endfor -%}
+{{- '</tools>\nTo call one, write:\n' -}}
+{{- '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>' -}}
+{%- if think -%}{{- '\n\n' -}}{%- endif -%}
+{%- endif -%}
+{%- if think -%}{{- 'Think first.' -}}{%- endif -%}
+{{- '<|im_end|>\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message.role == 'user' or (message.role == 'system' and not loop.first) -%}
+{{- '<|im_start|>' + message.role + '\n' -}}{{- text(message.content) -}}{{- '<|im_end|>\n' -}}
+{%- elif message.role == 'assistant' -%}
+{{- '<|im_start|>assistant\n' -}}{{- text(message.content) -}}
+{%- if message.tool_calls -%}
+{%- for call in message.tool_calls -%}
+{%- set function = call.function if call.function else call -%}
+{%- if message.content or not loop.first -%}{{- '\n' -}}{%- endif -%}
+{{- '<tool_call>\n{"name": "' + function.name + '", "arguments": ' -}}
+{%- if function.arguments is string -%}
+{{- function.arguments -}}
+{%- else -%}
+{{- function.arguments | tojson -}}
+{%- endif -%}
+{{- '}\n</tool_call>' -}}
+{%- endfor -%}
+{%- endif -%}
+{{- '<|im_end|>\n' -}}
+{%- elif message.role == 'tool' -%}
+{%- if loop.first or messages[loop.index0 - 1].role != 'tool' -%}
+{{- '<|im_start|>user' -}}
+{%- endif -%}
+{{- '\n<tool_response>\n' -}}{{- text(message.content) -}}{{- '\n</tool_response>' -}}
+{%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}
+{{- '<|im_end|>\n' -}}
+{%- endif -%}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"""
+
+
+def compile_template(source: str) -> jinja2.Template:
+    """The template as chat programs compile it: JSON unsorted and not escaped for HTML."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.from_string(source)
+
+
+TEMPLATE = compile_template(CHAT_TEMPLATE)
+ASSISTANT = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.DOTALL)
+
+
+def render(
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None = None,
+    thinking: bool = False,
+) -> str:
+    """The prompt for the next assistant turn."""
+    return TEMPLATE.render(
+        messages=messages, tools=tools, add_generation_prompt=True, enable_thinking=thinking
+    )
+
+
+def full_text(sample: Sample) -> str:
+    """Prompt, answer and end of turn."""
+    if sample.parts:
+        return "".join(sample.parts)
+    if sample.raw is not None:
+        prompt = sample.raw
+    else:
+        prompt = render(sample.messages(), sample.tools or None, sample.thinking)
+    return prompt + sample.completion() + END_OF_TURN
+
+
+class Codec:
+    """The trained vocabulary: samples to tokens."""
+
+    def __init__(self, path: Path) -> None:
+        self.tokenizer = Tokenizer.from_file(str(path))
+        self.size = self.tokenizer.get_vocab_size()
+        self.description: dict[str, Any] = json.loads(path.read_text("utf-8"))
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text, special tokens recognised."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def encode_sample(self, sample: Sample) -> tuple[list[int], list[bool]]:
+        """Tokens of a sample and which of them are to be learned."""
+        if sample.parts:
+            parts = sample.parts
+        elif sample.raw is not None:
+            parts = [sample.raw, full_text(sample)[len(sample.raw) :]]
+        else:
+            parts = ASSISTANT.split(full_text(sample))
+        tokens: list[int] = []
+        learned: list[bool] = []
+        for number, part in enumerate(parts):
+            ids = self.encode(part)
+            tokens += ids
+            learned += [number % 2 == 1] * len(ids)
+        return tokens, learned
+
+
+def train_tokenizer(path: Path, size: int, seed: int) -> None:
+    """Train the vocabulary on drawn samples and write it."""
+    samples = draw_samples(seed, DEFAULT_MIX, lambda: 100000)
+    rng = random.Random(seed)
+    texts = []
+    for _ in range(30000):
+        task, sample = next(samples)
+        if task not in ("copy", "raw") or rng.random() < 0.5:
+            texts.append(re.sub(r"<\|?/?\w+\|?>", " ", full_text(sample)))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.Split(Regex(r"\p{L}+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = CONTROL_TOKENS + MARKUP_TOKENS
+    trainer = trainers.BpeTrainer(
+        vocab_size=size - len(special),
+        min_frequency=2,
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in CONTROL_TOKENS])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in MARKUP_TOKENS])
+    tokenizer.save(str(path))

@@ -1,0 +1,274 @@
+"""Tools, requests that fit them and results of them, for the training of the built-in model.
+
+A tool is either one of a small catalogue with natural requests, or drawn: a verb, a noun and
+parameters put together, with a request that states the values. Cases of the evaluation are not
+drawn from here.
+"""
+
+# ruff: noqa: SIM905 - word lists read better as text
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import builtin_model_words as words
+from builtin_model_catalogue import CATALOGUE, Entry
+from builtin_model_draw import odd_word, random_words
+
+Tool = dict[str, Any]
+
+
+@dataclass
+class ToolCase:
+    """Offered tools, a request and the call that answers it."""
+
+    tools: list[Tool]
+    request: str
+    name: str
+    arguments: dict[str, Any]
+
+
+def draw_value(rng: random.Random, kind: str) -> Any:
+    """A drawn argument."""
+    if kind == "int":
+        return rng.choice([rng.randint(0, 20), rng.randint(0, 99), rng.randint(0, 9999)])
+    if kind == "number":
+        return round(rng.random() * 100, 1)
+    if kind == "bool":
+        return rng.random() < 0.5
+    if kind == "city":
+        if rng.random() < 0.4:
+            return rng.choice([invented_name(rng), odd_word(rng).capitalize()])
+        return rng.choice(words.CITIES)
+    if kind == "name":
+        return rng.choice(words.NAMES) if rng.random() < 0.7 else invented_name(rng)
+    if kind == "currency":
+        return rng.choice(["euros", "yen", "pounds", "francs", "pesos", "EUR", "JPY", "GBP"])
+    if kind == "language":
+        return rng.choice("French German Spanish Italian Greek Polish Dutch Japanese".split())
+    if kind == "path":
+        stem = rng.choice(words.NOUNS)
+        folder = rng.choice(["", "", "/tmp/", "data/", "src/", f"{rng.choice(words.NOUNS)}/"])
+        return f"{folder}{stem}.{rng.choice(['txt', 'py', 'md', 'json', 'csv', 'log'])}"
+    if kind == "code":
+        return f"print({rng.randint(0, 99)} {rng.choice('+-*')} {rng.randint(0, 99)})"
+    if kind == "noun" and rng.random() < 0.2:
+        return odd_word(rng)
+    if kind == "noun":
+        return rng.choice(words.NOUNS)
+    return phrase(rng)
+
+
+def invented_name(rng: random.Random) -> str:
+    """A capitalised name that is in no table."""
+    parts = "ba ko ri ton ville ham ber dor lin mar san tel vor wick zan el gra mo ne os pel qui ru"
+    return "".join(rng.choice(parts.split()) for _ in range(rng.randint(2, 3))).capitalize()
+
+
+def phrase(rng: random.Random) -> str:
+    """One to four words."""
+    kind = rng.randrange(5)
+    if kind == 4:
+        return random_words(rng, rng.randint(1, 3))
+    if kind == 0:
+        return rng.choice(words.NOUNS)
+    if kind == 1:
+        return f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.NOUNS)}s"
+    if kind == 2:
+        return f"the {rng.choice(words.NOUNS)} {rng.choice(words.VERBS)}"
+    table = words.NOUNS + words.SMALL_WORDS + words.ADJECTIVES
+    return " ".join(rng.choice(table) for _ in range(rng.randint(2, 4)))
+
+
+JSON_TYPES: dict[str, str] = {"int": "integer", "number": "number", "bool": "boolean"}
+
+
+def describe(
+    rng: random.Random, name: str, description: str, parameters: dict[str, str], form: int
+) -> Tool:
+    """The tool as a client sends it: OpenAI's form, mostly."""
+    properties: dict[str, Any] = {}
+    for key, kind in parameters.items():
+        properties[key] = {"type": JSON_TYPES.get(kind, "string")}
+        if form % 2:
+            properties[key]["description"] = rng.choice(
+                [f"The {key}", f"the {key} to use", key.replace("_", " ").capitalize()]
+            )
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if form < 6:
+        schema["required"] = list(parameters)
+    function: Tool = {"name": name, "description": description, "parameters": schema}
+    if form == 5:
+        del function["description"]
+    tool = function if form == 7 else {"type": "function", "function": function}
+    # Some programs render tools with sorted keys.
+    return json.loads(json.dumps(tool, sort_keys=True)) if form == 6 else tool
+
+
+def draw_names(rng: random.Random, entry: Entry) -> tuple[str, dict[str, str]]:
+    """A name and parameter names out of those that an entry may have."""
+    name = entry.names[0] if rng.random() < 0.5 else rng.choice(entry.names)
+    return name, {rng.choice(key.split("|")): kind for key, kind in entry.parameters.items()}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawn tool, before its values."""
+
+    verb: str
+    noun: str
+    parameters: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        return f"{self.verb}_{self.noun}"
+
+
+def invent(rng: random.Random) -> Drawn:
+    """A verb, a noun and up to three parameters."""
+    keys = rng.sample(
+        "color size name count id title city date price level text kind owner mode "
+        "speed amount width number place reason".split(),
+        rng.randint(0, 3),
+    )
+    kinds = {
+        "size": "int",
+        "count": "int",
+        "id": "int",
+        "price": "int",
+        "level": "int",
+        "speed": "int",
+        "amount": "int",
+        "width": "int",
+        "number": "int",
+        "city": "city",
+        "owner": "name",
+        "place": "city",
+        "name": "name",
+    }
+    return Drawn(
+        rng.choice(words.VERBS),
+        rng.choice(words.NOUNS),
+        {key: kinds.get(key, "noun") for key in keys},
+    )
+
+
+def request_for(rng: random.Random, tool: Drawn, arguments: dict[str, Any]) -> str:
+    """A request in words for a drawn tool, with its values."""
+    act = rng.choice(
+        [
+            "{v} the {n}",
+            "{v} a {n}",
+            "please {v} the {n}",
+            "I want to {v} a {n}",
+            "can you {v} the {n}",
+            "{v} {n}",
+            "{v} my {n}",
+            "I need to {v} the {n}",
+            "use {v}_{n}",
+            "call {v}_{n}",
+            "could you {v} this {n}",
+        ]
+    )
+    text = act.format(v=tool.verb, n=tool.noun)
+    form = rng.choice(
+        [
+            "{k} {v}",
+            "{k} is {v}",
+            "{k} = {v}",
+            "{k}: {v}",
+            "the {k} {v}",
+            "{k}={v}",
+            'the {k} "{v}"',
+            "{v} as {k}",
+            "{k} set to {v}",
+        ]
+    )
+    said = [form.format(k=key, v=value) for key, value in arguments.items()]
+    if said:
+        joiner = rng.choice([" and ", ", "])
+        text += rng.choice([" with ", ", ", " where ", " using ", ": "]) + joiner.join(said)
+    text = text[:1].upper() + text[1:] if rng.random() < 0.8 else text
+    return text + rng.choice([".", "", ".", "?" if "can you" in text else "."])
+
+
+def draw_tools(
+    rng: random.Random,
+    without_sums: bool = False,
+    count: int | None = None,
+    forms: int | None = None,
+) -> list[Tool]:
+    """Offered tools, one to three."""
+    form = rng.randrange(8) if forms is None else forms
+    tools: dict[str, Tool] = {}
+    wanted = count if count is not None else rng.randint(1, 3)
+    while len(tools) < wanted:
+        if rng.random() < 0.5:
+            entry = rng.choice(CATALOGUE)
+            if without_sums and entry.names[0] in ("add", "subtract", "multiply", "run_python"):
+                continue
+            name, parameters = draw_names(rng, entry)
+            description = rng.choice(entry.description)
+        else:
+            made = invent(rng)
+            name, parameters = made.name, made.parameters
+            description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
+            description = description.format(v=made.verb.capitalize(), n=made.noun)
+        tools[name] = describe(rng, name, description, parameters, form)
+    return list(tools.values())
+
+
+def draw_tool_case(rng: random.Random) -> ToolCase:
+    """One to three offered tools and a request for one of them."""
+    form = rng.randrange(8)
+    if rng.random() < 0.55:
+        entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])
+        name, parameters = draw_names(rng, entry)
+        arguments = {key: draw_value(rng, kind) for key, kind in parameters.items()}
+        request = rng.choice(entry.requests).format(*arguments.values())
+        tool = describe(rng, name, rng.choice(entry.description), parameters, form)
+        clash = set(entry.names)
+    else:
+        made = invent(rng)
+        name = made.name
+        arguments = {key: draw_value(rng, kind) for key, kind in made.parameters.items()}
+        request = request_for(rng, made, arguments)
+        description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
+        description = description.format(v=made.verb.capitalize(), n=made.noun)
+        tool = describe(rng, name, description, made.parameters, form)
+        clash = {name}
+    others = [
+        t
+        for t in draw_tools(rng, True, rng.randint(0, 2), form)
+        if t.get("function", t)["name"] not in clash
+    ]
+    tools = [*others, tool]
+    rng.shuffle(tools)
+    return ToolCase(tools, request, name, arguments)
+
+
+def tool_result(rng: random.Random, case: ToolCase) -> tuple[str, str]:
+    """What the called tool returned, and the answer that states it."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        value = str(draw_value(rng, rng.choice(["int", "number", "phrase", "city", "name"])))
+        return value, f"The result is {value}."
+    if kind == 1:
+        value = draw_value(rng, rng.choice(["int", "number", "phrase", "name"]))
+        key = rng.choice(["result", "value", "answer", "output"])
+        return json.dumps({key: value}), f"The result is {value}."
+    if kind == 2:
+        degrees = rng.randint(-9, 39)
+        sky = rng.choice(["sunny", "rainy", "cloudy", "windy", "snowy", "foggy", "clear"])
+        first = rng.choice(["temperature", "temp", "degrees"])
+        second = rng.choice(["condition", "sky", "weather", "conditions"])
+        data: dict[str, Any] = {first: degrees, second: sky}
+        return json.dumps(data), f"The {first} is {degrees} and the {second} is {sky}."
+    keys = rng.sample("status name price count city level owner time title total".split(), 2)
+    pair = {key: draw_value(rng, rng.choice(["int", "noun", "name"])) for key in keys}
+    said = " and ".join(f"the {key} is {value}" for key, value in pair.items())
+    return json.dumps(pair), said[:1].upper() + said[1:] + "."
