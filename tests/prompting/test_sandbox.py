@@ -58,7 +58,7 @@ async def process() -> AsyncIterator[TemplateProcess]:
 def children() -> list[psutil.Process]:
     return [
         child
-        for child in psutil.Process().children(recursive=True)
+        for child in psutil.Process().children(recursive=False)
         if "localserve.prompting.renderer" in child.cmdline()
     ]
 
