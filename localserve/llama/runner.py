@@ -38,7 +38,7 @@ class ContextOptions:
 
 
 class LlamaRunner:
-    """Implements `engine.runner.Runner`. Closing it frees the model too."""
+    """Implements `engine.runner.Runner`. Closing it lets go of the model too."""
 
     def __init__(self, model: LlamaModel, options: ContextOptions) -> None:
         self._model = model
