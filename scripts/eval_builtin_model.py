@@ -2,7 +2,7 @@
 
 The model is asked through an OpenAI-compatible server that already runs (``--url``): prompts
 are rendered by the chat template that is read from the GGUF file and sent to ``/v1/completions``
-at temperature 0. The wordings stand in ``builtin_model_held_out`` and are none of those that
+at temperature 0. The wordings stand in ``builtin_model.held_out`` and are none of those that
 training uses. This is a check of one small model, not a benchmark of servers.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import gguf
 import jinja2
-from builtin_model_cases import Case, draw_cases
+from builtin_model.cases import Case, draw_cases
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 REQUIRED: tuple[str, ...] = ("capitals", "arithmetic", "tool calls", "copying", "json", "fim")

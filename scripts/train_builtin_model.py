@@ -1,6 +1,6 @@
 """Train the small model that ships inside the package and write it as GGUF.
 
-It composes its training text by seed (``builtin_model_data``), trains a byte-level BPE
+It composes its training text by seed (``builtin_model.data``), trains a byte-level BPE
 vocabulary and a Llama-shaped network of a few million weights on it, and writes both into one
 Q8_0 file. It is a stand-in that makes a fresh install answer, call tools and fill code in tests
 and demonstrations; it is not a general language model, and nothing is downloaded for it.
@@ -14,24 +14,24 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from builtin_model_batches import Batch, Piece, pack, repeated_tokens, spread_positions
-from builtin_model_data import DEFAULT_MIX, draw_samples
-from builtin_model_gguf import write_gguf
-from builtin_model_network import Network, Shape
-from builtin_model_text import Codec, train_tokenizer
-from torch import Tensor
+from builtin_model.batches import Batch, Piece, pack
+from builtin_model.data import DEFAULT_MIX, draw_samples
+from builtin_model.gguf import write_gguf
+from builtin_model.network import Network, Shape
+from builtin_model.optimizer import Muon
+from builtin_model.text import Codec, train_tokenizer
+from torch import Tensor, distributed
 from torch.nn import functional
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def losses_of(network: Network, batch: Batch, device: torch.device) -> Tensor:
-    """The loss of every token to be learned."""
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    """The loss of every token to be learned; in bfloat16 on a GPU, which has units for it."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
         states = network.hidden(
             batch.tokens.to(device), batch.positions.to(device), batch.mask.to(device)
         )
@@ -46,32 +46,39 @@ class Trainer:
     def __init__(self, options: argparse.Namespace, codec: Codec) -> None:
         self.options, self.codec = options, codec
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        shape = Shape(codec.size, options.width, options.layers, options.width // 32, options.inner)
-        self.network = Network(shape).to(self.device)
+        shape = Shape(codec.size, options.width, options.layers, options.width // 64, options.inner)
+        self.network = Network(shape, codec.spaced()).to(self.device)
         if options.compile:
             self.network.hidden = torch.compile(self.network.hidden)  # type: ignore[method-assign]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        inner = [p for n, p in self.network.named_parameters() if p.ndim == 2 and "embd" not in n]
-        outer = [p for n, p in self.network.named_parameters() if p.ndim == 1 or "embd" in n]
+        prepared = self.network.prepared()
+        careful = {id(parameter) for parameter in prepared}
+        named = list(self.network.named_parameters())
+        inner = [p for n, p in named if p.ndim == 2 and "embd" not in n and id(p) not in careful]
+        outer = [p for n, p in named if p.ndim == 1 or "embd" in n]
+        self.rates = [options.rate, options.rate / 10, options.rate / 5]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(inner, lr=options.rate, momentum=0.95, weight_decay=0.02, ns_steps=4),
-            torch.optim.AdamW(outer, lr=options.rate / 7, betas=(0.9, 0.98), weight_decay=0.0),
+            Muon(inner, lr=self.rates[0]),
+            Muon(prepared, lr=self.rates[1]),
+            torch.optim.AdamW(outer, lr=self.rates[2], betas=(0.9, 0.98), weight_decay=0.0),
         ]
-        self.rates = [options.rate, options.rate / 7]
         self.step, self.seconds, self.seen = 0, 0.0, 0
 
     def progress(self) -> float:
-        """Share of the planned training that is done."""
+        """Share of the planned training that is done, by the first process's clock."""
         if self.options.steps:
             return min(1.0, self.step / self.options.steps)
-        return min(1.0, self.seconds / (60 * self.options.minutes))
+        seconds = torch.tensor(self.seconds)
+        if distributed.is_initialized():
+            distributed.broadcast(seconds, 0)
+        return min(1.0, float(seconds) / (60 * self.options.minutes))
 
-    def update(self, batch: Batch) -> Tensor:
-        """One step of both optimizers."""
-        done = self.progress()
+    def update(self, batch: Batch, done: float) -> Tensor:
+        """One step of the optimizers; ``done`` is the share of training that lies behind."""
         scale = min(1.0, (self.step + 1) / 60) * min(1.0, (1.0 - done) / self.options.decay + 1e-3)
         losses = losses_of(self.network, batch, self.device)
         losses.mean().backward()
+        self.share_gradients()
         for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale
@@ -85,6 +92,17 @@ class Trainer:
         self.seen += batch.tokens.numel()
         return losses.detach()
 
+    def share_gradients(self) -> None:
+        """Give all processes the mean of their gradients."""
+        if not distributed.is_initialized():
+            return
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        parts = flat.div_(distributed.get_world_size()).split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint and the GGUF of the averaged weights beside it."""
         state = {
@@ -97,7 +115,7 @@ class Trainer:
         }
         torch.save(state, folder / "checkpoint.tmp")
         os.replace(folder / "checkpoint.tmp", folder / "checkpoint.pt")
-        write_gguf(folder / "model.gguf", self.average, asdict(self.network.shape), self.codec)
+        write_gguf(folder / "model.gguf", self.average, self.network.shape, self.codec)
 
     def load(self, folder: Path) -> None:
         """Go on from the checkpoint."""
@@ -119,34 +137,29 @@ def read_mix(text: str) -> dict[str, float]:
 
 
 def pieces(trainer: Trainer, seed: int) -> Iterator[Piece]:
-    """Tokenized samples that fit into a row; repetition alone in the first updates."""
-    options, codec, rng = trainer.options, trainer.codec, random.Random(seed)
-    samples = draw_samples(seed, read_mix(options.mix), lambda: trainer.step)
-    while True:
-        if trainer.step < options.repeat_steps or rng.random() < 0.15:
-            yield repeated_tokens(rng, codec.size, codec.encode(" ")[0])
-            continue
-        task, sample = next(samples)
+    """Tokenized samples that fit into a row."""
+    options, codec = trainer.options, trainer.codec
+    for task, sample in draw_samples(seed, read_mix(options.mix)):
         tokens, learned = codec.encode_sample(sample)
         if len(tokens) <= options.length:
-            gaps = 0.3 if trainer.progress() > options.gaps_from else 0.0
-            yield Piece(task, tokens, learned, spread_positions(rng, len(tokens), gaps))
+            yield Piece(task, tokens, learned)
 
 
-def train(trainer: Trainer, folder: Path) -> None:
+def train(trainer: Trainer, folder: Path, rank: int) -> None:
     """The training loop, with a progress line and a checkpoint every few minutes."""
     options = trainer.options
-    seed = options.seed * 1000003 + trainer.step
-    stream = pieces(trainer, seed)
+    stream = pieces(trainer, (options.seed * 1000 + rank) * 1000003 + trainer.step)
     waiting: list[Piece] = []
     sums: defaultdict[str, float] = defaultdict(float)
     counts: Counter[str] = Counter()
     saved = time.monotonic()
-    while trainer.progress() < 1.0:
+    while (done := trainer.progress()) < 1.0:
         begun = time.monotonic()
         batch = pack(stream, options.rows, options.length, waiting)
-        losses = trainer.update(batch)
+        losses = trainer.update(batch, done)
         trainer.seconds += time.monotonic() - begun
+        if rank > 0:
+            continue
         parts = losses.split([count for _, count in batch.tasks])
         for (task, count), part in zip(batch.tasks, parts, strict=True):
             sums[task] += float(part.sum())
@@ -154,7 +167,7 @@ def train(trainer: Trainer, folder: Path) -> None:
         if trainer.step % 100 == 0:
             table = "  ".join(f"{task} {sums[task] / counts[task]:.3f}" for task in sorted(counts))
             print(
-                f"step {trainer.step}  {trainer.progress():6.1%}  {trainer.seen / 1e6:.2f} M tokens"
+                f"step {trainer.step}  {done:6.1%}  {trainer.seen / 1e6:.2f} M tokens"
                 f"  {trainer.seen / max(trainer.seconds, 1e-9):.0f}/s  {table}",
                 flush=True,
             )
@@ -163,7 +176,8 @@ def train(trainer: Trainer, folder: Path) -> None:
         if time.monotonic() - saved > 60 * options.save_minutes:
             trainer.save(folder)
             saved = time.monotonic()
-    trainer.save(folder)
+    if rank == 0:
+        trainer.save(folder)
 
 
 def arguments() -> argparse.Namespace:
@@ -182,9 +196,12 @@ def arguments() -> argparse.Namespace:
         help="the GGUF file to write at the end",
     )
     parser.add_argument("--seed", type=int, default=7, help="seed of weights and text")
-    parser.add_argument("--threads", type=int, default=2, help="processor threads")
-    parser.add_argument("--vocabulary", type=int, default=2048, help="vocabulary size")
-    parser.add_argument("--width", type=int, default=192, help="width of the network")
+    parser.add_argument("--processes", type=int, default=2, help="processes that train together")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each process")
+    parser.add_argument(
+        "--vocabulary", type=int, default=2200, help="tokens before words get a twin with a space"
+    )
+    parser.add_argument("--width", type=int, default=256, help="width of the network")
     parser.add_argument("--layers", type=int, default=5, help="layers of the network")
     parser.add_argument("--inner", type=int, default=512, help="width of the feed-forward part")
     parser.add_argument("--rows", type=int, default=6, help="rows of a batch")
@@ -197,39 +214,40 @@ def arguments() -> argparse.Namespace:
         default=True,
         help="compile the network (a minute at the start, a third faster)",
     )
-    parser.add_argument(
-        "--repeat-steps",
-        type=int,
-        default=260,
-        help="updates on repeated tokens alone at the start",
-    )
-    parser.add_argument(
-        "--gaps-from",
-        type=float,
-        default=0.6,
-        help="share of training after which positions get gaps",
-    )
     parser.add_argument("--mix", default="", help="changed shares, as task=share,task=share")
     parser.add_argument("--save-minutes", type=float, default=3, help="time between checkpoints")
     return parser.parse_args()
 
 
-def main() -> None:
-    """Make the vocabulary, train, and write the model file."""
-    options = arguments()
+def work(rank: int, options: argparse.Namespace) -> None:
+    """One of the processes that train together: each has texts of its own, all the same weights."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     random.seed(options.seed)
+    if options.processes > 1:
+        store = distributed.FileStore(str(options.folder / "meeting"), options.processes)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=options.processes)
+    trainer = Trainer(options, Codec(options.folder / "tokenizer.json"))
+    if options.resume:
+        trainer.load(options.folder)
+    if rank == 0:
+        weights = sum(p.numel() for p in trainer.network.parameters())
+        print(f"{weights / 1e6:.2f} M weights, vocabulary {trainer.codec.size}", flush=True)
+    train(trainer, options.folder, rank)
+
+
+def main() -> None:
+    """Make the vocabulary, train, and write the model file."""
+    options = arguments()
     options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / "meeting").unlink(missing_ok=True)
     vocabulary = options.folder / "tokenizer.json"
     if not (options.resume and vocabulary.exists()):
         train_tokenizer(vocabulary, options.vocabulary, options.seed)
-    trainer = Trainer(options, Codec(vocabulary))
-    if options.resume:
-        trainer.load(options.folder)
-    weights = sum(p.numel() for p in trainer.network.parameters())
-    print(f"{weights / 1e6:.2f} M weights, vocabulary {trainer.codec.size}", flush=True)
-    train(trainer, options.folder)
+    if options.processes > 1:
+        torch.multiprocessing.spawn(work, (options,), nprocs=options.processes)
+    else:
+        work(0, options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     partial = options.output.with_suffix(".partial")
     partial.write_bytes((options.folder / "model.gguf").read_bytes())

@@ -2,9 +2,9 @@
 
 Every generator takes a ``random.Random`` and returns one ``Sample``: a conversation (or a raw
 prompt) and the answer that the model is to learn. Nothing is downloaded and nothing comes from
-a corpus: the text is composed from the tables in ``builtin_model_words`` and
-``builtin_model_tools``. It is not the evaluation: held-out wordings are in
-``builtin_model_held_out``.
+a corpus: the text is composed from the tables in ``builtin_model.words`` and
+``builtin_model.tools``. It is not the evaluation: held-out wordings are in
+``builtin_model.held_out``.
 """
 
 # ruff: noqa: SIM905 - word lists read better as text
@@ -16,18 +16,17 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import builtin_model_words as words
-from builtin_model_draw import (
+from builtin_model import words
+from builtin_model.draw import (
     Message,
     Sample,
     dress,
     fill,
     odd_word,
-    random_words,
     with_article,
 )
-from builtin_model_functions import fim_sample_text
-from builtin_model_talk import (
+from builtin_model.functions import fim_sample_text
+from builtin_model.talk import (
     COUNTRIES,
     arithmetic,
     capital,
@@ -41,7 +40,7 @@ from builtin_model_talk import (
     sum_terms,
     unknown,
 )
-from builtin_model_tools import ToolCase, draw_tool_case, draw_tools, tool_result
+from builtin_model.tools import ToolCase, draw_tool_case, draw_tools, tool_result
 
 JSON_KEYS: tuple[str, ...] = (
     tuple(
@@ -79,6 +78,16 @@ JSON_WORDINGS: tuple[str, ...] = (
     "Make JSON: {facts}.",
     "Turn this into JSON with {keys}: {facts}",
     "Create a JSON object where {facts}.",
+    "I have a JSON schema: {schema}\nWrite an object with {facts}.",
+    "The schema is {schema}\nThe values are: {facts}.",
+    "Produce a JSON object for the schema {schema}, where {facts}.",
+    "From this sentence make JSON: {facts}. The schema: {schema}",
+    "Encode {facts} as JSON, following the schema {schema}",
+    "Write this sentence as JSON: {facts}. Follow {schema}",
+    "Please write the object for this schema: {schema}\n{Facts}.",
+    "{Facts}. Please encode this as JSON according to {schema}",
+    "Following this JSON schema {schema}, please give me the object where {facts}.",
+    "Please produce JSON from the values {facts}, according to {schema}",
     "Here is a JSON schema:\n{schema}\n\nWrite an object for: {facts}",
     "Convert to JSON: {facts}",
     "Write JSON with {facts}",
@@ -235,12 +244,6 @@ def raw_text(rng: random.Random) -> Sample:
     return Sample(middle + after, raw=before)
 
 
-def repetition(rng: random.Random, longest: int) -> Sample:
-    """Random words twice: the bare form of copying, used to start training."""
-    text = random_words(rng, rng.randint(2, longest))
-    return Sample(f" {text}", raw=f"{text} |")
-
-
 def conversation(rng: random.Random) -> Sample:
     """Two or three short turns."""
     makers = [greeting, capital, fact, arithmetic, listing, short_copy, unknown]
@@ -279,6 +282,7 @@ MAKERS: dict[str, Callable[[random.Random], Sample]] = {
     "fact": fact,
     "arithmetic": arithmetic,
     "sums": sum_table,
+    "copy": copy_text,
     "edit": edit_text,
     "listing": listing,
     "unknown": unknown,
@@ -291,22 +295,22 @@ MAKERS: dict[str, Callable[[random.Random], Sample]] = {
     "conversation": conversation,
 }
 DEFAULT_MIX: dict[str, float] = {
-    "greeting": 3,
-    "capital": 3,
-    "fact": 3,
-    "arithmetic": 10,
-    "sums": 3,
-    "copy": 22,
-    "edit": 0.2,
-    "listing": 2,
-    "unknown": 1.5,
-    "json": 24,
+    "greeting": 5,
+    "capital": 5,
+    "fact": 5,
+    "arithmetic": 12,
+    "sums": 4,
+    "copy": 14,
+    "edit": 0.5,
+    "listing": 3,
+    "unknown": 2,
+    "json": 20,
     "tool_call": 18,
-    "tool_answer": 2,
-    "tool_unused": 3,
-    "fim": 15,
+    "tool_answer": 3,
+    "tool_unused": 4,
+    "fim": 28,
     "raw": 0.5,
-    "conversation": 3,
+    "conversation": 4,
 }
 
 
@@ -317,19 +321,13 @@ def draw_system(rng: random.Random) -> str | None:
     return fill(rng, rng.choice(words.SYSTEM_PROMPTS))
 
 
-def draw_samples(
-    seed: int, mix: dict[str, float], step: Callable[[], int]
-) -> Iterator[tuple[str, Sample]]:
-    """Samples without end; the copied texts grow with ``step``, the updates done so far."""
+def draw_samples(seed: int, mix: dict[str, float]) -> Iterator[tuple[str, Sample]]:
+    """Samples without end."""
     rng = random.Random(seed)
     names, weights = list(mix), list(mix.values())
     while True:
-        longest = max(4, min(24, step() // 25))
-        if rng.random() < 0.1 and step() < 900:
-            yield "repetition", repetition(rng, longest)
-            continue
         name = rng.choices(names, weights)[0]
-        sample = copy_text(rng, longest) if name == "copy" else MAKERS[name](rng)
+        sample = MAKERS[name](rng)
         if sample.raw is None:
             sample.system = sample.system or draw_system(rng)
             sample.thinking = rng.random() < 0.1

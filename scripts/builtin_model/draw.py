@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-import builtin_model_words as words
+from builtin_model import words
 
 Message = dict[str, Any]
 

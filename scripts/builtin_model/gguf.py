@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
-from builtin_model_text import (
+from builtin_model.network import Shape
+from builtin_model.text import (
     CHAT_TEMPLATE,
     CONTROL_TOKENS,
     END_OF_TURN,
@@ -21,12 +21,13 @@ from torch import Tensor
 CONTEXT_LENGTH = 32768
 
 
-def write_gguf(path: Path, weights: dict[str, Tensor], shape: dict[str, Any], codec: Codec) -> None:
+def write_gguf(path: Path, weights: dict[str, Tensor], shape: Shape, codec: Codec) -> None:
     """Write the file whole, then put it in place."""
     partial = path.with_suffix(".writing")
     writer = gguf.GGUFWriter(str(partial), "llama")
     add_shape(writer, shape)
     add_vocabulary(writer, codec)
+    writer.add_tensor("rope_freqs.weight", shape.frequency_factors().numpy())
     for name, value in weights.items():
         data = value.detach().float().cpu().numpy()
         if data.ndim == 1:
@@ -43,22 +44,22 @@ def write_gguf(path: Path, weights: dict[str, Tensor], shape: dict[str, Any], co
     os.replace(partial, path)
 
 
-def add_shape(writer: gguf.GGUFWriter, shape: dict[str, Any]) -> None:
+def add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     """Name, licence and sizes."""
     writer.add_name("localserve tiny")
     writer.add_description("A very small demonstration model, trained on composed text")
     writer.add_license("MIT")
     writer.add_languages(["en"])
     writer.add_context_length(CONTEXT_LENGTH)
-    writer.add_embedding_length(shape["width"])
-    writer.add_block_count(shape["layers"])
-    writer.add_feed_forward_length(shape["inner"])
-    writer.add_head_count(shape["heads"])
-    writer.add_head_count_kv(shape["heads"])
-    writer.add_layer_norm_rms_eps(shape["epsilon"])
-    writer.add_rope_dimension_count(shape["width"] // shape["heads"])
-    writer.add_rope_freq_base(shape["rope_base"])
-    writer.add_vocab_size(shape["vocabulary"])
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.inner)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.heads)
+    writer.add_layer_norm_rms_eps(shape.epsilon)
+    writer.add_rope_dimension_count(shape.head_width)
+    writer.add_rope_freq_base(shape.rope_base)
+    writer.add_vocab_size(shape.vocabulary)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 

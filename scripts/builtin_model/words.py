@@ -1,8 +1,8 @@
 """Word tables and training wordings for the built-in model.
 
 This module holds only constants: words, facts and the sentences in which training asks for
-them. It makes no samples (``builtin_model_data`` does), and it holds no wording that the
-evaluation uses: those stand in ``builtin_model_held_out``.
+them. It makes no samples (``builtin_model.data`` does), and it holds no wording that the
+evaluation uses: those stand in ``builtin_model.held_out``.
 """
 
 # ruff: noqa: SIM905 - word lists read better as text
@@ -130,13 +130,19 @@ PREFIXES: tuple[str, ...] = (
     "Sorry, {}", "Dear assistant, {}", "{name} asks: {}", "One thing: {}", "Listen, {}",
     "My {noun} asks: {}", "For my {noun}: {}", "I wonder, {}", "Just {}", "Well, {}",
     "Good morning. {}", "Do you know? {}", "Help me: {}", "For school: {}", "Q: {}",
+    "Could you {}", "Can you please {}", "Would you {}", "I would like you to {}", "Kindly {}",
+    "Could you tell me: {}", "Would you please tell me, {}", "Please help me: {}",
+    "My {noun} wants to know this: {}", "My {noun} wants to learn this: {}", "Please answer: {}",
+    "Hi! I have a question: {}", "Hey there! {}", "Hi! I want to know: {}", "Tell me please: {}",
     "I am {name}. {}", "Be so kind: {}", "First, {}", "Then {}", "By the way, {}",
 )
 SUFFIXES: tuple[str, ...] = (
     "{} Thanks.", "{} Thank you!", "{} Please.", "{} Be brief.", "{} Answer in one sentence.",
     "{} I need it for my {noun}.", "{} Thanks, {name}", "{} I forgot.", "{} Can you help?",
     "{} Just the answer.", "{} It is for a {adjective} {noun}.", "{} Keep it short.", "{} :)",
-    "{} Do you know it?", "{} Tell me.", "{} A:", "{}\nAnswer:", "{} I am curious.",
+    "{} I can't remember.", "{} for me, please", "{} Could you tell me?", "{} please",
+    "{} In one word, please.", "{} Which one is it?", "{} Do you know it?", "{} Tell me.", "{} A:",
+    "{}\nAnswer:", "{} I am curious.",
 )
 
 CAPITAL_WORDINGS: tuple[str, ...] = (
@@ -192,6 +198,19 @@ ADD_WORDINGS: tuple[str, ...] = (
     "{name} has {a} {noun}s and buys {b} more. How many {noun}s is that?",
     "There are {a} {noun}s. {b} more come. How many are there now?", "Can you add {a} and {b}?",
     "What is {a} added to {b}?", "Total of {a} and {b}?",
+    "If you have {a} and add {b}, how much is it?",
+    "If we add {b} to {a}, what is the result?", "What does {a} plus {b} equal?",
+    "Could you please add {a} and {b}?", "Please tell me what {a} + {b} is.",
+    "The book says {a} + {b}. What is the answer?", "My teacher wrote {a} + {b}. What comes out?",
+    "The exercise is {a} + {b}. Which number is right?", "How much do {a} and {b} make?",
+    "How much does {a} plus {b} make?", "Which number is {a} + {b}?", "Find {a} + {b}.",
+    "Please find {a} plus {b}.", "What total do I get from {a} and {b}?", "Math: {a}+{b}",
+    "Math problem: {a} + {b}", "Sum: {a} + {b}", "When you add {a} to {b}, what do you get?",
+    "{a} + {b} equals?", "{a} + {b} equals what?", "Tell me what {a} plus {b} makes.",
+    "Which total is {a} plus {b}?",
+    "My homework: {a} + {b}. The result?", "What number is the sum of {a} and {b}?",
+    "Hey, what does {a} + {b} equal?", "Please calculate the sum of {a} and {b}.",
+    "If {a} and {b} are added, what is the total?", "The result of {a} + {b} please.",
 )
 SUBTRACT_WORDINGS: tuple[str, ...] = (
     "What is {a} - {b}?", "What is {a} minus {b}?", "{a} - {b}", "{a}-{b}", "{a} - {b} = ?",
@@ -205,6 +224,20 @@ SUBTRACT_WORDINGS: tuple[str, ...] = (
     "{name} has {a} {noun}s and sells {b}. How many {noun}s are left?",
     "There are {a} {noun}s. {b} go away. How many are left?",
     "What do you get when you subtract {b} from {a}?",
+    "If you have {a} and take {b}, what is left?",
+    "If we subtract {b} from {a}, what is the result?", "What does {a} minus {b} equal?",
+    "Could you please subtract {b} from {a}?", "Please tell me what {a} - {b} is.",
+    "The book says {a} - {b}. What is the answer?", "My teacher wrote {a} - {b}. What comes out?",
+    "The exercise is {a} - {b}. Which number is right?", "How much does {a} minus {b} make?",
+    "Which number is {a} - {b}?", "Find {a} - {b}.", "Please find {a} minus {b}.",
+    "What remains when I take {b} from {a}?", "Math: {a}-{b}", "Math problem: {a} - {b}",
+    "When you subtract {b} from {a}, what do you get?", "{a} - {b} equals?",
+    "{a} - {b} equals what?", "Tell me what {a} minus {b} makes.", "Take away {b} from {a}.",
+    "Please take {b} away from {a}.", "Take {b} off {a}. What remains?",
+    "My homework: {a} - {b}. The result?", "Hey, what does {a} - {b} equal?",
+    "Please calculate the difference of {a} and {b}.", "{b} less than {a} is?",
+    "If {b} is taken from {a}, what remains?", "The result of {a} - {b} please.",
+    "What number is left of {a} without {b}?", "From {a} take {b}.", "From {a} subtract {b}.",
 )
 DRILL_WORDINGS: tuple[str, ...] = (
     "Work out: {}", "Compute: {}", "Solve these: {}", "Calculate {}", "{}", "Do the sums: {}",
@@ -225,7 +258,17 @@ COPY_WORDINGS: tuple[str, ...] = (
     "Read this back to me: {}", "Write down: {}", "Reply with: {}",
     "Answer with exactly this: {}", "Respond with {}", "Repeat what I say: {}",
     "Copy these words: {}", "Words: {}. Copy them.", "Do not change anything, just repeat: {}",
-    "Quote this: {}", "Put this text out again: {}",
+    "Quote this: {}", "Put this text out again: {}", "Please write these words again: {}",
+    "Could you repeat this text? {}", "Could you copy the following text: {}",
+    "Please copy these words exactly: {}", "Copy the following words exactly as they are: {}",
+    "Write out this text again, in the same order: {}", "Please echo the following: {}",
+    "Echo these words back: {}", "Give me these words back without a change: {}",
+    "Please repeat the following exactly: {}", "Please say this again: {}", "Now repeat: {}",
+    "Copy the text below.\n\n{}", "Repeat the words below.\n\n{}", "Please copy this line:\n\n{}",
+    'Please repeat this exactly as it is: "{}"', 'Please copy the following words: "{}"',
+    "Can you echo this text back to me? {}", "Would you write these words out again? {}",
+    "Give this back to me: {}", "Now write: {}", "Say the following words: {}",
+    "Please give me the same words in the same order: {}", "The words are: {} Write them again.",
 )
 EDIT_FIRST_WORDINGS: tuple[str, ...] = (
     "What is the first word of: {}", "Give me the first word: {}", "First word of {}",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from builtin_model_held_out import (
+from builtin_model.held_out import (
     ADD_WORDINGS,
     CAPITAL_WORDINGS,
     CAPITALS,

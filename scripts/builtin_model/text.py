@@ -1,10 +1,11 @@
 """Vocabulary, special tokens and chat template of the built-in model.
 
 The splitting before byte-pair merging is the one that llama.cpp calls ``qwen2`` (single digits,
-letters and signs apart), so that both tokenizers give the same tokens. No token joins a letter
-to a space or sign: a word has the same tokens after a space, a quote and a line break, which
-makes copying it exact. The template is ChatML
-with tools in the Hermes form.
+letters and signs apart), so that both tokenizers give the same tokens. Words are merged letters
+only; then each word token has a twin that begins with a space. So a word has as many tokens after
+a space as after a quote or a line break, and the same ones but for the first, whose twins start
+with nearly the same embedding: that makes copying exact. The template is ChatML with tools in the
+Hermes form.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from builtin_model_data import DEFAULT_MIX, draw_samples
-from builtin_model_draw import Sample
+from builtin_model.data import DEFAULT_MIX, draw_samples
+from builtin_model.draw import Sample
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -38,6 +39,8 @@ MARKUP_TOKENS: tuple[str, ...] = (
     "</tool_response>",
 )
 END_OF_TURN = "<|im_end|>"
+SPACE = "Ġ"
+"""The space, as byte-level vocabularies write it."""
 PRE_TOKENIZER = "qwen2"
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -144,6 +147,15 @@ class Codec:
         self.size = self.tokenizer.get_vocab_size()
         self.description: dict[str, Any] = json.loads(path.read_text("utf-8"))
 
+    def spaced(self) -> dict[int, int]:
+        """Each token that is a word behind a space, and the token of the bare word."""
+        numbers = self.tokenizer.get_vocab()
+        return {
+            number: numbers[token[1:]]
+            for token, number in numbers.items()
+            if token[:1] == SPACE and is_word(token[1:]) and token[1:] in numbers
+        }
+
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, special tokens recognised."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -167,30 +179,51 @@ class Codec:
 
 def train_tokenizer(path: Path, size: int, seed: int) -> None:
     """Train the vocabulary on drawn samples and write it."""
-    samples = draw_samples(seed, DEFAULT_MIX, lambda: 100000)
+    samples = draw_samples(seed, DEFAULT_MIX)
     rng = random.Random(seed)
     texts = []
     for _ in range(30000):
         task, sample = next(samples)
         if task not in ("copy", "raw") or rng.random() < 0.5:
             texts.append(re.sub(r"<\|?/?\w+\|?>", " ", full_text(sample)))
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    letters = Tokenizer(models.BPE())
+    letters.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(SPLIT), "isolated"),
             pre_tokenizers.Split(Regex(r"\p{L}+"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    special = CONTROL_TOKENS + MARKUP_TOKENS
     trainer = trainers.BpeTrainer(
-        vocab_size=size - len(special),
+        vocab_size=size,
         min_frequency=2,
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    letters.train_from_iterator(texts, trainer)
+    tokenizer = Tokenizer(with_spaced_words(json.loads(letters.to_str())["model"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in CONTROL_TOKENS])
     tokenizer.add_tokens([AddedToken(t, normalized=False) for t in MARKUP_TOKENS])
     tokenizer.save(str(path))
+
+
+def with_spaced_words(model: dict[str, Any]) -> models.BPE:
+    """The trained merges and, behind them, one merge of a space with each token of letters."""
+    vocabulary: dict[str, int] = model["vocab"]
+    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+    for token in sorted(filter(is_word, vocabulary), key=vocabulary.__getitem__):
+        merges.append((SPACE, token))
+        vocabulary[SPACE + token] = len(vocabulary)
+    return models.BPE(vocab=vocabulary, merges=merges)
+
+
+def is_word(token: str) -> bool:
+    """Whether a token is made of plain letters."""
+    return token.isascii() and token.isalpha()

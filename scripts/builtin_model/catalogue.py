@@ -33,6 +33,12 @@ CATALOGUE: tuple[Entry, ...] = (
             "Do I need a coat in {0}?", "Is it warm in {0}?", "weather {0}?",
             "I am in {0}. How is the weather?", "Check the weather for {0}.",
             "What is the temperature in {0}?", "How cold is it in {0} now?",
+            "Could you look how the weather is in {0} today?",
+            "Please check the weather of {0} now.",
+            "Could you tell me what the weather in {0} is like?",
+            "Please tell me if it rains in {0}.",
+            "I want to know about the weather in {0} right now.",
+            "How is it in {0} today? The weather?",
         ),
     ),
     Entry(
@@ -43,6 +49,9 @@ CATALOGUE: tuple[Entry, ...] = (
             "What is {0} + {1}?", "Add {0} and {1}.", "What is {0} plus {1}?", "{0} + {1}",
             "Compute {0} + {1}.", "How much is {0} plus {1}?", "The sum of {0} and {1}?",
             "Calculate {0} + {1} with the tool.", "What do {0} and {1} make?",
+            "Could you add {0} and {1}?", "Please add {0} to {1} for me.",
+            "Work out {0} + {1}, please.",
+            "Could you work out {0} plus {1}?", "Please compute {0} plus {1}.",
         ),
     ),
     Entry(
@@ -69,6 +78,8 @@ CATALOGUE: tuple[Entry, ...] = (
             "Search for {0}.", "Search the web for {0}.", "Find information about {0}.",
             "Look up {0}.", "Google {0}", "Find pages about {0}.", "Can you search for {0}?",
             "Search {0}", "Do a web search for {0}.", "I want to find {0} on the web.",
+            "Could you look on the internet for {0}?", "Please search the net for {0}.",
+            "Look for {0} online, please.", "Could you search for {0} on the internet?",
         ),
     ),
     Entry(
@@ -191,6 +202,55 @@ CATALOGUE: tuple[Entry, ...] = (
         (
             "Translate {0} to {1}.", 'Translate "{0}" into {1}.', "What is {0} in {1}?",
             "How do you say {0} in {1}?",
+        ),
+    ),
+    Entry(
+        ("find_song", "search_song", "play_song"),
+        ("Finds a song.", "Find a song by its title", "Looks for a song"),
+        {"title|song": "phrase"},
+        (
+            "Could you find the song {0}?", "Please find me the song {0}.",
+            "Find a song about {0}.",
+            "Look for the song {0}.", "I want to hear {0}.", "Find me the song of {0}.",
+        ),
+    ),
+    Entry(
+        ("find_book", "search_book", "lookup_book"),
+        ("Finds a book.", "Find a book in the library", "Looks for books"),
+        {"topic|title|author": "phrase"},
+        (
+            "Could you find a book about {0}?", "Please find me a book on {0}.",
+            "Find the book {0}.", "Is there a book about {0}?", "Look for a book for {0}.",
+            "I need a book of {0}.",
+        ),
+    ),
+    Entry(
+        ("find_shop", "search_shop"),
+        ("Finds a shop.", "Find a shop that sells something"),
+        {"product|item|goods": "phrase"},
+        (
+            "Could you find a shop for {0}?", "Please find me a shop that sells {0}.",
+            "Where can I buy {0}?", "Find a shop for {0}.", "I want to buy {0}.",
+        ),
+    ),
+    Entry(
+        ("heat_room", "heat_oven", "run_pump", "open_valve"),
+        ("Runs it for some minutes.", "Turns it on", "Switch on for a time"),
+        {"minutes|seconds|hours": "int"},
+        (
+            "Could you turn it on for {0} minutes?", "Please run it, minutes should be {0}.",
+            "Let it run for {0} minutes.", "Switch it on for {0}.", "On for {0} please.",
+        ),
+    ),
+    Entry(
+        ("create_event", "add_event", "create_note"),
+        ("Creates an event.", "Create a new entry", "Add an entry with a title and a level"),
+        {"title|name|text": "phrase", "level|priority|size": "int"},
+        (
+            'Please create one titled "{0}" with level {1}.',
+            "Create a new one, title {0} and {1}.",
+            'Make an entry called "{0}" with priority {1}.', "New entry {0}, level {1}, please.",
+            "Please add {0} with level {1}.", "Create {0} with size {1}, thanks.",
         ),
     ),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-import builtin_model_words as words
-from builtin_model_draw import (
+from builtin_model import words
+from builtin_model.draw import (
     WORD_TABLE,
     Deck,
     Sample,
@@ -104,7 +104,7 @@ def sum_table(rng: random.Random) -> Sample:
     return Sample("", raw="", parts=parts)
 
 
-def copy_text(rng: random.Random, longest: int) -> Sample:
+def copy_text(rng: random.Random, longest: int = 24) -> Sample:
     """A text to give back unchanged; ``longest`` bounds its words."""
     if rng.random() < 0.15:
         text = odd_text(rng)
@@ -113,6 +113,9 @@ def copy_text(rng: random.Random, longest: int) -> Sample:
         if rng.random() < 0.3:
             count = rng.randint(max(1, longest * 3 // 4), longest)
         text = random_words(rng, count)
+        if rng.random() < 0.3:  # words that come again are what makes copying hard
+            few = text.split()[: max(2, count // 2)]
+            text = " ".join(rng.choice(few) for _ in range(count))
     asked = rng.choice(words.COPY_WORDINGS).replace("{}", "\0")
     return Sample(text, dress_around(rng, asked, text), "I repeat the text.")
 

@@ -14,9 +14,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-import builtin_model_words as words
-from builtin_model_catalogue import CATALOGUE, Entry
-from builtin_model_draw import odd_word, random_words
+from builtin_model import words
+from builtin_model.catalogue import CATALOGUE, Entry
+from builtin_model.draw import odd_word, random_words
 
 Tool = dict[str, Any]
 
@@ -172,6 +172,12 @@ def request_for(rng: random.Random, tool: Drawn, arguments: dict[str, Any]) -> s
             "use {v}_{n}",
             "call {v}_{n}",
             "could you {v} this {n}",
+            "could you please {v} the {n}",
+            "please {v} a {n}",
+            "{v} a new {n}",
+            "please {v} a new {n}",
+            "could you {v} the {n} for me",
+            "I would like to {v} the {n}",
         ]
     )
     text = act.format(v=tool.verb, n=tool.noun)
@@ -186,14 +192,25 @@ def request_for(rng: random.Random, tool: Drawn, arguments: dict[str, Any]) -> s
             'the {k} "{v}"',
             "{v} as {k}",
             "{k} set to {v}",
+            "{k} should be {v}",
+            "{v} {k}",
+            '{k} "{v}"',
+            "for {v} {k}",
         ]
     )
     said = [form.format(k=key, v=value) for key, value in arguments.items()]
     if said:
         joiner = rng.choice([" and ", ", "])
-        text += rng.choice([" with ", ", ", " where ", " using ", ": "]) + joiner.join(said)
+        opener = (
+            " "
+            if form.startswith("for")
+            else rng.choice([" with ", ", ", " where ", " using ", ": ", " "])
+        )
+        text += opener + joiner.join(said)
     text = text[:1].upper() + text[1:] if rng.random() < 0.8 else text
-    return text + rng.choice([".", "", ".", "?" if "can you" in text else "."])
+    if rng.random() < 0.1:
+        text += rng.choice([", thank you", ", please", " please", ", thanks", " for me"])
+    return text + rng.choice([".", "", ".", "?" if "ould you" in text or "an you" in text else "."])
 
 
 def draw_tools(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+HIDDEN = -1e4
+"""What is added to the score of a token that must not be seen."""
+
 
 @dataclass
 class Batch:
-    """Packed rows: tokens, the mask that keeps samples apart, and what is to be learned."""
+    """Packed rows: tokens, what is added to scores to keep samples apart, what is to be learned."""
 
     tokens: Tensor
     positions: Tensor
@@ -32,26 +33,6 @@ class Piece:
     task: str
     tokens: list[int]
     learned: list[bool]
-    positions: np.ndarray
-
-
-def spread_positions(rng: random.Random, count: int, share: float) -> np.ndarray:
-    """Positions of a sample, some with a gap, so that far distances are known too."""
-    positions = np.arange(count)
-    if rng.random() < share:
-        positions[rng.randrange(count) :] += int(math.exp(rng.uniform(0, math.log(2500))))
-    return positions
-
-
-def repeated_tokens(rng: random.Random, size: int, space: int) -> Piece:
-    """Drawn tokens twice, the second time to be learned: attention learns to copy from it."""
-    tokens = [rng.randrange(size) for _ in range(rng.randint(4, 20))]
-    if rng.random() < 0.5:
-        tokens = [part for token in tokens for part in ((token, space)[: rng.choice((1, 2, 2))])]
-    count = len(tokens)
-    tokens = tokens * 2
-    learned = [place > count for place in range(2 * count)]
-    return Piece("repetition", tokens, learned, np.arange(2 * count))
 
 
 def first_fit(waiting: list[Piece], rows: int, length: int) -> list[list[Piece]]:
@@ -84,7 +65,7 @@ def pack(stream: Iterator[Piece], rows: int, length: int, waiting: list[Piece]) 
         for number, piece in enumerate(line):
             end = start + len(piece.tokens)
             tokens[row, start:end] = piece.tokens
-            positions[row, start:end] = piece.positions
+            positions[row, start:end] = np.arange(end - start)
             owner[row, start:end] = number
             wanted = [i for i, flag in enumerate(piece.learned) if flag]
             places.extend(row * length + start + i - 1 for i in wanted)
@@ -92,7 +73,8 @@ def pack(stream: Iterator[Piece], rows: int, length: int, waiting: list[Piece]) 
             tasks.append((piece.task, len(wanted)))
             start = end
     whose = torch.from_numpy(owner)
-    mask = (whose[:, :, None] == whose[:, None, :]).tril()[:, None]
+    seen = (whose[:, :, None] == whose[:, None, :]).tril()[:, None]
+    mask = torch.zeros(seen.shape).masked_fill(~seen, HIDDEN)
     return Batch(
         torch.from_numpy(tokens),
         torch.from_numpy(positions),
