@@ -1,8 +1,12 @@
-"""A worker whose llama.cpp meets a broken invariant when a file appears. For tests only."""
+"""A worker whose llama.cpp meets a broken invariant when a file appears. For tests only.
+
+With FAULT_AT_START it aborts before it serves, with FAULT_AT_END it hangs in its shutdown.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,9 +32,17 @@ def run(self: LlamaRunner, batch: Sequence[Slice]) -> list[Sampled | None]:
     return _run(self, batch)
 
 
+async def hang(self: object) -> None:
+    time.sleep(600)  # noqa: ASYNC251 (a hang is meant)
+
+
 LlamaRunner.run = run  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     if os.environ.get("FAULT_AT_START"):
         os.abort()
+    if os.environ.get("FAULT_AT_END"):
+        localserve.server.worker.ModelManager.close = hang  # type: ignore[method-assign]
+        localserve.server.worker.GRACE_SECONDS = 0.5
+        localserve.server.worker.SELF_DESTRUCT_SECONDS = 0.5
     localserve.server.worker.main()

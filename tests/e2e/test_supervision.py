@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -33,17 +34,35 @@ def faulty(start: Start, tmp_path: Path) -> tuple[Server, Path]:
     return server, fault
 
 
-def endless_stream(server: Server) -> Any:
-    """An answer that does not end by itself, after its first event."""
+LONG_DRAIN = {"LOCALSERVE_DRAIN_SECONDS": "120"}
+
+
+def limited_stream(server: Server, tokens: int = 200) -> Any:
+    """An answer of so many tokens, after its first event."""
     stream = server.client().completions.create(
         model="localserve-tiny",
         prompt="once",
-        max_tokens=8000,
+        max_tokens=tokens,
         stream=True,
         extra_body={"ignore_eos": True},
     )
     next(iter(stream))
     return stream
+
+
+def endless_stream(server: Server) -> Any:
+    """An answer that does not end by itself, after its first event."""
+    return limited_stream(server, 8000)
+
+
+def refused(url: str) -> bool:
+    """Whether a new connection is refused at once, on every address."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def answers(server: Server) -> bool:
@@ -100,27 +119,33 @@ def test_three_crashes_at_the_start_end_it_with_a_reason(start: Start, tmp_path:
             "PYTHONPATH": str(ROOT),
         },
     )
-    assert server.process.wait(60) == 1
-    server.stop()
+    assert server.wait() == 1
     assert server.output.count("was killed by SIGABRT") == 3
     assert "three times" in server.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_gets_a_signal_itself_lets_its_answers_end_and_is_replaced(
+    start: Start, number: signal.Signals
+) -> None:
+    server = start(environ=LONG_DRAIN)
+    stream = limited_stream(server)
+    server.worker.send_signal(number)
+    assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
+    assert server.wait_for_line("The worker ended with status 0")
+    assert answers(server)
+    assert server.stop() == 0
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_lets_running_answers_end(start: Start, number: signal.Signals) -> None:
-    server = start()
-    stream = server.client().completions.create(
-        model="localserve-tiny",
-        prompt="once",
-        max_tokens=300,
-        stream=True,
-        extra_body={"ignore_eos": True},
-    )
-    next(iter(stream))
+    server = start(environ=LONG_DRAIN)
+    stream = limited_stream(server)
     worker = server.worker
     server.process.send_signal(number)
     assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
-    assert server.stop() == 0
+    assert server.wait() == 0
     assert not worker.is_running()
 
 
@@ -139,7 +164,36 @@ def test_answers_that_outlast_the_drain_are_cancelled(start: Start) -> None:
     with pytest.raises((openai.APIError, httpx2.RemoteProtocolError)):
         for _ in stream:
             pass
-    assert server.stop() == 0
+    assert server.wait() == 0
+
+
+def test_new_connections_are_refused_as_soon_as_it_is_told_to_stop(start: Start) -> None:
+    server = start(environ=LONG_DRAIN)
+    stream = endless_stream(server)
+    server.process.send_signal(signal.SIGINT)
+    server.wait_until(lambda: refused(server.url))
+    assert next(iter(stream)).choices, "the stream was not running any more"
+    server.process.send_signal(signal.SIGINT)
+    assert server.wait() == 130
+
+
+def test_a_worker_that_hangs_in_its_end_ends_itself_when_its_supervisor_is_gone(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(
+        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
+        environ={
+            "FAULT_FILE": str(tmp_path / "none"),
+            "FAULT_AT_END": "1",
+            "LOCALSERVE_DRAIN_SECONDS": "1",
+            "PYTHONPATH": str(ROOT),
+        },
+    )
+    assert server.url
+    worker = server.worker
+    server.process.kill()
+    _, alive = psutil.wait_procs([worker], timeout=WAIT_SECONDS)
+    assert not alive
 
 
 def test_a_worker_whose_supervisor_is_gone_ends(start: Start) -> None:
@@ -155,8 +209,7 @@ def test_a_busy_port_is_named_with_its_holder_and_the_next_free_one(start: Start
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         server = start(program=[sys.executable, "-m", "localserve", "up", "--port", str(port)])
-        assert server.process.wait(60) == 1
-        server.stop()
+        assert server.wait() == 1
     assert f"Port {port} is in use" in server.output
     assert f"(pid {os.getpid()})" in server.output
     assert "is free" in server.output
@@ -178,8 +231,7 @@ def test_an_unusable_file_ends_it_with_one_clear_error(
     if content is not None:
         path.write_bytes(content)
     server = start(str(path))
-    assert server.process.wait(60) == 1
-    server.stop()
+    assert server.wait() == 1
     assert said in server.output
     assert "Traceback" not in server.output
 
