@@ -160,17 +160,19 @@ def fake_manager(
     spec: ModelSpec | None = None,
     load_seconds: float = 0.0,
     failure: LocalserveError | None = None,
+    max_waiting: int = 64,
 ) -> ModelManager:
     """A manager that 'loads' `backend` in `load_seconds`, or fails with `failure` after them."""
 
-    async def load(spec: ModelSpec, progress: Progress) -> FakeBackend:
+    async def load(loaded: ModelSpec, progress: Progress) -> FakeBackend:
         progress(0.5)
         await asyncio.sleep(load_seconds)
         if failure is not None:
             raise failure
         return backend
 
-    return ModelManager(spec or fake_spec(backend.facts.name), load)
+    spec = spec or fake_spec(backend.facts.name)
+    return ModelManager(spec, load, max_waiting=max_waiting)
 
 
 def _words(text: str) -> int:

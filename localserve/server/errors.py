@@ -6,9 +6,12 @@ Lives on the event loop.
 InvalidRequest
 ├── RequestTooLarge        413
 ├── RequestTooSlow         408
+├── HeadTooLarge           431
 ├── MediaTypeUnsupported   415
 ├── RouteUnknown           404
 └── MethodUnsupported      405
+Unavailable
+└── TooManyConnections     503
 """
 
 from __future__ import annotations
@@ -57,6 +60,15 @@ class RequestTooSlow(InvalidRequest):
     description: ClassVar[str] = "The body of the request did not arrive in time."
 
 
+class HeadTooLarge(InvalidRequest):
+    """The URL and the headers have more bytes than one request may have."""
+
+    code: ClassVar[str] = "request_head_too_large"
+    description: ClassVar[str] = (
+        "The request's URL and headers together are larger than this server accepts."
+    )
+
+
 class MediaTypeUnsupported(InvalidRequest):
     """The body is a form, not JSON."""
 
@@ -78,9 +90,20 @@ class MethodUnsupported(InvalidRequest):
     description: ClassVar[str] = "The path exists, but not for this method; see the header Allow."
 
 
+class TooManyConnections(Unavailable):
+    """So many connections are open that no more are taken."""
+
+    code: ClassVar[str] = "too_many_connections"
+    description: ClassVar[str] = (
+        "Too many connections are open already. Try again after Retry-After, or start the server "
+        "with a larger LOCALSERVE_MAX_CONNECTIONS."
+    )
+
+
 _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (RequestTooLarge, 413),
     (RequestTooSlow, 408),
+    (HeadTooLarge, 431),
     (MediaTypeUnsupported, 415),
     (RouteUnknown, 404),
     (MethodUnsupported, 405),

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from localserve.config import Settings
+from localserve.server.connections import bounded_by, room_for
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may stay open between two requests."""
@@ -28,6 +29,7 @@ class WebServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=bounded_by(room_for(settings.max_connections)),
                 log_config=None,
                 access_log=False,
                 lifespan="on",

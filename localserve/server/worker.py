@@ -66,7 +66,9 @@ class Worker:
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
         self._backend: local.LocalBackend | None = None
-        self._manager = ModelManager(arguments.spec, self._load)
+        self._manager = ModelManager(
+            arguments.spec, self._load, max_waiting=self._settings.max_waiting
+        )
         app = create_app(
             self._manager,
             self._settings,

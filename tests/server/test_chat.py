@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -81,6 +82,18 @@ async def test_a_full_queue_answers_503_and_when_to_try_again(call: Serve, strea
         assert response.status_code == 503
         assert response.headers["retry-after"] == "7"
         assert response.json()["type"] == "/errors/overloaded"
+
+
+async def test_only_so_many_requests_wait_for_a_load(call: Serve) -> None:
+    manager = fake_manager(FakeBackend(), load_seconds=0.5, max_waiting=2)
+    async with call(manager=manager, ready=False) as served:
+        answers = await asyncio.gather(*(served.client.post(CHAT, json=HELLO) for _ in range(4)))
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503]
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert refused.headers["retry-after"] == "5"
+        assert refused.json()["error"]["code"] == "overloaded"
+        assert "2 requests wait" in refused.json()["detail"]
+        assert (await served.client.post(CHAT, json=HELLO)).status_code == 200
 
 
 async def test_a_model_that_cannot_be_loaded_answers_503(call: Serve) -> None:
