@@ -138,7 +138,9 @@ class FakeBackend:
             for choice, (_, reason, stop) in enumerate(cut):
                 yield Finished(choice, reason, stop)
             count = sum(len(pieces) for pieces, _, _ in cut)
-            yield Completed(Usage(prompt_tokens, count), Timings(0.0, 10.0, 10.0 * count))
+            timed = sum(max(0, len(pieces) - 1) for pieces, _, _ in cut)
+            timings = Timings(0.0, 10.0, 10.0 * timed, timed)
+            yield Completed(Usage(prompt_tokens, count), timings)
             done = True
         finally:
             self.running -= 1

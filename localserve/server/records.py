@@ -61,9 +61,7 @@ class RequestRecord:
                     self.prompt_tokens = usage.prompt_tokens
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
-                    if timings.answer_ms > 0:
-                        seconds = timings.answer_ms / 1000
-                        self.tokens_per_second = usage.completion_tokens / seconds
+                    self.tokens_per_second = timings.tokens_per_second
 
     def end(self) -> None:
         """The response is out, or the client gone."""

@@ -62,6 +62,24 @@ async def test_several_prompts_and_choices_are_numbered_prompt_by_prompt(call: S
         assert texts == [(0, "ato a"), (1, "ato a"), (2, "bto b"), (3, "bto b")]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"), [(CHAT, HELLO), ("/v1/completions", {"prompt": "Hello"})]
+)
+async def test_no_tokens_asked_for_are_an_empty_answer(
+    call: Serve, path: str, asked: dict[str, Any]
+) -> None:
+    async with call() as served:
+        body = asked | {"max_tokens": 0}
+        answer = (await served.client.post(path, json=body)).json()
+        choice = answer["choices"][0]
+        assert choice["finish_reason"] == "length"
+        assert choice.get("text", choice.get("message", {}).get("content")) == ""
+        assert answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] == 1
+        events = events_of(await served.client.post(path, json=body | {"stream": True}))
+        assert events[-2]["choices"][0]["finish_reason"] == "length"
+        assert events[-1] == "[DONE]"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_overflow_is_answered_before_any_stream(call: Serve, stream: bool) -> None:
     async with call(FakeBackend(context_tokens=2)) as served:
