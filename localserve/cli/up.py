@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from localserve.cli.download import find_or_download
 from localserve.cli.screen import Screen
 from localserve.config import read_settings
 from localserve.server.listeners import listen
+from localserve.server.reports import Note
 from localserve.server.supervisor import Supervisor
 
 EXAMPLES = """
@@ -74,6 +76,8 @@ def up(
     spec = find_or_download(model, registry, settings)
     listeners = listen(settings.host, settings.port)
     screen = Screen(listeners.url, sys.stdout, sys.stderr)
+    if listeners.warning:
+        screen.show(Note(logging.WARNING, listeners.warning))
     status = Supervisor(settings, spec, listeners, screen.show).run()
     listeners.close()
     if not screen.close():

@@ -95,6 +95,7 @@ class Supervisor:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._reload_due = False
         self._crashes = 0
+        self._served = False
 
     def run(self) -> int:
         """Serve until SIGINT or SIGTERM. Main thread only.
@@ -153,7 +154,7 @@ class Supervisor:
     def _take(self, report: Report) -> None:
         match report:
             case Loaded():
-                self._crashes = 0
+                self._crashes, self._served = 0, True
             case Reloaded(spec):
                 self._spec, self._reload_due = spec, False
             case _:
@@ -161,8 +162,9 @@ class Supervisor:
         self._on_report(report)
 
     def _judge(self, status: int, failed: bool, reason: str, stopped: bool) -> int | None:
-        """What a worker's end means."""
-        if failed and status == LOAD_FAILED_STATUS:
+        """What a worker's end means. A model that could be loaded before may be so again: what a
+        dead worker held of a device's memory is not always free at once."""
+        if failed and status == LOAD_FAILED_STATUS and (stopped or not self._served):
             return 1
         if stopped:
             if status != 0:

@@ -172,6 +172,16 @@ def test_a_worker_that_says_why_it_cannot_load_ends_it(scene: Scene, script: Scr
     assert scene.of(Died) == []
 
 
+def test_a_worker_that_cannot_load_what_was_served_before_is_tried_again(
+    scene: Scene, script: Script
+) -> None:
+    script("dies_before_it_obeys cannot_load serves")
+    scene.signal_at(signal.SIGHUP, is_loaded)
+    scene.signal_at(signal.SIGINT, is_loaded)
+    assert scene.run() == 0
+    assert [died.then for died in scene.of(Died)] == ["restart", "restart"]
+
+
 def test_a_reload_waits_for_a_worker_that_is_starting(scene: Scene, script: Script) -> None:
     script("serves")
     scene.signal_at(signal.SIGHUP, is_note("aliases "))
