@@ -16,6 +16,7 @@ Unavailable
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import ClassVar
 
@@ -188,8 +189,13 @@ def internal_error(scope: Scope, error: BaseException) -> LocalserveError:
     )
 
 
+def shutting_down() -> Unavailable:
+    """What is told to whoever is not answered when the drain is over."""
+    return Unavailable("The server is shutting down.", retry_after_seconds=5)
+
+
 class Failures:
-    """Answers 500 for what nobody caught."""
+    """Answers 500 for what nobody caught, and 503 for what the end of the drain cancels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -207,7 +213,11 @@ class Failures:
 
         try:
             await self.app(scope, receive, send_noticing)
+        except asyncio.CancelledError:
+            response = error_response(scope, shutting_down())
         except Exception as error:
             response = error_response(scope, internal_error(scope, error))
-            if not started:
-                await response(scope, receive, send)
+        else:
+            return
+        if not started:
+            await response(scope, receive, send)

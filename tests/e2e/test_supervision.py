@@ -253,3 +253,6 @@ def test_a_reload_takes_over_aliases_and_keeps_the_old_ones_on_an_error(
     assert refused.status_code == 400
     assert "line 2" in refused.json()["error"]["message"]
     assert server.get("/v1/models/two").status_code == 200
+    server.worker.kill()
+    assert server.wait_for_line("was killed by SIGKILL")
+    assert server.get("/v1/models/two").status_code == 200

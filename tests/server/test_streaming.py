@@ -122,6 +122,19 @@ async def test_a_whole_answer_that_outlasts_the_drain_is_a_503(
     assert "Traceback" not in caplog.text
 
 
+async def test_a_body_that_is_still_coming_when_the_drain_is_over_is_a_503(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve() as served, connected(served) as connection:
+        await connection.send(f"POST {CHAT} HTTP/1.1\nhost: x\ncontent-length: 1000", b"{")
+        await until(lambda: bool(served.server.server_state.tasks))
+        served.server.stop()
+        text = await connection.read_to_the_end()
+        assert text.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in text
+    assert "Traceback" not in caplog.text
+
+
 async def test_an_answer_that_ends_within_the_drain_is_whole(serve: Serve) -> None:
     backend = FakeBackend("a b c d", token_delay_seconds=0.1)
     async with serve(backend, shutdown_seconds=20) as served, connected(served) as connection:
