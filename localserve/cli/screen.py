@@ -27,9 +27,8 @@ from localserve.server.reports import (
     LoadProgress,
     Note,
     Reloaded,
-    Report,
 )
-from localserve.server.supervisor import Died, Killed
+from localserve.server.supervisor import Died, Killed, Stopping, Told
 
 QUEUED_REPORTS = 10_000
 """So many wait for a terminal that takes nothing; more are counted and lost."""
@@ -49,11 +48,11 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._lost = 0
-        self._queue: queue.Queue[Report | Died | Killed | None] = queue.Queue(QUEUED_REPORTS)
+        self._queue: queue.Queue[Told | None] = queue.Queue(QUEUED_REPORTS)
         self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
         self._thread.start()
 
-    def show(self, report: Report | Died | Killed) -> None:
+    def show(self, report: Told) -> None:
         """Show it soon, from any thread."""
         try:
             self._queue.put_nowait(report)
@@ -82,7 +81,7 @@ class Screen:
                 self._err.print(f"{lost} lines were lost: the terminal did not take them")
         self._hide_progress()
 
-    def _show(self, report: Report | Died | Killed) -> None:
+    def _show(self, report: Told) -> None:
         if not isinstance(report, LoadProgress):
             self._hide_progress()
         match report:
@@ -102,6 +101,11 @@ class Screen:
                 self._err.print(f"[{style}]{escape(text)}[/]")
             case Aborting(reason):
                 self._err.print(f"[red]llama.cpp gave up: {escape(reason)}[/]")
+            case Stopping(seconds):
+                self._err.print(
+                    f"[dim]Stopping: running answers have {seconds:g} seconds to end; a second"
+                    " Ctrl-C ends at once.[/]"
+                )
             case Died():
                 self._show_death(report)
             case Killed(seconds):

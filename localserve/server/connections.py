@@ -196,7 +196,6 @@ class Farewell(asyncio.Protocol):
     ) -> None:
         self._farewells = farewells
         farewells.add(self)
-        transport.resume_reading()
         transport.write(words)
         transport.write_eof()
         loop = asyncio.get_running_loop()

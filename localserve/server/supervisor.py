@@ -48,6 +48,13 @@ POLL_SECONDS = 0.2 if sys.platform == "win32" else math.inf
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """The first signal came; running answers have `seconds` to end."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """The worker ended by itself. `then` says what comes next: a new worker, giving up after too
     many deaths at the start, or the end that was asked for."""
@@ -73,24 +80,26 @@ class Signalled:
 
 Event = Report | Ended | Signalled
 
+Told = Report | Stopping | Died | Killed
+"""What whoever runs a supervisor hears of."""
+
 
 class Supervisor:
-    """Runs workers until told to stop. `on_report` gets all that a worker tells, Died and Killed;
-    it is called on the main thread and must not wait."""
+    """Runs workers until told to stop. `tell` is called on the main thread and must not wait."""
 
     def __init__(
         self,
         settings: Settings,
         spec: ModelSpec,
         listeners: Listeners,
-        on_report: Callable[[Report | Died | Killed], None],
+        tell: Callable[[Told], None],
         *,
         module: str = "localserve.server.worker",
     ) -> None:
         self._settings = settings
         self._spec = spec
         self._listeners = listeners
-        self._on_report = on_report
+        self._tell = tell
         self._module = module
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._reload_due = False
@@ -128,7 +137,7 @@ class Supervisor:
             match event:
                 case None:
                     self._kill(worker)
-                    self._on_report(Killed(self._patience_seconds))
+                    self._tell(Killed(self._patience_seconds))
                     return 1
                 case Ended(status):
                     return self._judge(status, failed, reason, stopped < math.inf)
@@ -140,6 +149,7 @@ class Supervisor:
                     return 128 + number
                 case Signalled():
                     stopped = time.monotonic()
+                    self._tell(Stopping(self._settings.drain_seconds))
                     self._listeners.close()
                     worker.order(Order.STOP)
                 case _:
@@ -159,7 +169,7 @@ class Supervisor:
                 self._spec, self._reload_due = spec, False
             case _:
                 pass
-        self._on_report(report)
+        self._tell(report)
 
     def _judge(self, status: int, failed: bool, reason: str, stopped: bool) -> int | None:
         """What a worker's end means. A model that could be loaded before may be so again: what a
@@ -168,11 +178,11 @@ class Supervisor:
             return 1
         if stopped:
             if status != 0:
-                self._on_report(Died(describe_status(status), reason, "end"))
+                self._tell(Died(describe_status(status), reason, "end"))
             return min(abs(status), 1)
         self._crashes += 1
         again = self._crashes < CRASHES_AT_START
-        self._on_report(Died(describe_status(status), reason, "restart" if again else "give up"))
+        self._tell(Died(describe_status(status), reason, "restart" if again else "give up"))
         return None if again else 1
 
     def _wait_before_restart(self, seconds: float) -> int | None:

@@ -12,8 +12,8 @@ import pytest
 
 from localserve.cli import screen
 from localserve.cli.screen import Screen
-from localserve.server.reports import Aborting, Answered, LoadFailed, LoadProgress, Note, Report
-from localserve.server.supervisor import Died, Killed
+from localserve.server.reports import Aborting, Answered, LoadFailed, LoadProgress, Note
+from localserve.server.supervisor import Died, Killed, Stopping, Told
 
 
 class Failing(io.StringIO):
@@ -47,7 +47,7 @@ class Stopped(io.StringIO):
         return super().write(text)
 
 
-def shown(*reports: Report | Died | Killed) -> tuple[str, str]:
+def shown(*reports: Told) -> tuple[str, str]:
     out, err = io.StringIO(), io.StringIO()
     made = Screen("http://127.0.0.1:1", out, err)
     for report in reports:
@@ -72,6 +72,10 @@ def test_what_ends_a_worker_is_said_in_one_line() -> None:
         "error It is damaged. Take another.\n"
     )
     assert "gave up: [x] failed" in shown(Aborting("[x] failed"))[1]
+
+
+def test_the_end_says_how_long_it_may_take() -> None:
+    assert "have 10 seconds to end" in shown(Stopping(10.0))[1]
 
 
 def test_a_death_says_what_comes_next() -> None:

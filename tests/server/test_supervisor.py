@@ -17,13 +17,19 @@ from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings, read_settings
 from localserve.server import supervisor
 from localserve.server.listeners import Listeners, listen
-from localserve.server.reports import Loaded, Note, Reloaded, Report
-from localserve.server.supervisor import Died, Killed, Supervisor, describe_status
+from localserve.server.reports import Loaded, Note, Reloaded
+from localserve.server.supervisor import (
+    Died,
+    Killed,
+    Stopping,
+    Supervisor,
+    Told,
+    describe_status,
+)
 from localserve.testing import fake_spec
 
 ROOT = Path(__file__).parent.parent.parent
 
-Told = Report | Died | Killed
 T = TypeVar("T")
 
 
@@ -101,6 +107,7 @@ def test_a_signal_stops_the_worker_and_the_exit_status_is_0(
     scene.signal_at(number, is_loaded)
     assert scene.run() == 0
     assert scene.notes[-1] == "stop"
+    assert scene.of(Stopping) == [Stopping(0.0)]
     assert scene.of(Died) == []
 
 
