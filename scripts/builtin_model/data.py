@@ -119,9 +119,9 @@ def say_value(rng: random.Random, key: str, value: Any, form: int) -> str:
     )
     forms = (
         "{k} is {v}",
+        "the {k} is {v}",
         "{k}: {v}",
         "{k} = {v}",
-        "the {k} is {v}",
         "{k} {v}",
         "{v} as {k}",
         "{k} should be {v}",
@@ -142,13 +142,13 @@ def json_object(rng: random.Random) -> Sample:
     stated = list(data)
     if rng.random() < 0.08:
         rng.shuffle(stated)
-    form = rng.randrange(12)
+    form = rng.randrange(4) if rng.random() < 0.6 else rng.randrange(12)
     parts = [
         say_value(
             rng,
             key,
             data[key],
-            form if rng.random() < 0.8 else rng.randrange(12),
+            form if rng.random() < 0.9 else rng.randrange(12),
         )
         for key in stated
     ]
@@ -300,15 +300,15 @@ DEFAULT_MIX: dict[str, float] = {
     "fact": 5,
     "arithmetic": 12,
     "sums": 4,
-    "copy": 14,
+    "copy": 13,
     "edit": 0.5,
     "listing": 3,
     "unknown": 2,
-    "json": 20,
-    "tool_call": 18,
+    "json": 21,
+    "tool_call": 20,
     "tool_answer": 3,
     "tool_unused": 4,
-    "fim": 28,
+    "fim": 20,
     "raw": 0.5,
     "conversation": 4,
 }
