@@ -8,6 +8,7 @@ Lives on the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -221,13 +222,14 @@ def room_for(connections: int) -> int:
         return connections
     wanted = connections + RESERVED_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        soft = allowed
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    if _below(soft, wanted):
+        allowed = hard if _below(hard, wanted) else wanted
+        with contextlib.suppress(ValueError, OSError):  # a bound of the system's own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not _below(soft, wanted):
         return connections
-    room = max(1, soft - RESERVED_FILES)
+    room = max(1, soft - min(RESERVED_FILES, soft // 2))
     logger.warning(
         "at most %d connections are taken, not %d: the system lets this process open %d files"
         " (ulimit -n)",
@@ -236,6 +238,10 @@ def room_for(connections: int) -> int:
         soft,
     )
     return room
+
+
+def _below(limit: int, wanted: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < wanted
 
 
 def raw_response(error: LocalserveError) -> bytes:

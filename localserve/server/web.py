@@ -6,6 +6,7 @@ Lives on the event loop.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from localserve.server.connections import bounded_by, room_for
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may stay open between two requests."""
+
+LAST_WORDS_SECONDS = 1.0
+"""How long the end waits for requests that were cancelled."""
 
 
 class WebServer(uvicorn.Server):
@@ -44,6 +48,12 @@ class WebServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_live()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; requests that were cancelled at the end of the drain get to say so."""
+        await super().shutdown(sockets)
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS)
 
     def stop(self) -> None:
         """Refuse new connections, and end when all answers are out or the drain time is over.

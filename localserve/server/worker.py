@@ -192,9 +192,10 @@ def main() -> None:
     _take_signals(worker)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         well = runner.run(worker.serve(sockets, sys.stdin.buffer))
-    reporter.flush(GOODBYE_SECONDS)
-    # Threads of libraries must not hold up the end: everything of ours is freed by now.
-    os._exit(0 if well else LOAD_FAILED_STATUS)
+        reporter.flush(GOODBYE_SECONDS)
+        # Neither threads of libraries nor a prompt that is still being tokenized for a client that
+        # was told off must hold up the end: everything of ours is freed by now.
+        os._exit(0 if well else LOAD_FAILED_STATUS)
 
 
 def _take_signals(worker: Worker) -> None:

@@ -23,13 +23,18 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent
 
 
+def start_faulty(start: Start, fault: Path, **environ: str) -> Server:
+    """A server with a faulty worker, see there."""
+    return start(
+        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
+        environ={"FAULT_FILE": str(fault), "PYTHONPATH": str(ROOT), **environ},
+    )
+
+
 @pytest.fixture
 def faulty(start: Start, tmp_path: Path) -> tuple[Server, Path]:
     fault = tmp_path / "fault"
-    server = start(
-        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
-        environ={"FAULT_FILE": str(fault), "PYTHONPATH": str(ROOT)},
-    )
+    server = start_faulty(start, fault)
     assert server.url
     return server, fault
 
@@ -111,14 +116,7 @@ def test_an_assertion_in_llama_cpp_tells_streams_and_log_before_it_kills(
 
 
 def test_three_crashes_at_the_start_end_it_with_a_reason(start: Start, tmp_path: Path) -> None:
-    server = start(
-        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
-        environ={
-            "FAULT_FILE": str(tmp_path / "none"),
-            "FAULT_AT_START": "1",
-            "PYTHONPATH": str(ROOT),
-        },
-    )
+    server = start_faulty(start, tmp_path / "none", FAULT_AT_START="1")
     assert server.wait() == 1
     assert server.output.count("was killed by SIGABRT") == 3
     assert "three times" in server.output
@@ -180,20 +178,28 @@ def test_new_connections_are_refused_as_soon_as_it_is_told_to_stop(start: Start)
 def test_a_worker_that_hangs_in_its_end_ends_itself_when_its_supervisor_is_gone(
     start: Start, tmp_path: Path
 ) -> None:
-    server = start(
-        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
-        environ={
-            "FAULT_FILE": str(tmp_path / "none"),
-            "FAULT_AT_END": "1",
-            "LOCALSERVE_DRAIN_SECONDS": "1",
-            "PYTHONPATH": str(ROOT),
-        },
-    )
+    options = {"FAULT_AT_END": "1", "LOCALSERVE_DRAIN_SECONDS": "1"}
+    server = start_faulty(start, tmp_path / "none", **options)
     assert server.url
     worker = server.worker
     server.process.kill()
     _, alive = psutil.wait_procs([worker], timeout=WAIT_SECONDS)
     assert not alive
+
+
+def test_work_in_a_thread_that_nobody_waits_for_does_not_hold_up_the_end(
+    start: Start, tmp_path: Path
+) -> None:
+    options = {"FAULT_IN_THREAD": "1", "LOCALSERVE_DRAIN_SECONDS": "1"}
+    server = start_faulty(start, tmp_path / "none", **options)
+    parts = urlsplit(server.url)
+    body = b'{"messages": [{"role": "user", "content": "Hello"}]}'
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((parts.hostname, parts.port), WAIT_SECONDS) as client:
+        client.sendall(head.encode() + body)
+        assert server.wait_for_line("it is stuck")
+        assert server.stop() == 0
+        assert client.recv(100).startswith(b"HTTP/1.1 503 ")
 
 
 def test_a_worker_whose_supervisor_is_gone_ends(start: Start) -> None:

@@ -185,7 +185,8 @@ class Limits:
         ((256, 4096), 512, (768, 4096)),
         ((256, -1), 512, (768, -1)),
         ((256, 512), 256, (512, 512)),
-        ((64, 64), 1, (64, 64)),
+        ((64, 64), 32, (64, 64)),
+        ((1, 1), 1, (1, 1)),
         ((-1, -1), 512, (-1, -1)),
     ],
 )
@@ -199,3 +200,15 @@ def test_as_many_files_may_be_open_as_connections_need(
     monkeypatch.setattr(connections, "resource", limits)
     assert room_for(512) == room
     assert limits.limits == after
+
+
+def test_a_system_that_allows_no_more_files_leaves_room_for_fewer_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Strict(Limits):
+        def setrlimit(self, kind: int, limits: tuple[int, int]) -> None:
+            raise ValueError("not allowed")
+
+    monkeypatch.setattr(connections, "resource", Strict(300, -1))
+    assert room_for(512) == 150
+    assert "at most 150 connections" in caplog.text
