@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import signal
 import socket
 import subprocess
@@ -17,6 +16,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import WAIT_SECONDS
+
+pty = pytest.importorskip("pty", reason="Windows has no such terminals")
 
 pytestmark = pytest.mark.e2e
 
@@ -54,9 +55,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(port: int, output: int, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(port: int, output: int, home: Path, *through: str) -> Iterator[subprocess.Popen[bytes]]:
     server = subprocess.Popen(
-        [sys.executable, "-m", "localserve", "up", "--port", str(port)],
+        [*through, sys.executable, "-m", "localserve", "up", "--port", str(port)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -98,5 +99,15 @@ def test_output_that_goes_nowhere_ends_nothing(
         for _ in range(3):
             answer = httpx2.post(f"{url}/v1/completions", json=body, timeout=WAIT_SECONDS)
             assert answer.status_code == 200
+        server.send_signal(signal.SIGINT)
+        assert server.wait(WAIT_SECONDS) == 0
+
+
+def test_closed_standard_streams_end_nothing(free_port: int, tmp_path: Path) -> None:
+    closed = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+    url = f"http://127.0.0.1:{free_port}"
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with running(free_port, nowhere, tmp_path, *closed) as server:
+        wait_until_ready(url)
         server.send_signal(signal.SIGINT)
         assert server.wait(WAIT_SECONDS) == 0
