@@ -122,13 +122,16 @@ class Supervisor:
 
     def _run_worker(self) -> int | None:
         """One worker's life; the exit status, or None where another worker is to follow."""
-        worker = WorkerProcess(
-            self._settings,
-            self._spec,
-            self._listeners.sockets,
-            self._events.put,
-            module=self._module,
-        )
+        try:
+            worker = WorkerProcess(
+                self._settings,
+                self._spec,
+                self._listeners.sockets,
+                self._events.put,
+                module=self._module,
+            )
+        except OSError as error:  # no memory, too many processes or files
+            return self._count_crash(f"could not be started: {error.strerror}", "")
         if self._reload_due:
             worker.order(Order.RELOAD)
         failed, reason, stopped = False, "", math.inf
@@ -176,13 +179,17 @@ class Supervisor:
         dead worker held of a device's memory is not always free at once."""
         if failed and status == LOAD_FAILED_STATUS and (stopped or not self._served):
             return 1
+        if stopped and status == 0:
+            return 0
         if stopped:
-            if status != 0:
-                self._tell(Died(describe_status(status), reason, "end"))
-            return min(abs(status), 1)
+            self._tell(Died(describe_status(status), reason, "end"))
+            return 1
+        return self._count_crash(describe_status(status), reason)
+
+    def _count_crash(self, how: str, reason: str) -> int | None:
         self._crashes += 1
         again = self._crashes < CRASHES_AT_START
-        self._tell(Died(describe_status(status), reason, "restart" if again else "give up"))
+        self._tell(Died(how, reason, "restart" if again else "give up"))
         return None if again else 1
 
     def _wait_before_restart(self, seconds: float) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import socket
@@ -161,6 +162,22 @@ def test_three_workers_that_die_before_they_read_their_arguments_end_it(
         Died(how, "", "restart"),
         Died(how, "", "restart"),
         Died(how, "", "give up"),
+    ]
+
+
+def test_a_worker_that_cannot_be_started_counts_as_a_crash(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "WorkerProcess", fail)
+    assert scene.run() == 1
+    how = "could not be started: Resource temporarily unavailable"
+    assert [(died.how, died.then) for died in scene.of(Died)] == [
+        (how, "restart"),
+        (how, "restart"),
+        (how, "give up"),
     ]
 
 
