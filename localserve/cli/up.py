@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from localserve.catalog.registry import load_registry
-from localserve.cli.download import find_or_download
+from localserve.catalog.usage import remember_use
+from localserve.cli.choose import choose_model
 from localserve.cli.terminal import console, count_text, errors, size_text
 from localserve.config import Settings, read_settings
 from localserve.server.listeners import Listeners, listen
@@ -24,16 +25,18 @@ from localserve.server.reports import (
     LoadFailed,
     LoadProgress,
     Note,
-    Report,
 )
-from localserve.server.supervisor import Died, Supervisor
+from localserve.server.supervisor import Died, Event, FellBack, Supervisor
 
 EXAMPLES = """
 Examples:
 
-  localserve up                          the built-in model: offline, at once
+  localserve up                          the model on this disk that was used last and fits into
+                                         memory, else the built-in one: offline, at once
 
   localserve up qwen3-8b                 a model of models.toml, by name or alias
+
+  localserve up llama3.2                 a model that Ollama, LM Studio or another program has here
 
   localserve up ~/models/some.gguf       a file
 
@@ -43,7 +46,8 @@ Examples:
 
 def up(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL|PATH.gguf]", help="What to serve.")
+        str | None,
+        typer.Argument(metavar="[NAME|PATH.gguf]", help="What to serve [LOCALSERVE_MODEL]."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
@@ -78,16 +82,20 @@ def up(
         }
     )
     registry = load_registry(settings)
-    spec = find_or_download(model, registry, settings)
+    spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port)
     screen = Screen(settings, listeners)
-    status = Supervisor(settings, spec, listeners, screen.show).run()
+    status = Supervisor(settings, spec, listeners, screen.show, fallback=fallback).run()
     screen.close()
     listeners.close()
     raise typer.Exit(status)
 
 
-up.__doc__ = f"Serve a model over HTTP until Ctrl-C.\n{EXAMPLES}"
+up.__doc__ = f"""Serve a model over HTTP until Ctrl-C.
+{EXAMPLES}
+
+Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 it cannot serve, 2 wrong usage.
+"""
 
 
 class Screen:
@@ -99,7 +107,7 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def show(self, report: Report | Died) -> None:
+    def show(self, report: Event) -> None:
         if not isinstance(report, LoadProgress):
             self.close()
         match report:
@@ -107,7 +115,8 @@ class Screen:
                 pass
             case LoadProgress(name, share):
                 self._show_progress(name, share)
-            case Loaded():
+            case Loaded(facts):
+                remember_use(Path(facts.file), self._settings)
                 self._show_loaded(report)
             case LoadFailed(message, hint):
                 errors.print("[bold red]error[/]", end=" ")
@@ -122,6 +131,13 @@ class Screen:
                 errors.print(f"[red]llama.cpp gave up: {escape(reason)}[/]")
             case Died(how, reason, again):
                 self._show_death(how, reason, again)
+            case FellBack(failed, name):
+                errors.print(
+                    f"{failed} was not named by you and cannot be loaded: {name} is served instead."
+                    f" `localserve up NAME` serves another.",
+                    style="yellow",
+                    markup=False,
+                )
 
     def close(self) -> None:
         """Take the progress bar away."""
@@ -151,6 +167,7 @@ class Screen:
         rows = {
             "model": f"{facts.name} ({facts.architecture}, {count_text(facts.parameters)}"
             f" parameters, {size_text(facts.weights_bytes)})",
+            "file": facts.file,
             "device": facts.device,
             "context": f"{facts.context_tokens} tokens for up to {facts.parallel} requests at once"
             f" (trained for {facts.trained_context_tokens})",
