@@ -8,11 +8,11 @@ from localserve.catalog.locate import find_model
 from localserve.catalog.registry import BUILTIN_NAME, Registry
 from localserve.catalog.spec import ModelSpec
 from localserve.cli.download import find_or_download
-from localserve.cli.terminal import console, errors, size_text
+from localserve.cli.terminal import console, errors, plain, size_text
 from localserve.config import Settings
 
-MAX_SKIPPED = 5
-"""So many models that were passed over are named in lines of their own."""
+MAX_LINES = 5
+"""So many models and files that were passed over are named in lines of their own."""
 
 
 def choose_model(
@@ -31,17 +31,18 @@ def choose_model(
     builtin = find_model(None, registry, settings)
     findings = find_downloaded(registry, settings)
     choice = choose_default(findings.models, available_memory_bytes())
-    _explain(choice)
+    _explain(choice, findings.notes)
     if choice.found is None:
         return builtin, None
     return to_spec(choice.found, registry), builtin
 
 
-def _explain(choice: Choice) -> None:
-    for line in choice.skipped[:MAX_SKIPPED]:
-        errors.print(line, style="yellow", markup=False)
-    if (more := len(choice.skipped) - MAX_SKIPPED) > 0:
-        errors.print(f"{more} more are not taken: see localserve list", style="yellow")
+def _explain(choice: Choice, notes: tuple[str, ...]) -> None:
+    lines = (*notes, *choice.skipped)
+    for line in lines[:MAX_LINES]:
+        errors.print(plain(line), style="yellow")
+    if (more := len(lines) - MAX_LINES) > 0:
+        errors.print(f"{more} more are skipped: see localserve list", style="yellow")
     if choice.found is None:
         _say(f"serving {BUILTIN_NAME}, {choice.why}")
         _say("a larger one: localserve up NAME; localserve list --all has the names")
@@ -55,4 +56,4 @@ def _explain(choice: Choice) -> None:
 
 
 def _say(text: str) -> None:
-    console.print(text, markup=False)
+    console.print(plain(text))

@@ -73,7 +73,7 @@ def list_models(
         typer.echo(json.dumps(document, indent=2))
         return
     for note in findings.notes:
-        errors.print(note, style="yellow", markup=False)
+        errors.print(plain(note), style="yellow")
     _print_found(models, text)
     if everything:
         console.print("\nmodels.toml", style="bold")

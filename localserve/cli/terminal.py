@@ -21,9 +21,9 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def print_error(error: LocalserveError) -> None:
     """What is wrong, and on a line of its own what to do."""
     errors.print("[bold red]error[/]", end=" ")
-    errors.print(error.message, markup=False)
+    errors.print(plain(error.message))
     if error.hint:
-        errors.print(f"      {error.hint}", markup=False)
+        errors.print(plain(f"      {error.hint}"))
 
 
 def plain(text: str) -> Text:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
-from localserve.cli.terminal import console, count_text, errors, size_text
+from localserve.cli.terminal import console, count_text, errors, plain, size_text
 from localserve.config import Settings, read_settings
 from localserve.server.listeners import Listeners, listen
 from localserve.server.reports import (
@@ -132,12 +132,10 @@ class Screen:
             case Died(how, reason, again):
                 self._show_death(how, reason, again)
             case FellBack(failed, name):
-                errors.print(
+                text = (
                     f"{failed} was not named by you and cannot be loaded: {name} is served instead."
-                    f" `localserve up NAME` serves another.",
-                    style="yellow",
-                    markup=False,
                 )
+                errors.print(plain(f"{text} `localserve up NAME` serves another."), style="yellow")
 
     def close(self) -> None:
         """Take the progress bar away."""
@@ -175,7 +173,8 @@ class Screen:
             "ready": f"[bold green]{self._listeners.url}[/] after {loaded.seconds:.1f} s",
         }
         for name, text in rows.items():
-            console.print(f"  [dim]{name:8}[/] {text if name == 'ready' else escape(text)}")
+            shown = text if name == "ready" else escape(plain(text).plain)
+            console.print(f"  [dim]{name:8}[/] {shown}")
         console.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
 
     def _example(self) -> str:

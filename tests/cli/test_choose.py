@@ -11,7 +11,7 @@ from localserve.catalog.spec import LocalFile
 from localserve.cli import choose
 from localserve.cli.choose import choose_model
 from localserve.config import Settings, read_settings
-from localserve.errors import UnknownModel
+from localserve.errors import NotDownloaded, UnknownModel
 from tests.catalog.gguf_files import write_gguf
 
 
@@ -74,12 +74,17 @@ def test_of_many_that_are_not_taken_only_the_first_are_named(
     assert spec.name == "localserve-tiny"
     said = capsys.readouterr().err
     assert said.count("is not taken") == 5
-    assert "3 more are not taken" in said
+    assert "3 more are skipped" in said
+
+
+def test_links_to_nothing_are_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.models_dir.mkdir(parents=True)
+    (settings.models_dir / "gone.gguf").symlink_to("nowhere")
+    choose_model(None, load_registry(settings), settings)
+    assert "gone.gguf is a link to nothing; it is skipped." in capsys.readouterr().err
 
 
 def test_offline_a_model_that_must_be_downloaded_is_refused(settings: Settings) -> None:
-    from localserve.errors import NotDownloaded
-
     offline = dataclasses.replace(settings, offline=True)
     with pytest.raises(NotDownloaded):
         choose_model("qwen3-8b", load_registry(offline), offline)
