@@ -57,11 +57,8 @@ def choose_default(models: Sequence[FoundModel], available_bytes: int) -> Choice
                 why += " that can be served here"
             return Choice(found, f"{why}, from {OWNERS[found.source]}", tuple(skipped))
         skipped.append(f"{found.full_name} is not taken: {against}.")
-    why = (
-        "no other model on this disk can be served here"
-        if skipped
-        else ("there is no other model on this disk")
-    )
+    here = "no other model on this disk can be served here"
+    why = here if skipped else "there is no other model on this disk"
     return Choice(None, f"the built-in model: {why}", tuple(skipped))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from localserve.catalog.downloaded import (
+    entry_of,
     find_downloaded,
     match_beginning,
     match_entry,
@@ -45,26 +46,20 @@ def find_model(text: str | None, registry: Registry, settings: Settings) -> Mode
     file of that name; write `./name` for the file.
     Raises: NotDownloaded, AmbiguousName, UnknownModel, ModelUnusable; the hint says what to do.
     """
-    if text is None:
-        text = BUILTIN_NAME
-    if not _is_path(text):
-        spec = registry.find(text)
-        if spec is not None and _is_here(spec, settings):
-            return _on_disk(spec, settings)
-        found = find_downloaded(registry, settings).models if text else ()
-        model = match_exactly(text, found)
-        if model is None and spec is not None:
-            model = match_entry(spec, found, registry)
-            if model is None:
-                return _on_disk(spec, settings)
-        if model is None and not (text and os.path.exists(text)):
-            model = match_beginning(text, found) if text else None
-            if model is None:
-                raise unknown_model(text, registry, found)
-        if model is not None:
-            return _usable(model, registry)
-    path = Path(os.path.expanduser(text)).absolute()
-    return _at_path(_only_model_in(path) if os.path.isdir(path) else path, registry)
+    text = BUILTIN_NAME if text is None else text
+    if _is_path(text):
+        return _at_path(text, registry)
+    spec = registry.find(text)
+    if spec is not None:
+        return _of_entry(spec, registry, settings)
+    found = find_downloaded(registry, settings).models if text else ()
+    model = match_exactly(text, found)
+    if model is None and text and os.path.exists(text):
+        return _at_path(text, registry)
+    model = model or match_beginning(text, found)
+    if model is None:
+        raise unknown_model(text, registry, found)
+    return _usable(model, registry)
 
 
 def unknown_model(text: str, registry: Registry, found: tuple[FoundModel, ...]) -> UnknownModel:
@@ -119,13 +114,22 @@ def check_file(path: Path) -> Path:
     return shards[0]
 
 
-def _is_here(spec: ModelSpec, settings: Settings) -> bool:
-    return isinstance(spec.source, LocalFile) or bool(downloaded_files(spec.source, settings))
+def _of_entry(spec: ModelSpec, registry: Registry, settings: Settings) -> ModelSpec:
+    """An entry of the registry: localserve's and the hub's copy come before those of others."""
+    source = spec.source
+    if isinstance(source, HubFile) and not downloaded_files(source, settings):
+        model = match_entry(spec, find_downloaded(registry, settings).models, registry)
+        if model is not None:
+            return _usable(model, registry)
+    return _on_disk(spec, settings)
 
 
 def _usable(model: FoundModel, registry: Registry) -> ModelSpec:
     if model.problem:
+        entry = entry_of(model, registry)
         hint = f"It belongs to {OWNERS[model.source]}; get it again there."
+        if model.source == "localserve" and entry is not None:
+            hint = f"`localserve up {entry.name}` goes on with it."
         raise ModelUnusable(f"{model.full_name} cannot be served: {model.problem}.", hint=hint)
     check_file(model.path)
     return to_spec(model, registry)
@@ -170,9 +174,10 @@ def _not_downloaded(spec: ModelSpec, source: HubFile, settings: Settings) -> Not
     return NotDownloaded(what, hint=f"`localserve up {spec.name}` downloads it; or {by_hand}.")
 
 
-def _at_path(path: Path, registry: Registry) -> ModelSpec:
+def _at_path(text: str, registry: Registry) -> ModelSpec:
     """The model of a file, with the settings of the registry's entry for that file, if any."""
-    first = check_file(path)
+    path = Path(os.path.expanduser(text)).absolute()
+    first = check_file(_only_model_in(path) if os.path.isdir(path) else path)
     name = without_shard(first.name)
     name = name[: -len(".gguf")] if name.lower().endswith(".gguf") else name
     for spec in registry:

@@ -12,7 +12,7 @@ from localserve.catalog.registry import Registry
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.chat import Sampling
 from localserve.config import Settings
-from localserve.errors import AmbiguousName, ModelUnusable, UnknownModel
+from localserve.errors import AmbiguousName, ModelUnusable, NotDownloaded, UnknownModel
 from tests.catalog.gguf_files import write_gguf
 
 HUB = ModelSpec(
@@ -245,3 +245,21 @@ def test_models_on_this_disk_are_among_the_nearest_names(settings: Settings) -> 
     with pytest.raises(UnknownModel) as caught:
         _find("sum-model", settings)
     assert caught.value.known == ("some-model",)
+
+
+def test_a_damaged_copy_elsewhere_does_not_keep_a_name_of_the_registry_from_being_downloaded(
+    settings: Settings,
+) -> None:
+    _in_lm_studio(settings, "Qwen3-8B-Q4_K_M.gguf").write_bytes(b"")
+    with pytest.raises(NotDownloaded):
+        _find("qwen3-8b", settings)
+
+
+def test_a_cut_download_says_how_to_go_on(settings: Settings) -> None:
+    folder = settings.models_dir / "Qwen" / "Qwen3-8B-GGUF"
+    _gguf(folder / "Qwen3-8B-Q4_K_M.gguf.0123456789abcdef.partial")
+    with pytest.raises(NotDownloaded):
+        _find("qwen3-8b", settings)
+    with pytest.raises(ModelUnusable, match="its download is not complete") as caught:
+        _find("Qwen3-8B-Q4_K_M", settings)
+    assert caught.value.hint == "`localserve up qwen3-8b` goes on with it."
