@@ -32,20 +32,20 @@ the files that models.toml names; changes nothing there.
 
 Examples:
 
-  localserve list                        what can be served from this disk
+  localserve list                what can be served from this disk
 
-  localserve list --all                  and what `localserve up` can download
+  localserve list --all          and what can be downloaded
 
-  localserve list --all qwen             those with 'qwen' in a name or alias
+  localserve list --all qwen     those with 'qwen' in a name or alias
 
-  localserve list --json | jq -r '.models[] | select(.problem == null) | .name'
+  localserve list --json | jq -r '.models[].name'
 
 Exit status: 0 done (also with an empty list), 1 a configuration file is wrong, 2 wrong usage.
 """
 
 
 def list_models(
-    text: Annotated[str, typer.Argument(metavar="[TEXT]", help="Part of a name or alias.")] = "",
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Part of a name or alias.")] = "",
     everything: Annotated[
         bool, typer.Option("--all", help="Also those that can be downloaded.")
     ] = False,

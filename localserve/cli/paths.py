@@ -19,7 +19,7 @@ Examples:
 
   localserve paths
 
-  localserve paths --json | jq -r '.[] | select(.what == "models_dir") | .path'
+  localserve paths --json | jq -r '.[] | .what + " " + .path'
 
 Exit status: 0 done, 1 a configuration file is wrong, 2 wrong usage.
 """

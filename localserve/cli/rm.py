@@ -26,9 +26,9 @@ program deletes it.
 
 Examples:
 
-  localserve rm qwen3-8b                 asks before it deletes
+  localserve rm qwen3-8b         asks before it deletes
 
-  localserve rm qwen3-8b --yes           does not; needed where there is no terminal
+  localserve rm qwen3-8b --yes   does not; needed without a terminal
 
 Exit status: 0 deleted, 1 nothing (or not all) was deleted, 2 wrong usage.
 """

@@ -22,9 +22,9 @@ from localserve.config import read_settings
 EXAMPLES = """
 Examples:
 
-  localserve show qwen3-8b               by name or alias of models.toml
+  localserve show qwen3-8b       a name or alias of models.toml
 
-  localserve show llama3.2:latest        by the name that another program gave it
+  localserve show llama3.2       a model that Ollama has here
 
   localserve show qwen3-8b --json | jq .model.path
 

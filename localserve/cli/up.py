@@ -31,14 +31,13 @@ from localserve.server.supervisor import Died, Event, FellBack, Supervisor
 EXAMPLES = """
 Examples:
 
-  localserve up                          the model on this disk that was used last and fits into
-                                         memory, else the built-in one: offline, at once
+  localserve up                  the model used last, else the built-in one
 
-  localserve up qwen3-8b                 a model of models.toml, by name or alias
+  localserve up qwen3-8b         a name or alias of models.toml
 
-  localserve up llama3.2                 a model that Ollama, LM Studio or another program has here
+  localserve up llama3.2         what Ollama or another program has here
 
-  localserve up ~/models/some.gguf       a file
+  localserve up ~/some.gguf      a file
 
   localserve up --ctx 32768 --parallel 4 --port 9000
 """
@@ -47,7 +46,7 @@ Examples:
 def up(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME|PATH.gguf]", help="What to serve [LOCALSERVE_MODEL]."),
+        typer.Argument(metavar="NAME|PATH.gguf", help="What to serve [LOCALSERVE_MODEL]."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")

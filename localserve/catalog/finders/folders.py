@@ -51,7 +51,7 @@ def to_model(shards: list[Path], source: Source, repo: str | None) -> FoundModel
         return None
     sizes_and_times = [_size_and_time(path) for path in shards]
     names = shard_names(shards[0].name)
-    problem = f"{peeked.problem} ({shards[0]})" if peeked.problem else ""
+    problem = peeked.problem
     if len(shards) < len(names):
         problem = f"{len(names) - len(shards)} of its {len(names)} files are missing"
     return FoundModel(

@@ -82,7 +82,7 @@ def _read(manifest: Path, name: str, blobs: Path) -> FoundModel | None:
     peeked = peek(files[0])
     if not peeked.is_model:
         return None
-    problem = f"{peeked.problem} ({files[0]})" if peeked.problem else ""
+    problem = peeked.problem
     if len(files) > 1:
         problem = f"it consists of {len(files)} files that only Ollama can put together"
     elif any(kind == ADAPTER_LAYER for kind, _ in layers):
