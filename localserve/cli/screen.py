@@ -1,7 +1,6 @@
 """What `localserve up` shows of its workers: progress, the model's facts, requests, deaths.
 
-A thread of its own writes, and passes over what cannot be written: neither a terminal that is
-stopped or closed nor a full disk behind it holds up the supervisor or ends it.
+A thread of its own writes, so that a stopped terminal holds up nobody.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import logging
 import queue
 import threading
 import time
-from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from localserve.cli.terminal import count_text, size_text
+from localserve.cli.terminal import Lasting, count_text, plain, size_text
 from localserve.server.reports import (
     Aborting,
     Answered,
@@ -28,7 +26,7 @@ from localserve.server.reports import (
     Note,
     Reloaded,
 )
-from localserve.server.supervisor import Died, Killed, Stopping, Told
+from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 
 QUEUED_REPORTS = 10_000
 """So many wait for a terminal that takes nothing; more are counted and lost."""
@@ -40,7 +38,7 @@ CLOSE_SECONDS = 2.0
 class Screen:
     """Shows reports in their order. `show` never waits and never fails."""
 
-    def __init__(self, url: str, out: TextIO, err: TextIO) -> None:
+    def __init__(self, url: str, out: Lasting, err: Lasting) -> None:
         self._url = url
         self._streams = (out, err)
         self._out = _console(out)
@@ -64,14 +62,7 @@ class Screen:
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=CLOSE_SECONDS)
             self._thread.join(CLOSE_SECONDS)
-        if self._thread.is_alive():
-            return False
-        try:
-            for stream in self._streams:
-                stream.flush()
-        except (OSError, ValueError):
-            return False
-        return True
+        return not self._thread.is_alive() and all(stream.empties() for stream in self._streams)
 
     def _work(self) -> None:
         while (report := self._queue.get()) is not None:
@@ -108,6 +99,13 @@ class Screen:
                 )
             case Died():
                 self._show_death(report)
+            case FellBack(failed, name):
+                text = (
+                    f"{failed} was not named by you and cannot be loaded: {name} is served instead."
+                )
+                self._err.print(
+                    plain(f"{text} `localserve up NAME` serves another."), style="yellow"
+                )
             case Killed(seconds):
                 self._show_error(
                     f"The worker did not end within {seconds:g} seconds and was killed."
@@ -140,6 +138,7 @@ class Screen:
         rows = {
             "model": f"{facts.name} ({facts.architecture}, {count_text(facts.parameters)}"
             f" parameters, {size_text(facts.weights_bytes)})",
+            "file": facts.file,
             "device": facts.device,
             "context": f"{facts.context_tokens} tokens for up to {facts.parallel} requests at once"
             f" (trained for {facts.trained_context_tokens})",
@@ -147,7 +146,8 @@ class Screen:
             "ready": f"[bold green]{self._url}[/] after {loaded.seconds:.1f} s",
         }
         for name, text in rows.items():
-            self._out.print(f"  [dim]{name:8}[/] {text if name == 'ready' else escape(text)}")
+            shown = text if name == "ready" else escape(plain(text).plain)
+            self._out.print(f"  [dim]{name:8}[/] {shown}")
         self._out.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
 
     def _example(self) -> str:
@@ -174,24 +174,5 @@ class Screen:
         self._err.print(text, markup=False)
 
 
-class _Lasting:
-    """A text stream that passes over what cannot be written (a full disk, a closed terminal)."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _console(stream: TextIO) -> Console:
-    return Console(file=_Lasting(stream), highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+def _console(stream: Lasting) -> Console:
+    return Console(file=stream, highlight=False, soft_wrap=True)  # type: ignore[arg-type]

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from localserve.catalog.registry import load_registry
-from localserve.cli.download import find_or_download
+from localserve.catalog.usage import remember_use
+from localserve.cli.choose import choose_model
 from localserve.cli.screen import Screen
+from localserve.cli.terminal import outlast_output
 from localserve.config import read_settings
 from localserve.server.listeners import listen
-from localserve.server.reports import Note
-from localserve.server.supervisor import Supervisor
+from localserve.server.reports import Loaded, Note
+from localserve.server.supervisor import Supervisor, Told
 
 EXAMPLES = """
 Examples:
 
-  localserve up                          the built-in model: offline, at once
+  localserve up                  the model used last, else the built-in one
 
-  localserve up qwen3-8b                 a model of models.toml, by name or alias
+  localserve up qwen3-8b         a name or alias of models.toml
 
-  localserve up ~/models/some.gguf       a file
+  localserve up llama3.2         what Ollama or another program has here
+
+  localserve up ~/some.gguf      a file
 
   localserve up --ctx 32768 --parallel 4 --port 9000
 
-Ctrl-C lets running answers end, for 10 seconds at most; a second one ends at once. SIGHUP reads
-models.toml again.
+Ctrl-C lets running answers end, for 10 seconds at most; a second one
+ends at once. SIGHUP reads models.toml again.
 
-Exit status: 0 stopped, 1 failed, 130 (143) ended at once by a second SIGINT (SIGTERM).
+Exit status: 0 stopped, 1 it cannot serve or a worker hung in its end,
+2 wrong usage, 130 (143) ended by a second SIGINT (SIGTERM).
 """
 
 
 def up(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL|PATH.gguf]", help="What to serve.")
+        str | None,
+        typer.Argument(metavar="NAME|PATH.gguf", help="What to serve [LOCALSERVE_MODEL]."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
@@ -61,6 +66,7 @@ def up(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
+    out, err = outlast_output()
     settings = read_settings(
         {
             "config_file": config,
@@ -73,12 +79,18 @@ def up(
         }
     )
     registry = load_registry(settings)
-    spec = find_or_download(model, registry, settings)
+    spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port)
-    screen = Screen(listeners.url, sys.stdout, sys.stderr)
+    screen = Screen(listeners.url, out, err)
     if listeners.warning:
         screen.show(Note(logging.WARNING, listeners.warning))
-    status = Supervisor(settings, spec, listeners, screen.show).run()
+
+    def tell(told: Told) -> None:
+        if isinstance(told, Loaded):
+            remember_use(Path(told.facts.file), settings)
+        screen.show(told)
+
+    status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
     listeners.close()
     if not screen.close():
         os._exit(status)  # the interpreter would wait for the terminal, or fail at it

@@ -65,6 +65,14 @@ class Died:
 
 
 @dataclass(frozen=True, slots=True)
+class FellBack:
+    """The model `failed` cannot be loaded; `name` is served instead."""
+
+    failed: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Killed:
     """The worker did not end in time and was killed, `seconds` after it was told to stop."""
 
@@ -80,12 +88,15 @@ class Signalled:
 
 Event = Report | Ended | Signalled
 
-Told = Report | Stopping | Died | Killed
+Told = Report | Stopping | Died | FellBack | Killed
 """What whoever runs a supervisor hears of."""
 
 
 class Supervisor:
-    """Runs workers until told to stop. `tell` is called on the main thread and must not wait."""
+    """Runs workers until told to stop. `tell` is called on the main thread and must not wait.
+
+    `fallback` is served if the first worker cannot load `spec`, or dies of it.
+    """
 
     def __init__(
         self,
@@ -94,10 +105,12 @@ class Supervisor:
         listeners: Listeners,
         tell: Callable[[Told], None],
         *,
+        fallback: ModelSpec | None = None,
         module: str = "localserve.server.worker",
     ) -> None:
         self._settings = settings
         self._spec = spec
+        self._fallback = fallback
         self._listeners = listeners
         self._tell = tell
         self._module = module
@@ -167,7 +180,7 @@ class Supervisor:
     def _take(self, report: Report) -> None:
         match report:
             case Loaded():
-                self._crashes, self._served = 0, True
+                self._crashes, self._served, self._fallback = 0, True, None
             case Reloaded(spec):
                 self._spec, self._reload_due = spec, False
             case _:
@@ -178,7 +191,7 @@ class Supervisor:
         """What a worker's end means. A model that could be loaded before may be so again: what a
         dead worker held of a device's memory is not always free at once."""
         if failed and status == LOAD_FAILED_STATUS and (stopped or not self._served):
-            return 1
+            return None if not stopped and self._fall_back() else 1
         if stopped and status == 0:
             return 0
         if stopped:
@@ -190,7 +203,15 @@ class Supervisor:
         self._crashes += 1
         again = self._crashes < CRASHES_AT_START
         self._tell(Died(how, reason, "restart" if again else "give up"))
-        return None if again else 1
+        return None if self._fall_back() or again else 1
+
+    def _fall_back(self) -> bool:
+        """Serve the other model from now on; False where there is none."""
+        if self._fallback is None:
+            return False
+        self._tell(FellBack(self._spec.name, self._fallback.name))
+        self._spec, self._fallback, self._crashes = self._fallback, None, 0
+        return True
 
     def _wait_before_restart(self, seconds: float) -> int | None:
         """Wait, but for no signal to stop; the exit status if one came."""

@@ -12,8 +12,9 @@ import pytest
 
 from localserve.cli import screen
 from localserve.cli.screen import Screen
+from localserve.cli.terminal import Lasting
 from localserve.server.reports import Aborting, Answered, LoadFailed, LoadProgress, Note
-from localserve.server.supervisor import Died, Killed, Stopping, Told
+from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 
 
 class Failing(io.StringIO):
@@ -49,7 +50,7 @@ class Stopped(io.StringIO):
 
 def shown(*reports: Told) -> tuple[str, str]:
     out, err = io.StringIO(), io.StringIO()
-    made = Screen("http://127.0.0.1:1", out, err)
+    made = Screen("http://127.0.0.1:1", Lasting(out), Lasting(err))
     for report in reports:
         made.show(report)
     assert made.close()
@@ -87,6 +88,10 @@ def test_a_death_says_what_comes_next() -> None:
     assert shown(Died("ended with status 7", "", "end"))[1].count("\n") == 1
 
 
+def test_a_model_served_instead_of_another_is_named() -> None:
+    assert "bad was not named by you" in shown(FellBack("bad", "good"))[1]
+
+
 def test_progress_is_for_terminals_only() -> None:
     assert shown(LoadProgress("m", 0.5)) == ("", "")
 
@@ -94,14 +99,14 @@ def test_progress_is_for_terminals_only() -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE, errno.EIO])
 def test_a_stream_that_fails_ends_nothing_and_is_used_again_when_it_works(number: int) -> None:
     out, err = Failing(number), io.StringIO()
-    made = Screen("http://127.0.0.1:1", out, err)
+    made = Screen("http://127.0.0.1:1", Lasting(out), Lasting(err))
     for line in ("one", "two"):
         made.show(Answered(line))
     made.show(Note(logging.INFO, "still here"))
     assert not made.close()
     assert err.getvalue() == "still here\n"
     out.error = None
-    made = Screen("http://127.0.0.1:1", out, err)
+    made = Screen("http://127.0.0.1:1", Lasting(out), Lasting(err))
     made.show(Answered("three"))
     assert made.close()
     assert out.getvalue().endswith("three\n")
@@ -113,7 +118,7 @@ def test_a_stopped_terminal_stops_nobody_and_what_is_lost_is_counted(
     monkeypatch.setattr(screen, "QUEUED_REPORTS", 2)
     monkeypatch.setattr(screen, "CLOSE_SECONDS", 0.05)
     out, err = Stopped(), io.StringIO()
-    made = Screen("http://127.0.0.1:1", out, err)
+    made = Screen("http://127.0.0.1:1", Lasting(out), Lasting(err))
     made.show(Answered("one"))
     assert out.reached.wait(20)
     for line in ("two", "three", "four", "five"):

@@ -43,7 +43,7 @@ def serves(spec: ModelSpec) -> None:
         os.kill(os.getpid(), number)
     note(f"pid {os.getpid()}")
     note(f"aliases {','.join(spec.aliases)}")
-    tell(Loaded(FACTS, 0.0, 0))
+    tell(Loaded(replace(FACTS, name=spec.name), 0.0, 0))
     for order in read_orders(sys.stdin.buffer):
         note(order.value)
         if order is Order.STOP:
@@ -53,14 +53,14 @@ def serves(spec: ModelSpec) -> None:
 
 def hangs(spec: ModelSpec) -> None:
     note(f"pid {os.getpid()}")
-    tell(Loaded(FACTS, 0.0, 0))
+    tell(Loaded(replace(FACTS, name=spec.name), 0.0, 0))
     for order in read_orders(sys.stdin.buffer):
         note(order.value)
     time.sleep(600)
 
 
 def aborts_after_a_reload(spec: ModelSpec) -> None:
-    tell(Loaded(FACTS, 0.0, 0))
+    tell(Loaded(replace(FACTS, name=spec.name), 0.0, 0))
     assert next(read_orders(sys.stdin.buffer)) is Order.RELOAD
     tell(Reloaded(replace(spec, aliases=("new",))))
     tell(Aborting("an assertion"))
@@ -68,7 +68,7 @@ def aborts_after_a_reload(spec: ModelSpec) -> None:
 
 
 def dies_before_it_obeys(spec: ModelSpec) -> None:
-    tell(Loaded(FACTS, 0.0, 0))
+    tell(Loaded(replace(FACTS, name=spec.name), 0.0, 0))
     next(read_orders(sys.stdin.buffer))
     os._exit(8)
 

@@ -18,9 +18,10 @@ from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings, read_settings
 from localserve.server import supervisor
 from localserve.server.listeners import Listeners, listen
-from localserve.server.reports import Loaded, Note, Reloaded
+from localserve.server.reports import Loaded, LoadFailed, Note, Reloaded
 from localserve.server.supervisor import (
     Died,
+    FellBack,
     Killed,
     Stopping,
     Supervisor,
@@ -47,12 +48,13 @@ class Scene:
         """Raise signal `number` the first time that something told fits `cue`; cues in order."""
         self.cues.append((cue, number))
 
-    def run(self, spec: ModelSpec | None = None) -> int:
+    def run(self, spec: ModelSpec | None = None, fallback: ModelSpec | None = None) -> int:
         return Supervisor(
             self.settings,
             spec or fake_spec(),
             self.listeners,
             self._hear,
+            fallback=fallback,
             module="tests.server.scripted_worker",
         ).run()
 
@@ -204,6 +206,41 @@ def test_a_worker_that_cannot_load_what_was_served_before_is_tried_again(
     scene.signal_at(signal.SIGINT, is_loaded)
     assert scene.run() == 0
     assert [died.then for died in scene.of(Died)] == ["restart", "restart"]
+
+
+def test_a_model_that_nobody_asked_for_and_that_cannot_be_loaded_is_replaced(
+    scene: Scene, script: Script
+) -> None:
+    script("cannot_load serves")
+    scene.signal_at(signal.SIGINT, is_loaded)
+    assert scene.run(fake_spec("bad"), fallback=fake_spec("good")) == 0
+    assert scene.of(FellBack) == [FellBack("bad", "good")]
+    assert [loaded.facts.name for loaded in scene.of(Loaded)] == ["good"]
+
+
+def test_a_model_that_kills_its_first_worker_is_replaced_at_once(
+    scene: Scene, script: Script
+) -> None:
+    script("dies_unread dies_unread serves")
+    scene.signal_at(signal.SIGINT, is_loaded)
+    assert scene.run(fake_spec("bad"), fallback=fake_spec("good")) == 0
+    kinds = [type(told) for told in scene.told if not isinstance(told, Note)]
+    assert kinds == [Died, FellBack, Died, Loaded, Stopping]
+
+
+def test_the_other_model_is_tried_once(scene: Scene, script: Script) -> None:
+    script("cannot_load cannot_load")
+    assert scene.run(fake_spec("bad"), fallback=fake_spec("worse")) == 1
+    assert [type(told) for told in scene.told] == [LoadFailed, FellBack, LoadFailed]
+
+
+def test_a_model_that_was_served_is_not_replaced(scene: Scene, script: Script) -> None:
+    script("dies_before_it_obeys serves")
+    scene.signal_at(signal.SIGHUP, is_loaded)
+    scene.signal_at(signal.SIGINT, is_loaded)
+    assert scene.run(fake_spec("good"), fallback=fake_spec("other")) == 0
+    assert scene.of(FellBack) == []
+    assert [loaded.facts.name for loaded in scene.of(Loaded)] == ["good", "good"]
 
 
 def test_a_reload_waits_for_a_worker_that_is_starting(scene: Scene, script: Script) -> None:
