@@ -119,7 +119,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
-            self._give_up_on_head()
+            self._give_up_on_large_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -147,27 +147,34 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()  # closing would wait until the client takes it
         super().timeout_keep_alive_handler()
 
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _expect_head(self) -> None:
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up_on_head)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up_on_late_head)
 
-    def _give_up_on_head(self) -> None:
+    def _give_up_on_late_head(self) -> None:
+        if self._answering:  # the next request may wait for this answer
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up_on_late_head)
+        else:
+            self._stop_timers()
+            self.transport.close()
+
+    def _give_up_on_large_head(self) -> None:
         self._stop_timers()
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answering:
             self.transport.abort()  # in the middle of another answer there is no way to tell
-        elif self._head_bytes > MAX_HEAD_BYTES:
-            self.connections.discard(self)
-            self.turnstile.say_farewell(
-                self.transport,
-                HeadTooLarge(
-                    f"The head of the request has more than {MAX_HEAD_BYTES:,} bytes.",
-                    hint="Send less in the URL and the headers.",
-                ),
-            )
-        else:
-            self.transport.close()
+            return
+        self.connections.discard(self)
+        error = HeadTooLarge(
+            f"The head of the request has more than {MAX_HEAD_BYTES:,} bytes.",
+            hint="Send less in the URL and the headers.",
+        )
+        self.turnstile.say_farewell(self.transport, error)
 
     def _expect_progress(self) -> None:
         self._stalled_bytes = self.transport.get_write_buffer_size()

@@ -110,6 +110,19 @@ async def test_an_answer_may_take_longer_than_a_head(
         assert b" 200 OK" in await connection.read_until(b"\r\n\r\n")
 
 
+async def test_a_head_that_waits_for_another_answer_does_not_cut_it_off(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+    async with (
+        serve(FakeBackend(accept_delay_seconds=0.4)) as served,
+        connected(served) as connection,
+    ):
+        await connection.post(HELLO)
+        await connection.send_raw(b"GET / HT")
+        assert b"Hello there!" in await connection.read_to_the_end()
+
+
 @pytest.mark.parametrize(
     "start", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 100]
 )
