@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.hardware import hardware
 from localserve.cli.models import models
 from localserve.cli.up import up
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(models)
+app.command()(hardware)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""llama.cpp as loaded into this process: its log, its devices, its way to die.
+"""llama.cpp as loaded into this process: its log, its way to die.
 
 Everything here is process-wide and done once. Callbacks into Python are kept referenced for ever:
 llama.cpp calls them for as long as the process lives.
@@ -9,16 +9,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import pathlib
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import llama_cpp
-import llama_cpp._ctypes_extensions as ctypes_extensions
+
+from localserve.llama.ggml import function
 
 log = logging.getLogger("llama.cpp")
 
@@ -29,19 +27,6 @@ LEVELS = {
     4: logging.ERROR,
 }
 CONTINUES_LINE = 5
-
-DEVICE_KINDS = {0: "cpu", 1: "gpu", 2: "integrated gpu", 3: "accelerator"}
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device that this build of llama.cpp can compute on."""
-
-    name: str
-    description: str
-    kind: str
-    free_bytes: int
-    total_bytes: int
 
 
 class _Log:
@@ -99,7 +84,7 @@ def start() -> _Log:
     """Initialise llama.cpp once; returns its log."""
     receiver = _Log()
     llama_cpp.llama_log_set(receiver.callback, ctypes.c_void_p(0))
-    _ggml("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
+    function("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
     llama_cpp.llama_backend_init()
     return receiver
 
@@ -115,50 +100,3 @@ def newest_errors() -> list[str]:
 def hush() -> None:
     """On this thread, keep llama.cpp's errors for `newest_errors` instead of logging them."""
     start().hushed.now = True
-
-
-def devices() -> list[Device]:
-    """All devices of this build, in llama.cpp's order. Source: ggml-backend.h."""
-    start()
-    count = _ggml("ggml_backend_dev_count", ctypes.c_size_t, [])()
-    get = _ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
-    return [_describe(get(index)) for index in range(count)]
-
-
-def _describe(device: int) -> Device:
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    size = ctypes.POINTER(ctypes.c_size_t)
-    memory = _ggml("ggml_backend_dev_memory", None, [ctypes.c_void_p, size, size])
-    memory(device, ctypes.byref(free), ctypes.byref(total))
-    return Device(
-        name=_of_device("ggml_backend_dev_name", ctypes.c_char_p, device).decode(),
-        description=_of_device("ggml_backend_dev_description", ctypes.c_char_p, device).decode(),
-        kind=DEVICE_KINDS.get(_of_device("ggml_backend_dev_type", ctypes.c_int, device), "other"),
-        free_bytes=free.value,
-        total_bytes=total.value,
-    )
-
-
-def _of_device(name: str, restype: type, device: int) -> Any:
-    return _ggml(name, restype, [ctypes.c_void_p])(device)
-
-
-def _ggml(name: str, restype: type | None, argtypes: Sequence[type]) -> Callable[..., Any]:
-    """A function of ggml that llama-cpp-python does not bind.
-
-    It is looked up through llama.cpp's own handle: a wheel may hold several copies of ggml's
-    libraries under different names, and only the linked one is the one that computes.
-    """
-    try:
-        function = getattr(llama_cpp.llama_cpp._lib, name)
-    except AttributeError:  # Windows looks into one library only, but has no copies
-        function = getattr(_ggml_base(), name)
-    function.restype = restype
-    function.argtypes = argtypes
-    return function
-
-
-@functools.cache
-def _ggml_base() -> ctypes.CDLL:
-    folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
-    return ctypes_extensions.load_shared_library("ggml-base", folder)

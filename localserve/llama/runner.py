@@ -20,6 +20,7 @@ from localserve.chat import Sampling
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
 from localserve.errors import ModelUnusable
 from localserve.llama import library
+from localserve.llama.devices import devices
 from localserve.llama.model import LlamaModel
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.vocabulary import LlamaVocabulary
@@ -233,8 +234,8 @@ class _BatchArrays:
 
 def _device_in_words() -> str:
     """The device that computes."""
-    devices = library.devices()
-    chosen = next((one for one in devices if one.kind != "cpu"), devices[0])
+    found = devices()
+    chosen = next((one for one in found if one.kind in ("gpu", "igpu")), found[0])
     return f"{chosen.description} ({chosen.name})"
 
 
