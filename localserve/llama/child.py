@@ -13,24 +13,35 @@ import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 ORPHANED_STATUS = 75
 """Exit status of a child whose parent is gone."""
 
 
-def run(program: Callable[[Sequence[str]], object]) -> None:
-    """Give `program` the command-line arguments and print what it returns as JSON."""
+def run(program: Callable[[Sequence[str]], object]) -> NoReturn:
+    """Give `program` the command-line arguments, print what it returns as JSON, and exit."""
     answer = os.dup(1)
     os.dup2(2, 1)
     threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # a debugger would be started, for seconds
-    _start_llama_cpp()
-    document = program(sys.argv[1:])
-    with os.fdopen(answer, "w", encoding="utf-8") as out:
-        json.dump(document, out)
+    try:
+        _start_llama_cpp()
+        document = program(sys.argv[1:])
+        with os.fdopen(answer, "w", encoding="utf-8") as out:
+            json.dump(document, out)
+    except Exception:
+        traceback.print_exc()
+        _exit(1)
+    _exit(0)
+
+
+def _exit(status: int) -> NoReturn:
+    """End at once: drivers are known to hang or crash while a process unloads them."""
     sys.stderr.flush()
-    os._exit(0)  # drivers are known to hang or crash while a process unloads them
+    os._exit(status)
 
 
 def _start_llama_cpp() -> None:
