@@ -41,9 +41,6 @@ Examples:
 PROMPT_TYPES = ("Q4_K", "Q8_0", "F16")
 """The types whose speed is shown: the first of them that was measured."""
 
-PLAIN_WIDTH = 200
-"""Columns of a page that is no terminal: nothing is wrapped for it."""
-
 
 def hardware(
     config: Annotated[
@@ -88,10 +85,9 @@ def _print(found: Hardware, measured: Bandwidth) -> None:
     facts.add_column(overflow="fold")
     for name, text in _facts(found):
         facts.add_row(name, escape(text))
-    width = None if console.is_terminal else PLAIN_WIDTH
-    console.print(facts, width=width)
+    console.print(facts)
     console.print()
-    console.print(_device_table(found, measured), width=width)
+    console.print(_device_table(found, measured))
     for line in _users(found):
         console.print(line, markup=False)
     notices = [*found.notices, *(Notice("info", problem) for problem in measured.problems)]

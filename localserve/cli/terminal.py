@@ -8,7 +8,15 @@ from rich.console import Console
 
 from localserve.errors import LocalserveError
 
-console = Console(highlight=False, soft_wrap=True)
+PLAIN_COLUMNS = 200
+"""Width of tables that go to no terminal: nothing in them is cut or wrapped."""
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+console = Console(highlight=False, soft_wrap=True, width=None if is_terminal() else PLAIN_COLUMNS)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -43,7 +51,3 @@ def count_text(count: int) -> str:
     if count < 1e9:
         return f"{count / 1e6:.{0 if count >= 1e8 else 1}f} M"
     return f"{count / 1e9:.1f} B"
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()

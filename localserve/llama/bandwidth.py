@@ -251,12 +251,14 @@ def _expanded(context: int, outputs: Sequence[int]) -> int:
 
 def _document(arguments: Sequence[str]) -> object:
     name, threads, stream_bytes = arguments[0], int(arguments[1]), int(arguments[2])
-    index = next(index for index, one in enumerate(devices()) if one.name == name)
+    names = [one.name for one in devices()]
+    if name not in names:
+        raise ValueError(f"llama.cpp has no device {name}; it has {', '.join(names)}")
     return {
         "device": name,
         "threads": threads,
         "stream_bytes": stream_bytes,
-        "types": measure(index, threads, stream_bytes),
+        "types": measure(names.index(name), threads, stream_bytes),
     }
 
 

@@ -43,14 +43,43 @@ class Device:
         return self.kind in GPU_KINDS
 
 
+@dataclass(frozen=True, slots=True)
+class ListedDevice:
+    """A device as `localserve.llama.devices` prints it."""
+
+    name: str
+    description: str
+    backend: str
+    kind: str
+    free_bytes: int
+    total_bytes: int
+    device_id: str | None
+
+
+def parse_listed(document: Any) -> list[ListedDevice]:
+    """The list of devices in the child's document. Raises: KeyError, TypeError, ValueError."""
+    return [
+        ListedDevice(
+            name=str(one["name"]),
+            description=str(one["description"]),
+            backend=str(one["backend"]),
+            kind=str(one["kind"]),
+            free_bytes=int(one["free_bytes"]),
+            total_bytes=int(one["total_bytes"]),
+            device_id=None if one["device_id"] is None else str(one["device_id"]),
+        )
+        for one in document["devices"]
+    ]
+
+
 def join_devices(
-    listed: Sequence[Mapping[str, Any]],
+    listed: Sequence[ListedDevice],
     nvml: Nvml,
     cards: Sequence[GraphicsCard],
     memory: Memory,
     environment: Mapping[str, str],
 ) -> tuple[Device, ...]:
-    """`listed` is what `localserve.llama.devices` prints. Raises: KeyError, TypeError."""
+    """llama.cpp's devices with what else is known of each, in its order."""
     found = [_device(one, nvml, cards, memory, environment) for one in listed]
     chosen = _default_names(found)
     return tuple(dataclasses.replace(one, used_by_default=one.name in chosen) for one in found)
@@ -87,31 +116,31 @@ def refresh_device(
 
 
 def _device(
-    listed: Mapping[str, Any],
+    listed: ListedDevice,
     nvml: Nvml,
     cards: Sequence[GraphicsCard],
     memory: Memory,
     environment: Mapping[str, str],
 ) -> Device:
-    bus_id = listed["device_id"]
-    kind, backend = str(listed["kind"]), str(listed["backend"])
-    free_bytes, total_bytes = int(listed["free_bytes"]), int(listed["total_bytes"])
-    unified = kind == "igpu" or (kind == "gpu" and _shares_memory(backend, cards))
-    if kind == "cpu":
+    free_bytes, total_bytes = listed.free_bytes, listed.total_bytes
+    unified = listed.kind == "igpu" or (
+        listed.kind == "gpu" and _shares_memory(listed.backend, cards)
+    )
+    if listed.kind == "cpu":
         free_bytes, total_bytes = memory.available_bytes, memory.usable_bytes
     elif unified:
         free_bytes = min(free_bytes, memory.available_bytes)
-    driver_free, processes = _told_by_driver(bus_id, nvml, cards, environment)
+    driver_free, processes = _told_by_driver(listed.device_id, nvml, cards, environment)
     return Device(
-        name=str(listed["name"]),
-        description=str(listed["description"]),
-        backend=backend,
-        kind=kind,
+        name=listed.name,
+        description=listed.description,
+        backend=listed.backend,
+        kind=listed.kind,
         free_bytes=free_bytes,
         total_bytes=total_bytes,
         unified=unified,
         used_by_default=False,
-        pci_bus_id=bus_id,
+        pci_bus_id=listed.device_id,
         driver_free_bytes=None if unified else driver_free,
         processes=processes,
     )

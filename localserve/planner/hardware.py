@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localserve.config import Settings
-from localserve.planner.devices import Device, join_devices, refresh_device
+from localserve.planner.devices import (
+    Device,
+    ListedDevice,
+    join_devices,
+    parse_listed,
+    refresh_device,
+)
 from localserve.planner.graphics import GraphicsCard, graphics_cards
 from localserve.planner.memory import Memory, read_memory
 from localserve.planner.notices import LlamaCpp, Notice, find_notices
@@ -82,17 +88,13 @@ def probe(settings: Settings, readings: Readings | None = None) -> Hardware:
     readings = readings or Readings()
     with ThreadPoolExecutor(1) as other:
         nvml_asked = other.submit(readings.ask, NVML_MODULE, timeout_seconds=NVML_SECONDS)
-        listed = readings.ask(DEVICES_MODULE, timeout_seconds=DEVICES_SECONDS)
+        answer = readings.ask(DEVICES_MODULE, timeout_seconds=DEVICES_SECONDS)
         nvml = _nvml(nvml_asked.result())
-    llama_cpp = _llama_cpp(listed)
+    llama_cpp, listed = _llama_cpp(answer)
     container = _container(readings)
     memory = read_memory(readings)
     cards = tuple(graphics_cards(readings, nvml))
-    devices: tuple[Device, ...] = ()
-    if llama_cpp.problem is None:
-        devices = join_devices(
-            listed.document["devices"], nvml, cards, memory, readings.environment
-        )
+    devices = join_devices(listed, nvml, cards, memory, readings.environment)
     described = next((one.description for one in devices if one.kind == "cpu"), "")
     processor = read_processor(readings, described, llama_cpp.features)
     return Hardware(
@@ -137,25 +139,27 @@ def refresh(hardware: Hardware, readings: Readings | None = None) -> Hardware:
 
 def _listed_free(readings: Readings) -> dict[str, int]:
     """llama.cpp's free bytes by device; empty if it does not answer."""
-    answer = readings.ask(DEVICES_MODULE, timeout_seconds=DEVICES_SECONDS)
-    if _llama_cpp(answer).problem is not None:
-        return {}
-    return {device["name"]: device["free_bytes"] for device in answer.document["devices"]}
+    _, listed = _llama_cpp(readings.ask(DEVICES_MODULE, timeout_seconds=DEVICES_SECONDS))
+    return {device.name: device.free_bytes for device in listed}
 
 
-def _llama_cpp(answer: Answer) -> LlamaCpp:
+def _llama_cpp(answer: Answer) -> tuple[LlamaCpp, list[ListedDevice]]:
+    """The build and its devices; none if there is a problem."""
     if answer.problem is not None:
-        return LlamaCpp(None, (), (), answer.problem)
+        return LlamaCpp(None, (), (), answer.problem), []
     try:
         document = answer.document
-        return LlamaCpp(
-            version=document["version"],
-            backends=tuple(document["backends"]),
+        listed = parse_listed(document)
+        llama_cpp = LlamaCpp(
+            version=str(document["version"]),
+            backends=tuple(map(str, document["backends"])),
             features=our_names(document["features"]),
-            problem=None if document["devices"] else "it lists no devices",
+            problem=None if listed else "it lists no devices",
         )
-    except (KeyError, TypeError) as error:
-        return LlamaCpp(None, (), (), f"{DEVICES_MODULE} answered something else: {error!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"{DEVICES_MODULE} answered something else: {error!r}"
+        return LlamaCpp(None, (), (), problem), []
+    return llama_cpp, listed
 
 
 def _nvml(answer: Answer) -> Nvml:

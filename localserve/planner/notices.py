@@ -81,7 +81,10 @@ def find_notices(
 ) -> tuple[Notice, ...]:
     """All that is to be said, the most important first."""
     if llama_cpp.problem is not None:
-        message = f"llama.cpp does not answer: {llama_cpp.problem}"
+        message = (
+            f"llama.cpp does not answer: {llama_cpp.problem}. Nothing can be served; if the driver"
+            " of a graphics card is at fault, a build for the CPU does without it"
+        )
         return (Notice("warning", message, rebuild_command(readings, "cpu")),)
     idle = [
         card

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from localserve.planner.devices import Device, join_devices, refresh_device
+from localserve.planner.devices import Device, join_devices, parse_listed, refresh_device
 from localserve.planner.graphics import GraphicsCard
 from localserve.planner.memory import Memory
 from localserve.planner.nvml import GpuProcess, Nvml, from_document
@@ -26,7 +26,9 @@ def join(
     cards: tuple[GraphicsCard, ...] = (),
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Device]:
-    found = join_devices(listed, nvml or driver(), cards, MEMORY, environment or {})
+    found = join_devices(
+        parse_listed({"devices": listed}), nvml or driver(), cards, MEMORY, environment or {}
+    )
     return {device.name: device for device in found}
 
 

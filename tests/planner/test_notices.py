@@ -349,6 +349,8 @@ def test_llama_cpp_that_does_not_answer_is_all_there_is_to_say(
     problem = "localserve.llama.devices was ended by SIGSEGV"
     with_nvidia.answers["localserve.llama.devices"] = Answer(problem=problem)
     found = look(with_nvidia)
-    assert [notice.message for notice in found.notices] == [f"llama.cpp does not answer: {problem}"]
+    (notice,) = found.notices
+    assert notice.message.startswith(f"llama.cpp does not answer: {problem}. ")
+    assert notice.command is not None
     assert found.devices == ()
     assert found.memory.available_bytes == 48 * GIB
