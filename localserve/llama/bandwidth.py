@@ -23,7 +23,8 @@ from localserve.llama import child
 from localserve.llama.devices import devices, handles, proc_address, registry_of
 from localserve.llama.ggml import function
 
-TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12}
+F32 = 0
+TYPES = {"F32": F32, "F16": 1, "Q8_0": 8, "Q4_K": 12}
 """What is measured, with ggml's numbers. F32 for reading alone: nothing is to be unpacked."""
 
 PROMPT_TYPES = ("F16", "Q8_0", "Q4_K")
@@ -176,7 +177,7 @@ def _products(product: Product, weights_context: int, others_context: int) -> li
     multiply = function("ggml_mul_mat", Pointer, [Pointer, Pointer, Pointer])
     matrices = product.count if product.distinct else 1
     weights = [new(weights_context, product.type, WIDTH, product.rows) for _ in range(matrices)]
-    columns = new(others_context, TYPES["F32"], WIDTH, product.columns)
+    columns = new(others_context, F32, WIDTH, product.columns)
     return [
         multiply(others_context, weights[number % matrices], columns)
         for number in range(product.count)

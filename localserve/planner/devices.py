@@ -13,6 +13,8 @@ from localserve.planner.nvml import DriverGpu, GpuProcess, Nvml
 
 GPU_KINDS = ("gpu", "igpu")
 
+CUDA_UNIFIED = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -124,12 +126,12 @@ def _device(
 ) -> Device:
     free_bytes, total_bytes = listed.free_bytes, listed.total_bytes
     unified = listed.kind == "igpu" or (
-        listed.kind == "gpu" and _shares_memory(listed.backend, cards)
+        listed.kind == "gpu" and _shares_memory(listed.backend, cards, environment)
     )
     if listed.kind == "cpu":
         free_bytes, total_bytes = memory.available_bytes, memory.usable_bytes
     elif unified:
-        free_bytes = min(free_bytes, memory.available_bytes)
+        free_bytes = min(free_bytes, total_bytes, memory.available_bytes)
     driver_free, processes = _told_by_driver(listed.device_id, nvml, cards, environment)
     return Device(
         name=listed.name,
@@ -146,10 +148,14 @@ def _device(
     )
 
 
-def _shares_memory(backend: str, cards: Sequence[GraphicsCard]) -> bool:
-    """Apple's GPUs call themselves discrete; Metal's on Intel Macs are."""
-    metal = backend.upper().startswith(("MTL", "METAL"))
-    return metal and any(card.vendor == "Apple" for card in cards)
+def _shares_memory(
+    backend: str, cards: Sequence[GraphicsCard], environment: Mapping[str, str]
+) -> bool:
+    """Apple's GPUs call themselves discrete (on Intel Macs they are), and with a variable set,
+    CUDA gives the host's free memory as its own. Source: ggml-cuda.cu, its get_memory."""
+    if backend.upper().startswith(("MTL", "METAL")):
+        return any(card.vendor == "Apple" for card in cards)
+    return backend == "CUDA" and CUDA_UNIFIED in environment
 
 
 def _told_by_driver(

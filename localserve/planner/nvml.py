@@ -164,11 +164,15 @@ def _words(error: Exception) -> str:
 
 
 def process_name(pid: int) -> str:
-    """A program's name; empty where the system does not tell this user."""
+    """A program's name; empty where the system does not tell this user.
+
+    Programs choose their names, control characters and all: those are left out.
+    """
     try:
-        return psutil.Process(pid).name()
+        name = psutil.Process(pid).name()
     except (psutil.Error, OSError):
         return ""
+    return "".join(filter(str.isprintable, name))
 
 
 def from_document(document: Any) -> Nvml:

@@ -68,20 +68,13 @@ class Processor:
 def read_processor(readings: Readings, described: str, compiled_for: tuple[str, ...]) -> Processor:
     """`described` is llama.cpp's name of the CPU, and `compiled_for` what its build uses of it:
     what stands in where the system tells less (Windows)."""
-    cores, threads = readings.cores(), readings.processors()
-    allowed = readings.allowed_processors()
-    quota = _quota(readings) if readings.system == "Linux" else None
-    usable_threads = threads if allowed is None else min(len(allowed), threads)
-    usable_cores = min(cores, usable_threads, _distinct_cores(readings, allowed) or cores)
-    if quota is not None:
-        # A thread more than the quota has processors stands still a part of every period.
-        whole = max(1, math.floor(quota))
-        usable_threads, usable_cores = min(usable_threads, whole), min(usable_cores, whole)
+    quota = _quota(readings)
+    usable_cores, usable_threads = _usable(readings, quota)
     performance, efficiency = _kinds_of_cores(readings)
     return Processor(
         name=_name(readings) or described or readings.architecture,
-        cores=cores,
-        threads=threads,
+        cores=readings.cores(),
+        threads=readings.processors(),
         usable_cores=usable_cores,
         usable_threads=usable_threads,
         quota=quota,
@@ -89,6 +82,26 @@ def read_processor(readings: Readings, described: str, compiled_for: tuple[str, 
         efficiency_cores=efficiency,
         features=_features(readings) or compiled_for,
     )
+
+
+def usable_cores(readings: Readings | None = None) -> int:
+    """The physical cores that this process may use: as many threads compute fastest."""
+    readings = readings or Readings()
+    return _usable(readings, _quota(readings))[0]
+
+
+def _usable(readings: Readings, quota: float | None) -> tuple[int, int]:
+    """Physical cores and logical processors that affinity and a quota leave."""
+    cores, threads = readings.cores(), readings.processors()
+    allowed = readings.allowed_processors()
+    if allowed is not None:
+        threads = min(len(allowed), threads)
+        cores = min(cores, threads, _distinct_cores(readings, allowed) or cores)
+    if quota is not None:
+        # A thread more than the quota has processors stands still a part of every period.
+        whole = max(1, math.floor(quota))
+        cores, threads = min(cores, whole), min(threads, whole)
+    return cores, threads
 
 
 def our_names(ggml_features: list[str]) -> tuple[str, ...]:
@@ -119,6 +132,8 @@ def _features(readings: Readings) -> tuple[str, ...]:
 
 def _quota(readings: Readings) -> float | None:
     """Processors' worth of time that the control groups leave; None where unlimited."""
+    if readings.system != "Linux":
+        return None
     quotas = []
     for group in groups(readings, "cpu"):
         if group.version == 2:
@@ -133,10 +148,8 @@ def _quota(readings: Readings) -> float | None:
     return min(quotas, default=None)
 
 
-def _distinct_cores(readings: Readings, allowed: frozenset[int] | None) -> int | None:
+def _distinct_cores(readings: Readings, allowed: frozenset[int]) -> int | None:
     """How many cores the allowed logical processors belong to; None where that is not known."""
-    if allowed is None:
-        return None
     cores = set()
     for index in allowed:
         folder = f"/sys/devices/system/cpu/cpu{index}/topology"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from localserve.llama import bandwidth, child, devices
+from localserve.llama.ggml import function
 from localserve.planner.devices import parse_listed
 from localserve.planner.processor import our_names
 from localserve.planner.readings import Readings
@@ -66,6 +68,13 @@ def test_every_type_has_a_rate_of_reading_and_weights_one_of_prompts() -> None:
         expected |= {"prompt_flops_per_second"} if name in bandwidth.PROMPT_TYPES else set()
         assert set(one) == expected
         assert all(math.isfinite(rate) and rate > 0 for rate in one.values())
+
+
+@pytest.mark.skipif("REPACK" not in devices.processor_features(), reason="this build repacks not")
+def test_weights_may_lie_in_the_buffers_that_llama_cpp_repacks_into() -> None:
+    handle = devices.handles()[cpu_index()]
+    name = function("ggml_backend_buft_name", ctypes.c_char_p, [ctypes.c_void_p])
+    assert b"CPU_REPACK" in map(name, bandwidth._extra_buffer_types(handle))
 
 
 @pytest.mark.usefixtures("small")

@@ -110,6 +110,14 @@ def test_metal_is_unified_on_apple_silicon_only() -> None:
     assert not join(listed)["MTL0"].unified
 
 
+def test_cudas_unified_memory_is_the_hosts() -> None:
+    environment = {"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "1"}
+    listed = listed_gpu(free_bytes=48 * GIB, total_bytes=24 * GIB)
+    gpu = join(listed, nvml=driver(nvml_gpu()), environment=environment)["CUDA0"]
+    assert gpu.unified
+    assert gpu.free_bytes == 12 * GIB
+
+
 def test_by_default_llama_cpp_uses_discrete_gpus_before_integrated_ones() -> None:
     integrated = listed_gpu("Vulkan0", backend="Vulkan", kind="igpu", bus_id="0000:00:02.0")
     assert used(join(integrated, CPU)) == ["Vulkan0"]

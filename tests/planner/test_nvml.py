@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 
+import psutil
 import pynvml
 import pytest
 
@@ -147,6 +148,11 @@ def test_bus_ids_are_written_as_llama_cpp_does() -> None:
 def test_a_process_has_a_name_and_a_missing_one_none() -> None:
     assert process_name(os.getpid())
     assert process_name(2**22 + 1) == ""
+
+
+def test_a_name_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil.Process, "name", lambda self: "\x1b[31mred\nline é")
+    assert process_name(os.getpid()) == "[31mredline é"
 
 
 def test_the_real_library_has_all_that_is_asked() -> None:

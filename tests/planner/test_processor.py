@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from localserve.planner.processor import Processor, our_names, read_processor
+from localserve.planner.processor import Processor, our_names, read_processor, usable_cores
 from tests.planner.recorded import RecordedReadings
 
 X86 = """processor\t: 0
@@ -170,3 +172,9 @@ def test_windows_is_known_by_what_llama_cpp_says(readings: RecordedReadings) -> 
 def test_ggmls_names_become_ours() -> None:
     found = ["SSE3", "AVX2", "AVX512_VNNI", "AMX_INT8", "MATMUL_INT8", "FP16_VA", "LLAMAFILE"]
     assert our_names(found) == ("AVX2", "AVX512-VNNI", "AMX-INT8", "I8MM", "FP16")
+
+
+def test_a_model_is_served_with_as_many_threads_as_are_measured(readings: RecordedReadings) -> None:
+    readings.processors_allowed = frozenset({0, 1, 4})
+    assert usable_cores(readings) == read(readings).usable_cores == 3
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
