@@ -23,7 +23,7 @@ from localserve.planner.devices import (
 from localserve.planner.graphics import GraphicsCard, graphics_cards
 from localserve.planner.memory import Memory, read_memory
 from localserve.planner.notices import LlamaCpp, Notice, find_notices
-from localserve.planner.nvml import Nvml, from_document
+from localserve.planner.nvml import Nvml, from_document, without_names
 from localserve.planner.processor import Processor, our_names, read_processor
 from localserve.planner.readings import Answer, Readings
 
@@ -34,6 +34,9 @@ DEVICES_SECONDS = 60.0
 """Time for llama.cpp to list its devices: a driver may compile its kernels the first time."""
 
 NVML_SECONDS = 20.0
+
+INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+"""The namespace that all others are within. Source: Linux, PROC_PID_INIT_INO."""
 
 CONTAINER_MARKS = {
     "/.dockerenv": "docker",
@@ -87,9 +90,9 @@ def probe(settings: Settings, readings: Readings | None = None) -> Hardware:
     """Read everything. Takes about a second; a hanging driver delays it by a minute at most."""
     readings = readings or Readings()
     with ThreadPoolExecutor(1) as other:
-        nvml_asked = other.submit(readings.ask, NVML_MODULE, timeout_seconds=NVML_SECONDS)
+        nvml_asked = other.submit(_ask_nvml, readings)
         answer = readings.ask(DEVICES_MODULE, timeout_seconds=DEVICES_SECONDS)
-        nvml = _nvml(nvml_asked.result())
+        nvml = nvml_asked.result()
     llama_cpp, listed = _llama_cpp(answer)
     container = _container(readings)
     memory = read_memory(readings)
@@ -122,7 +125,7 @@ def refresh(hardware: Hardware, readings: Readings | None = None) -> Hardware:
     memory = read_memory(readings)
     nvml = hardware.nvml
     if nvml.gpus:
-        answered = _nvml(readings.ask(NVML_MODULE, timeout_seconds=NVML_SECONDS))
+        answered = _ask_nvml(readings)
         nvml = answered if answered.gpus else nvml
     cards = tuple(graphics_cards(readings, nvml))
     silent = any(gpu.driver_free_bytes is None and not gpu.unified for gpu in hardware.gpus)
@@ -162,14 +165,23 @@ def _llama_cpp(answer: Answer) -> tuple[LlamaCpp, list[ListedDevice]]:
     return llama_cpp, listed
 
 
-def _nvml(answer: Answer) -> Nvml:
+def _ask_nvml(readings: Readings) -> Nvml:
+    answer = readings.ask(NVML_MODULE, timeout_seconds=NVML_SECONDS)
     problem = answer.problem
     if problem is None:
         try:
-            return from_document(answer.document)
+            nvml = from_document(answer.document)
+            return without_names(nvml) if _sees_own_processes_only(readings) else nvml
         except (KeyError, TypeError) as error:
             problem = f"{NVML_MODULE} answered something else: {error!r}"
     return Nvml(None, None, (), (problem,))
+
+
+def _sees_own_processes_only(readings: Readings) -> bool:
+    """Whether process ids mean something else here than to the driver: then a name found by id
+    would be that of another program."""
+    namespace = readings.link_name("/proc/self/ns/pid")
+    return namespace not in (None, INITIAL_PID_NAMESPACE)
 
 
 def _container(readings: Readings) -> str | None:

@@ -184,6 +184,15 @@ def from_document(document: Any) -> Nvml:
     return Nvml(**{**document, "gpus": tuple(gpus), "problems": tuple(document["problems"])})
 
 
+def without_names(nvml: Nvml) -> Nvml:
+    """The same with all processes nameless."""
+    gpus = []
+    for gpu in nvml.gpus:
+        nameless = tuple(dataclasses.replace(process, name="") for process in gpu.processes)
+        gpus.append(dataclasses.replace(gpu, processes=nameless))
+    return dataclasses.replace(nvml, gpus=tuple(gpus))
+
+
 def main() -> None:
     import pynvml
 

@@ -103,13 +103,19 @@ class RecordedReadings(Readings):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text + "\n")
 
+    def link(self, path: str, target: str) -> None:
+        """Make a symbolic link of the recorded machine."""
+        place = self._at(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(target)
+
     def card(self, bus_id: str, vendor: str, driver: str | None, **files: str) -> None:
         """Put a graphics card on the bus."""
         folder = f"/sys/bus/pci/devices/{bus_id}"
         for name, text in {"class": "0x030000", "vendor": vendor, **files}.items():
             self.write(f"{folder}/{name}", text)
         if driver is not None:
-            self._at(f"{folder}/driver").symlink_to(f"../../drivers/{driver}")
+            self.link(f"{folder}/driver", f"../../drivers/{driver}")
 
     def accessible(self, path: str) -> bool:
         return path not in self.refused

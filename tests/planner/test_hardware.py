@@ -107,6 +107,23 @@ def test_kubernetes_is_known_by_its_variable(
     assert probe(settings, readings).container == "kubernetes"
 
 
+@pytest.mark.parametrize(
+    ("namespace", "name"),
+    [("pid:[4026531836]", "blender"), ("pid:[4026532441]", ""), (None, "blender")],
+)
+def test_programs_have_no_names_where_their_ids_mean_others(
+    readings: RecordedReadings, settings: Settings, namespace: str | None, name: str
+) -> None:
+    blender = {"pid": 7, "name": "blender", "used_bytes": GIB}
+    readings.nvml = {**NO_NVML, "gpus": [nvml_gpu(processes=[blender])], "problems": []}
+    readings.listed = [listed_gpu(), CPU]
+    if namespace is not None:
+        readings.link("/proc/self/ns/pid", namespace)
+    found = probe(settings, readings)
+    assert [process.name for process in found.gpus[0].processes] == [name]
+    assert [process.name for process in refresh(found, readings).gpus[0].processes] == [name]
+
+
 def test_refreshing_asks_the_driver_and_not_llama_cpp(
     readings: RecordedReadings, settings: Settings
 ) -> None:
