@@ -24,10 +24,10 @@ from localserve.llama.devices import devices, handles, proc_address, registry_of
 from localserve.llama.ggml import function
 
 F32 = 0
-TYPES = {"F32": F32, "F16": 1, "Q8_0": 8, "Q4_K": 12}
+TYPES = {"F32": F32, "F16": 1, "Q8_0": 8, "Q6_K": 14, "Q4_K": 12}
 """What is measured, with ggml's numbers. F32 for reading alone: nothing is to be unpacked."""
 
-PROMPT_TYPES = ("F16", "Q8_0", "Q4_K")
+PROMPT_TYPES = ("F16", "Q8_0", "Q6_K", "Q4_K")
 
 WIDTH = 4096
 """Inner length of all products: the embedding length of a model of 8 B parameters."""

@@ -60,10 +60,12 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth:
-    """What was measured. `devices` has the rate of reading by llama.cpp's device names, the best
-    of all types; `throughput` has each type (F32, F16, Q8_0, Q4_K) by device. RAM is None where
-    the CPU could not be measured. `measured_at` is in seconds since 1970, `threads` those of the
-    CPU, and `cached` says that it was not measured now.
+    """What was measured.
+
+    `devices` has the rate of reading by llama.cpp's device names, the best of all types;
+    `throughput` has each type (F32, F16, Q8_0, Q6_K, Q4_K) by device. RAM is None where the CPU
+    could not be measured. `measured_at` is in seconds since 1970, `threads` those of the CPU, and
+    `cached` says that it was not measured now.
     """
 
     ram_bytes_per_second: float | None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localserve.planner.nvml import Nvml
 from localserve.planner.readings import Readings
 
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 """PCI vendors whose cards llama.cpp has code for. Others are virtual or management displays."""
+
+PCI_DEVICES = "/sys/bus/pci/devices"
 
 DISPLAY_CLASS = "0x03"
 ACCELERATOR_CLASS = "0x12"
@@ -54,18 +56,24 @@ def graphics_cards(readings: Readings, nvml: Nvml) -> list[GraphicsCard]:
     return cards
 
 
+def refresh_card(readings: Readings, card: GraphicsCard) -> GraphicsCard:
+    """The card with what is free on it now."""
+    if card.pci_bus_id is None:
+        return card
+    total, free = _memory(readings, f"{PCI_DEVICES}/{card.pci_bus_id}")
+    return replace(card, total_bytes=total, free_bytes=free)
+
+
 def _on_the_bus(readings: Readings, nvml: Nvml) -> list[GraphicsCard]:
     found = []
-    for bus_id in readings.names("/sys/bus/pci/devices"):
-        folder = f"/sys/bus/pci/devices/{bus_id}"
+    for bus_id in readings.names(PCI_DEVICES):
+        folder = f"{PCI_DEVICES}/{bus_id}"
         vendor = VENDORS.get(readings.text(f"{folder}/vendor") or "")
         kind = (readings.text(f"{folder}/class") or "")[:4]
         driver = readings.link_name(f"{folder}/driver")
         if vendor is None or kind not in (DISPLAY_CLASS, ACCELERATOR_CLASS) or driver in PASSED_ON:
             continue
-        total = _number(readings.text(f"{folder}/mem_info_vram_total"))
-        used = _number(readings.text(f"{folder}/mem_info_vram_used"))
-        free = total - used if total is not None and used is not None else None
+        total, free = _memory(readings, folder)
         integrated = (
             bus_id.endswith(INTEL_INTEGRATED)
             if vendor == "Intel"
@@ -74,6 +82,13 @@ def _on_the_bus(readings: Readings, nvml: Nvml) -> list[GraphicsCard]:
         name = _name(readings, folder, vendor, bus_id, nvml)
         found.append(GraphicsCard(vendor, name, bus_id.lower(), driver, integrated, total, free))
     return found
+
+
+def _memory(readings: Readings, folder: str) -> tuple[int | None, int | None]:
+    """Total and free bytes, which AMD's driver tells by files."""
+    total = _number(readings.text(f"{folder}/mem_info_vram_total"))
+    used = _number(readings.text(f"{folder}/mem_info_vram_used"))
+    return total, (total - used if total is not None and used is not None else None)
 
 
 def _name(readings: Readings, folder: str, vendor: str, bus_id: str, nvml: Nvml) -> str:

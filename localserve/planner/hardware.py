@@ -20,7 +20,7 @@ from localserve.planner.devices import (
     parse_listed,
     refresh_device,
 )
-from localserve.planner.graphics import GraphicsCard, graphics_cards
+from localserve.planner.graphics import GraphicsCard, graphics_cards, refresh_card
 from localserve.planner.memory import Memory, read_memory
 from localserve.planner.notices import LlamaCpp, Notice, find_notices
 from localserve.planner.nvml import Nvml, from_document, without_names
@@ -127,7 +127,7 @@ def refresh(hardware: Hardware, readings: Readings | None = None) -> Hardware:
     if nvml.gpus:
         answered = _ask_nvml(readings)
         nvml = answered if answered.gpus else nvml
-    cards = tuple(graphics_cards(readings, nvml))
+    cards = tuple(refresh_card(readings, card) for card in hardware.cards)
     silent = any(gpu.driver_free_bytes is None and not gpu.unified for gpu in hardware.gpus)
     listed = _listed_free(readings) if silent else {}
     devices = [

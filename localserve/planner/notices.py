@@ -46,6 +46,9 @@ CONTAINER_ARGUMENTS = {
 }
 """How a container gets a card."""
 
+NO_DEVICE = ("", "-1", "NoDevFiles", "none", "void")
+"""Values of such variables that hide all cards."""
+
 WIDE_FEATURES = ("AVX2", "AVX512", "FMA", "F16C", "DOTPROD", "I8MM")
 """Features whose absence in a build costs much speed."""
 
@@ -93,7 +96,8 @@ def find_notices(
     ]
     one_of_a_kind = {(card.vendor, card.name, card.driver): card for card in idle}
     found = [
-        _about_idle(readings, container, llama_cpp, nvml, card) for card in one_of_a_kind.values()
+        _about_idle(readings, container, llama_cpp, nvml, card, devices)
+        for card in one_of_a_kind.values()
     ]
     has_nvidia = any(card.vendor == "NVIDIA" and card not in idle for card in cards)
     if has_nvidia and nvml.problems:
@@ -117,6 +121,7 @@ def _about_idle(
     llama_cpp: LlamaCpp,
     nvml: Nvml,
     card: GraphicsCard,
+    devices: Sequence[Device],
 ) -> Notice:
     """Why llama.cpp does not use a card, from the driver upwards."""
     level = "info" if card.integrated and card.vendor != "Apple" else "warning"
@@ -126,10 +131,9 @@ def _about_idle(
     if (problem := _missing_driver(nvml, card)) is not None:
         return Notice(level, f"{idle}: {problem[0]}", problem[1])
     compiled = [name for name in BACKENDS[card.vendor] if name in llama_cpp.backends]
-    for variable in (name for backend in compiled for name in HIDING.get(backend, ())):
-        if variable in readings.environment:
-            hides = f"{variable}={readings.environment[variable]!r} hides it"
-            return Notice("info", f"{idle}: {hides}", f"unset {variable}")
+    if compiled and (variable := _hiding(readings, compiled[0], devices)) is not None:
+        hides = f"{variable}={readings.environment[variable]!r} hides it"
+        return Notice("info", f"{idle}: {hides}", f"unset {variable}")
     if compiled:
         return Notice(level, f"{idle}: {_why_unseen(compiled[0], nvml)}")
     backend = _backend_to_compile(readings, card)
@@ -171,6 +175,16 @@ def _missing_driver(nvml: Nvml, card: GraphicsCard) -> tuple[str, str | None] | 
     if "mismatch" in said:
         return f"NVIDIA's driver was updated and the old one still runs ({said})", "sudo reboot"
     return (f"NVIDIA's driver does not answer ({said})", None) if said else None
+
+
+def _hiding(readings: Readings, backend: str, devices: Sequence[Device]) -> str | None:
+    """The variable that hides a card from a backend: it names none, or others that are seen."""
+    others_seen = any(device.backend == backend for device in devices)
+    for variable in HIDING.get(backend, ()):
+        value = readings.environment.get(variable)
+        if value is not None and (others_seen or value in NO_DEVICE):
+            return variable
+    return None
 
 
 def _why_unseen(backend: str, nvml: Nvml) -> str:

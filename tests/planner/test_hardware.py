@@ -168,6 +168,18 @@ def test_refreshing_reads_amds_files(readings: RecordedReadings, settings: Setti
     assert readings.asked == []
 
 
+def test_refreshing_runs_no_tool_of_the_system(
+    readings: RecordedReadings, settings: Settings
+) -> None:
+    """The list of cards on Windows takes a second."""
+    readings.system = "Windows"
+    query = "Get-CimInstance Win32_VideoController | ForEach-Object Name"
+    readings.commands["powershell", "-NoProfile", "-Command", query] = "AMD Radeon RX 6800"
+    before = probe(settings, readings)
+    readings.commands.clear()
+    assert refresh(before, readings).cards == before.cards != ()
+
+
 def test_refreshing_a_gpu_that_no_driver_tells_of_asks_llama_cpp(
     readings: RecordedReadings, settings: Settings
 ) -> None:

@@ -127,10 +127,12 @@ def test_hidden_cards_are_named_with_what_hides_them(with_nvidia: RecordedReadin
     assert only(with_nvidia) == Notice("info", message, "unset CUDA_VISIBLE_DEVICES")
 
 
+@pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": "0"}])
 def test_a_build_for_cuda_that_finds_nothing_names_the_driver(
-    with_nvidia: RecordedReadings,
+    with_nvidia: RecordedReadings, environment: dict[str, str]
 ) -> None:
     with_nvidia.backends = ["CUDA", "CPU"]
+    with_nvidia.environment = environment
     assert only(with_nvidia).message == (
         f"{CARD}this build has CUDA, which finds no such device (driver 580.1, which supports"
         " CUDA 13.0; it may be too old for this build)"
@@ -175,7 +177,9 @@ def test_one_of_two_cards_in_use(with_nvidia: RecordedReadings) -> None:
     with_nvidia.card("0000:02:00.0", NVIDIA, "nvidia", device="0x1234")
     with_nvidia.listed, with_nvidia.backends = [listed_gpu(), CPU], ["CUDA", "CPU"]
     with_nvidia.environment = {"CUDA_VISIBLE_DEVICES": "0"}
-    assert only(with_nvidia).message.startswith("NVIDIA graphics (1234) is in this machine")
+    notice = only(with_nvidia)
+    assert notice.message.startswith("NVIDIA graphics (1234) is in this machine")
+    assert notice.message.endswith("CUDA_VISIBLE_DEVICES='0' hides it")
 
 
 def test_four_idle_cards_of_a_kind_are_one_notice(with_nvidia: RecordedReadings) -> None:
