@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from localserve.llama import child
 from localserve.llama.devices import devices, handles, proc_address, registry_of
-from localserve.llama.ggml import function
+from localserve.llama.library import ggml
 
 F32 = 0
 TYPES = {"F32": F32, "F16": 1, "Q8_0": 8, "Q6_K": 14, "Q4_K": 12}
@@ -66,7 +66,7 @@ class Product:
     @property
     def bytes(self) -> int:
         """What one run reads of weights."""
-        row_bytes = function("ggml_row_size", ctypes.c_size_t, [ctypes.c_int, ctypes.c_int64])
+        row_bytes = ggml("ggml_row_size", ctypes.c_size_t, [ctypes.c_int, ctypes.c_int64])
         return int(row_bytes(self.type, WIDTH)) * self.rows * self.count
 
     @property
@@ -112,7 +112,7 @@ def _seconds(device: int, backend: int, product: Product) -> float | None:
     with _graph(device, product) as graph:
         if graph is None:
             return None
-        compute = function("ggml_backend_graph_compute", ctypes.c_int, [Pointer, Pointer])
+        compute = ggml("ggml_backend_graph_compute", ctypes.c_int, [Pointer, Pointer])
 
         def run() -> None:
             status = compute(backend, graph)
@@ -138,20 +138,20 @@ def _shortest(run: Callable[[], None]) -> float:
 
 @contextmanager
 def _backend(device: int, threads: int) -> Iterator[int]:
-    init = function("ggml_backend_dev_init", Pointer, [Pointer, ctypes.c_char_p])
+    init = ggml("ggml_backend_dev_init", Pointer, [Pointer, ctypes.c_char_p])
     backend = init(device, None)
     if not backend:
         raise RuntimeError("ggml could not start the device")
     if address := proc_address(registry_of(device), "ggml_backend_set_n_threads"):
         ctypes.CFUNCTYPE(None, Pointer, ctypes.c_int)(address)(backend, threads)
     yield backend
-    function("ggml_backend_free", None, [Pointer])(backend)
+    ggml("ggml_backend_free", None, [Pointer])(backend)
 
 
 @contextmanager
 def _graph(device: int, product: Product) -> Iterator[int | None]:
     """ggml's graph of the products, all memory filled; None if the device cannot compute it."""
-    plain = function("ggml_backend_dev_buffer_type", Pointer, [Pointer])(device)
+    plain = ggml("ggml_backend_dev_buffer_type", Pointer, [Pointer])(device)
     for buffer_type in [*_extra_buffer_types(device), plain]:
         with ExitStack() as stack:
             weights_context = stack.enter_context(_context(product.count))
@@ -171,10 +171,10 @@ def _graph(device: int, product: Product) -> Iterator[int | None]:
 
 def _products(product: Product, weights_context: int, others_context: int) -> list[int]:
     """The tensors of the products' results; those of the weights are in a context of their own."""
-    new = function(
+    new = ggml(
         "ggml_new_tensor_2d", Pointer, [Pointer, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     )
-    multiply = function("ggml_mul_mat", Pointer, [Pointer, Pointer, Pointer])
+    multiply = ggml("ggml_mul_mat", Pointer, [Pointer, Pointer, Pointer])
     matrices = product.count if product.distinct else 1
     weights = [new(weights_context, product.type, WIDTH, product.rows) for _ in range(matrices)]
     columns = new(others_context, F32, WIDTH, product.columns)
@@ -187,15 +187,15 @@ def _products(product: Product, weights_context: int, others_context: int) -> li
 @contextmanager
 def _context(tensors: int) -> Iterator[int]:
     """A ggml context with room for so many tensors (without their data) and one graph."""
-    overhead = function("ggml_tensor_overhead", ctypes.c_size_t)() * (tensors + 1)
-    overhead += function(
+    overhead = ggml("ggml_tensor_overhead", ctypes.c_size_t)() * (tensors + 1)
+    overhead += ggml(
         "ggml_graph_overhead_custom", ctypes.c_size_t, [ctypes.c_size_t, ctypes.c_bool]
     )(2 * tensors + 16, False)
-    context = function("ggml_init", Pointer, [_ContextParameters])(
+    context = ggml("ggml_init", Pointer, [_ContextParameters])(
         _ContextParameters(overhead, None, True)
     )
     yield context
-    function("ggml_free", None, [Pointer])(context)
+    ggml("ggml_free", None, [Pointer])(context)
 
 
 class _ContextParameters(ctypes.Structure):
@@ -211,22 +211,20 @@ class _ContextParameters(ctypes.Structure):
 @contextmanager
 def _memory(context: int, buffer_type: int) -> Iterator[int]:
     """Memory of a device for all tensors of a context."""
-    allocate = function("ggml_backend_alloc_ctx_tensors_from_buft", Pointer, [Pointer, Pointer])
+    allocate = ggml("ggml_backend_alloc_ctx_tensors_from_buft", Pointer, [Pointer, Pointer])
     buffer = allocate(context, buffer_type)
     if not buffer:
         raise RuntimeError("the device has too little free memory for the measurement")
     yield buffer
-    function("ggml_backend_buffer_free", None, [Pointer])(buffer)
+    ggml("ggml_backend_buffer_free", None, [Pointer])(buffer)
 
 
 def _fill(buffer: int) -> None:
-    function("ggml_backend_buffer_clear", None, [Pointer, ctypes.c_uint8])(buffer, FILL)
+    ggml("ggml_backend_buffer_clear", None, [Pointer, ctypes.c_uint8])(buffer, FILL)
 
 
 def _supported(device: int, tensor: int) -> bool:
-    return function("ggml_backend_dev_supports_op", ctypes.c_bool, [Pointer, Pointer])(
-        device, tensor
-    )
+    return ggml("ggml_backend_dev_supports_op", ctypes.c_bool, [Pointer, Pointer])(device, tensor)
 
 
 def _extra_buffer_types(device: int) -> list[int]:
@@ -242,9 +240,9 @@ def _extra_buffer_types(device: int) -> list[int]:
 
 
 def _expanded(context: int, outputs: Sequence[int]) -> int:
-    new = function("ggml_new_graph_custom", Pointer, [Pointer, ctypes.c_size_t, ctypes.c_bool])
+    new = ggml("ggml_new_graph_custom", Pointer, [Pointer, ctypes.c_size_t, ctypes.c_bool])
     graph = new(context, 2 * len(outputs) + 16, False)
-    expand = function("ggml_build_forward_expand", None, [Pointer, Pointer])
+    expand = ggml("ggml_build_forward_expand", None, [Pointer, Pointer])
     for output in outputs:
         expand(graph, output)
     return int(graph)

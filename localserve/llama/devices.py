@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import llama_cpp
 
 from localserve.llama import child, library
-from localserve.llama.ggml import function
+from localserve.llama.library import ggml
 
 KINDS = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 
@@ -79,24 +79,24 @@ def devices() -> list[Device]:
 def handles() -> list[int]:
     """ggml's pointers to all devices, in llama.cpp's order."""
     library.start()
-    count = function("ggml_backend_dev_count", ctypes.c_size_t)()
-    get = function("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
+    count = ggml("ggml_backend_dev_count", ctypes.c_size_t)()
+    get = ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
     return [get(index) for index in range(count)]
 
 
 def backends() -> list[str]:
     """The kinds of devices that this build knows, such as CPU, CUDA and Vulkan."""
     library.start()
-    count = function("ggml_backend_reg_count", ctypes.c_size_t)()
-    get = function("ggml_backend_reg_get", ctypes.c_void_p, [ctypes.c_size_t])
-    name = function("ggml_backend_reg_name", ctypes.c_char_p, [ctypes.c_void_p])
+    count = ggml("ggml_backend_reg_count", ctypes.c_size_t)()
+    get = ggml("ggml_backend_reg_get", ctypes.c_void_p, [ctypes.c_size_t])
+    name = ggml("ggml_backend_reg_name", ctypes.c_char_p, [ctypes.c_void_p])
     return [_text(name(get(index))) for index in range(count)]
 
 
 def processor_features() -> list[str]:
     """What this build uses of the processor, in ggml's spelling: AVX2, MATMUL_INT8 ..."""
     library.start()
-    by_name = function("ggml_backend_reg_by_name", ctypes.c_void_p, [ctypes.c_char_p])
+    by_name = ggml("ggml_backend_reg_by_name", ctypes.c_void_p, [ctypes.c_char_p])
     address = proc_address(by_name(b"CPU"), "ggml_backend_get_features")
     if not address:
         return []
@@ -113,7 +113,7 @@ def processor_features() -> list[str]:
 
 def proc_address(registry: int, name: str) -> int:
     """The address of a backend's own function; 0 where it has none of that name."""
-    get = function(
+    get = ggml(
         "ggml_backend_reg_get_proc_address", ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     )
     return get(registry, name.encode()) or 0
@@ -121,16 +121,19 @@ def proc_address(registry: int, name: str) -> int:
 
 def registry_of(device: int) -> int:
     """ggml's pointer to the backend that a device belongs to."""
-    return function("ggml_backend_dev_backend_reg", ctypes.c_void_p, [ctypes.c_void_p])(device)
+    return ggml("ggml_backend_dev_backend_reg", ctypes.c_void_p, [ctypes.c_void_p])(device)
+
+
+def device_name(handle: int) -> str:
+    """llama.cpp's name of a device."""
+    return _text(ggml("ggml_backend_dev_name", ctypes.c_char_p, [ctypes.c_void_p])(handle))
 
 
 def _describe(handle: int) -> Device:
     properties = _Properties()
-    get = function(
-        "ggml_backend_dev_get_props", None, [ctypes.c_void_p, ctypes.POINTER(_Properties)]
-    )
+    get = ggml("ggml_backend_dev_get_props", None, [ctypes.c_void_p, ctypes.POINTER(_Properties)])
     get(handle, ctypes.byref(properties))
-    registry_name = function("ggml_backend_reg_name", ctypes.c_char_p, [ctypes.c_void_p])
+    registry_name = ggml("ggml_backend_reg_name", ctypes.c_char_p, [ctypes.c_void_p])
     return Device(
         name=_text(properties.name),
         description=_text(properties.description),

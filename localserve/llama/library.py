@@ -9,14 +9,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import pathlib
 import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import llama_cpp
-
-from localserve.llama.ggml import function
+import llama_cpp._ctypes_extensions as ctypes_extensions
 
 log = logging.getLogger("llama.cpp")
 
@@ -84,7 +85,7 @@ def start() -> _Log:
     """Initialise llama.cpp once; returns its log."""
     receiver = _Log()
     llama_cpp.llama_log_set(receiver.callback, ctypes.c_void_p(0))
-    function("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
+    ggml("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
     llama_cpp.llama_backend_init()
     return receiver
 
@@ -100,3 +101,32 @@ def newest_errors() -> list[str]:
 def hush() -> None:
     """On this thread, keep llama.cpp's errors for `newest_errors` instead of logging them."""
     start().hushed.now = True
+
+
+def ggml(name: str, restype: type | None, argtypes: Sequence[type] = ()) -> Callable[..., Any]:
+    """A function of ggml that llama-cpp-python does not bind.
+
+    It is looked up through llama.cpp's own handle: a wheel may hold several copies of ggml's
+    libraries under different names, and only the linked one is the one that computes.
+    Raises: AttributeError, if this build has none of that name.
+    """
+    function = _find(name)
+    function.restype = restype
+    function.argtypes = argtypes
+    return function
+
+
+def _find(name: str) -> Any:
+    try:
+        return getattr(llama_cpp.llama_cpp._lib, name)
+    except AttributeError:  # Windows looks into one library only, but has no copies
+        for library in ("ggml", "ggml-base"):
+            if hasattr(_load(library), name):
+                return getattr(_load(library), name)
+        raise
+
+
+@functools.cache
+def _load(library: str) -> ctypes.CDLL:
+    folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
+    return ctypes_extensions.load_shared_library(library, folder)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from localserve.llama import bandwidth, child, devices
-from localserve.llama.ggml import function
+from localserve.llama.library import ggml
 from localserve.planner.devices import parse_listed
 from localserve.planner.processor import our_names
 from localserve.planner.readings import Readings
@@ -73,7 +73,7 @@ def test_every_type_has_a_rate_of_reading_and_weights_one_of_prompts() -> None:
 @pytest.mark.skipif("REPACK" not in devices.processor_features(), reason="this build repacks not")
 def test_weights_may_lie_in_the_buffers_that_llama_cpp_repacks_into() -> None:
     handle = devices.handles()[cpu_index()]
-    name = function("ggml_backend_buft_name", ctypes.c_char_p, [ctypes.c_void_p])
+    name = ggml("ggml_backend_buft_name", ctypes.c_char_p, [ctypes.c_void_p])
     assert b"CPU_REPACK" in map(name, bandwidth._extra_buffer_types(handle))
 
 
@@ -156,8 +156,8 @@ def test_a_childs_output_is_its_document_alone() -> None:
 ABORTING = """
 import ctypes
 from localserve.llama import child
-from localserve.llama.ggml import function
-get = function("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
+from localserve.llama.library import ggml
+get = ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
 child.run(lambda arguments: get(9999))
 """
 
