@@ -38,7 +38,7 @@ STREAM_ROWS = 8192
 PROMPT_ROWS, PROMPT_COLUMNS = 4096, 512
 """The product that is timed for prompts: one tensor times llama.cpp's usual micro-batch."""
 
-RUN_SECONDS = 0.2
+RUN_SECONDS = 0.3
 """How long runs are repeated."""
 
 SHORT_SECONDS = 0.005
