@@ -12,7 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from localserve.cli.terminal import console, errors, memory_text
+from localserve.cli.terminal import (
+    console,
+    errors,
+    memory_text,
+    path_text,
+    plain,
+    print_table,
+)
 from localserve.config import read_settings
 from localserve.planner.bandwidth import Bandwidth, measure_bandwidth
 from localserve.planner.hardware import Hardware, probe
@@ -24,8 +31,7 @@ measures it again. It is the rate of reading weights, as for each token of an an
 the rate of large products of Q4_K weights, as for a prompt.
 
 With --json, amounts are in bytes, bytes per second and floating-point operations per second, and
-every key is always there (null where something is not known). The exit status is 0 also when
-there are notices.
+every key is always there (null where something is not known).
 
 Examples:
 
@@ -36,6 +42,8 @@ Examples:
   localserve hardware --json | jq '.devices[] | {name, free_bytes}'
 
   localserve hardware --json | jq -r '.notices[].command // empty'
+
+Exit status: 0 done (also with notices), 1 a configuration file is wrong, 2 wrong usage.
 """
 
 PROMPT_TYPES = ("Q4_K", "Q8_0", "F16")
@@ -84,19 +92,19 @@ def _print(found: Hardware, measured: Bandwidth) -> None:
     facts.add_column(no_wrap=True, style="bold")
     facts.add_column(overflow="fold")
     for name, text in _facts(found):
-        facts.add_row(name, escape(text))
-    console.print(facts)
+        facts.add_row(name, plain(text))
+    print_table(facts)
     console.print()
-    console.print(_device_table(found, measured))
+    print_table(_device_table(found, measured))
     for line in _users(found):
-        console.print(line, markup=False)
+        console.print(plain(line))
     notices = [*found.notices, *(Notice("info", problem) for problem in measured.problems)]
     for notice in notices:
         console.print()
         console.print(f"[{_STYLES[notice.level]}]{notice.level}[/]", end=" ")
-        console.print(notice.message, markup=False)
+        console.print(plain(notice.message))
         if notice.command:
-            console.print(f"  {notice.command}", markup=False)
+            console.print(plain(f"  {notice.command}"))
 
 
 _STYLES = {"warning": "bold yellow", "info": "bold blue"}
@@ -144,10 +152,11 @@ def _memory(found: Hardware) -> str:
 
 def _disk(found: Hardware) -> str:
     disk = found.disk
+    folder = path_text(Path(disk.path))
     if disk.free_bytes is None or disk.total_bytes is None:
-        return f"unknown, for {disk.path}"
+        return f"unknown, for {folder}"
     free, total = memory_text(disk.free_bytes), memory_text(disk.total_bytes)
-    return f"{free} free of {total}, for {disk.path}"
+    return f"{free} free of {total}, for {folder}"
 
 
 def _device_table(found: Hardware, measured: Bandwidth) -> Table:
@@ -160,8 +169,8 @@ def _device_table(found: Hardware, measured: Bandwidth) -> Table:
         rate = measured.devices.get(device.name)
         of_the_host = " (the host's memory)" if device.unified else ""
         table.add_row(
-            escape(device.name),
-            escape(device.description + of_the_host),
+            plain(device.name),
+            plain(device.description + of_the_host),
             memory_text(device.free_bytes) if device.total_bytes else "",
             memory_text(device.total_bytes) if device.total_bytes else "",
             f"{rate / 1e9:.1f} GB/s" if rate else "",

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from localserve.cli import hardware as command
 from localserve.cli.app import app
-from localserve.cli.terminal import PLAIN_COLUMNS
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import probe
 from tests.planner.recorded import CPU, GIB, NO_NVML, RecordedReadings, listed_gpu, nvml_gpu
@@ -66,20 +64,8 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> Console:
-    console = Console(
-        record=True, width=PLAIN_COLUMNS, highlight=False, soft_wrap=True, force_terminal=False
-    )
-    monkeypatch.setattr(command, "console", console)
-    return console
-
-
-def test_people_get_a_page_in_plain_text(
-    readings: RecordedReadings, printed: Console, tmp_path: Path
-) -> None:
-    run()
-    lines = [line.rstrip() for line in printed.export_text().splitlines()]
+def test_people_get_a_page_in_plain_text(readings: RecordedReadings, tmp_path: Path) -> None:
+    lines = [line.rstrip() for line in run().splitlines()]
     assert lines == [
         "system     Linux x86_64, in a container (docker)",
         "processor  Fast CPU [16]",
@@ -101,15 +87,12 @@ def test_people_get_a_page_in_plain_text(
     ]
 
 
-def test_an_idle_card_is_a_warning_with_its_command(
-    readings: RecordedReadings, printed: Console
-) -> None:
+def test_an_idle_card_is_a_warning_with_its_command(readings: RecordedReadings) -> None:
     readings.listed, readings.backends = [CPU], ["CPU"]
     readings.card("0000:01:00.0", "0x10de", "nvidia")
     readings.write("/dev/nvidiactl", "")
     readings.tools = {"nvcc"}
-    run()
-    lines = printed.export_text().splitlines()
+    lines = run().splitlines()
     at = lines.index(
         "warning NVIDIA GeForce RTX 4090 is in this machine, and llama.cpp cannot use it: this"
         " build is for CPU only"
@@ -117,13 +100,10 @@ def test_an_idle_card_is_a_warning_with_its_command(
     assert "cuda" in lines[at + 1].lower()
 
 
-def test_a_machine_of_which_little_is_known_still_has_a_page(
-    readings: RecordedReadings, printed: Console
-) -> None:
+def test_a_machine_of_which_little_is_known_still_has_a_page(readings: RecordedReadings) -> None:
     readings.disks.clear()
     readings.listed = []
-    run()
-    text = printed.export_text()
+    text = run()
     assert "disk       unknown, for " in text
     assert "llama.cpp does not answer: it lists no devices" in text
 
