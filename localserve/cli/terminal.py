@@ -86,6 +86,13 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
+def memory_text(size_bytes: int) -> str:
+    """Such as '512 MiB' or '23.5 GiB' (powers of two)."""
+    if size_bytes < 1 << 30:
+        return f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / 2**30:.1f} GiB"
+
+
 def count_text(count: int) -> str:
     """Such as '596 M' or '30.5 B'."""
     if count < 1e6:
@@ -93,7 +100,3 @@ def count_text(count: int) -> str:
     if count < 1e9:
         return f"{count / 1e6:.{0 if count >= 1e8 else 1}f} M"
     return f"{count / 1e9:.1f} B"
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()
