@@ -13,6 +13,7 @@ LocalserveError
 │   └── EngineFailed        the engine stopped in the middle of this answer
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
 └── ModelUnusable           the model file is missing, damaged or does not fit
+    └── ModelMalformed      the file breaks the rules of GGUF or contradicts itself
 
 Every error has a `code` (stable, for programs), a message (what is wrong, with numbers) and a
 `hint` (what to do next; may be empty).
@@ -180,6 +181,19 @@ class ModelUnusable(LocalserveError):
 
     code: ClassVar[str] = "model_unusable"
     description: ClassVar[str] = "The model file is missing, damaged or does not fit into memory."
+
+
+class ModelMalformed(ModelUnusable):
+    """The file breaks the rules of GGUF, or says things of its model that contradict each other.
+
+    The message is one line that names the file, what is wrong in it and the numbers.
+    """
+
+    code: ClassVar[str] = "model_malformed"
+    description: ClassVar[str] = (
+        "The model file breaks the rules of GGUF or contradicts itself, so it was not loaded. The "
+        "message says what is wrong in it; a file that was cut off must be downloaded again."
+    )
 
 
 def error_types() -> tuple[type[LocalserveError], ...]:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import llama_cpp
 
+from localserve.catalog.headers import read_local
 from localserve.errors import ModelUnusable
+from localserve.gguf.loadable import check_loadable
 from localserve.llama import library
 from localserve.llama.vocabulary import LlamaVocabulary, Weights
 
@@ -17,9 +19,14 @@ Progress = Callable[[float], bool]
 
 
 class LlamaModel:
-    """Loads `path` (of a split model, its first part). Raises: ModelUnusable."""
+    """Loads `path` (of a split model, its first part). Raises: ModelUnusable.
+
+    The headers of all parts are checked in Python first: llama.cpp may abort the process over a
+    malformed one.
+    """
 
     def __init__(self, path: pathlib.Path, progress: Progress = lambda share: True) -> None:
+        check_loadable(read_local(path).facts)
         library.start()
         library.newest_errors()
         callback = llama_cpp.llama_progress_callback(lambda share, _: progress(share))
