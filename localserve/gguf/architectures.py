@@ -116,23 +116,23 @@ SQUARE_QUERIES: Final = _names("""
 EQUAL_HEAD_LENGTHS: Final = _names("""
     afmoe apertus arcee arctic baichuan bailingmoe2 bert bitnet bloom chameleon chatglm
     codeshell cogvlm cohere2 cohere2moe command-r dbrx deci deepseek dflash dots1 dream eagle3
-    ernie4_5 eurobert exaone falcon glm4 glm4moe gpt2 gptneox granite granite_swa granitehybrid
-    graniteswitch grok grovemoe hunyuan-moe hunyuan_vl hy_v3 internlm2 jais jais2 laguna lfm2
-    lfm2moe llada llada-moe llama llama4 maincoder mellum minimax-01 minimax-m2 minimax-m3
-    mistral3 modern-bert mpt muse-glimmer nanbeige nemotron nemotron_h neo-bert olmo olmo2 olmoe
-    openelm orion pangu-embedded phi2 phi3 plamo pockettts qwen qwen2 qwen2moe qwen2vl qwen3
-    qwen35 qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe qwen4exp refact rnd1 seed_oss
-    smallthinker smollm3 spark2_5 stablelm starcoder starcoder2 t5 xverse
+    ernie4_5 eurobert exaone falcon glm4 glm4moe gpt2 gptneox gpt-oss granite granite_swa
+    granitehybrid graniteswitch grok grovemoe hunyuan-moe hunyuan_vl hy_v3 internlm2 jais jais2
+    laguna lfm2 lfm2moe llada llada-moe llama llama4 maincoder mellum minimax-01 minimax-m2
+    minimax-m3 mistral3 modern-bert mpt muse-glimmer nanbeige nemotron nemotron_h neo-bert olmo
+    olmo2 olmoe openelm orion pangu-embedded phi2 phi3 plamo pockettts qwen qwen2 qwen2moe
+    qwen2vl qwen3 qwen35 qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe qwen4exp refact rnd1
+    seed_oss smallthinker smollm3 spark2_5 stablelm starcoder starcoder2 t5 xverse
     """)
 """Architectures in which a head's keys and values are equally long."""
 
 FULL_ROTATION: Final = _names("""
     apertus arcee arctic baichuan chameleon codeshell cogvlm cohere2moe dbrx deci deepseek dots1
-    dream ernie4_5 exaone exaone-moe exaone4 falcon granite granite_swa graniteswitch grok
-    grovemoe hunyuan-moe hunyuan_vl hy_v3 internlm2 jais2 llada llada-moe llama llama4 maincoder
-    mellum minimax-01 minimax-m2 mistral3 nemotron olmo olmo2 olmoe orion pangu-embedded plamo
-    pockettts qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe rnd1 seed_oss
-    smallthinker smollm3 starcoder2 talkie xverse
+    dream ernie4_5 exaone exaone-moe exaone4 falcon gpt-oss granite granite_swa graniteswitch
+    grok grovemoe hunyuan-moe hunyuan_vl hy_v3 internlm2 jais2 llada llada-moe llama llama4
+    maincoder mellum minimax-01 minimax-m2 mistral3 nemotron olmo olmo2 olmoe orion
+    pangu-embedded plamo pockettts qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe rnd1
+    seed_oss smallthinker smollm3 starcoder2 talkie xverse
     """)
 """Architectures that rotate (rope) whole heads."""
 
@@ -143,3 +143,9 @@ DELTA: Final = _names("qwen3next qwen35 qwen35moe")
 """Gated delta-net layers: as many heads as time steps, each as wide as the state."""
 
 RWKV: Final = _names("rwkv6 rwkv6qwen2 rwkv7 arwkv7")
+
+NO_ROPE: Final = _names(
+    "gpt2 gptj mpt refact bloom mamba mamba2 jamba jina-bert-v2 t5 t5encoder jais rwkv6 rwkv6qwen2"
+    " rwkv7 arwkv7 wavtokenizer-dec nemotron_h nemotron_h_moe kimi-linear kimi-k3 glm5-next"
+)
+"""Architectures without rotary positions, whatever their files say of them."""

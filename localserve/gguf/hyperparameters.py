@@ -7,6 +7,7 @@ Reads what is written and judges nothing; `loadable` does. Pure. Source: llama-m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 from localserve.gguf.architectures import (
     FULL_ATTENTION_INTERVAL,
@@ -124,14 +125,14 @@ class Hyperparameters:
 def read_hyperparameters(metadata: Metadata, architecture: str) -> Hyperparameters:
     """Raises: ModelMalformed, where a value has the wrong type or an array the wrong length."""
     keys = _Keys(metadata, architecture)
-    layers = min(keys.integer("block_count") or 0, MAX_LAYERS)
+    layers = min(keys.integer("block_count", 0), MAX_LAYERS)
     recurrence = _recurrence(keys, layers)
     embedding = keys.integer("embedding_length")
     return Hyperparameters(
         context_length=keys.integer("context_length"),
         embedding_length=embedding,
-        layers=keys.integer("block_count") or 0,
-        next_token_layers=keys.integer("nextn_predict_layers") or 0,
+        layers=keys.integer("block_count", 0),
+        next_token_layers=keys.integer("nextn_predict_layers", 0),
         feed_forward_lengths=keys.per_layer("feed_forward_length", layers) or (0,) * layers,
         vocabulary=keys.integer("vocab_size"),
         attention=_attention(keys, layers, embedding or 0, recurrence),
@@ -152,8 +153,15 @@ class _Keys:
     def key(self, name: str) -> str:
         return f"{self.architecture}.{name}"
 
-    def integer(self, name: str) -> int | None:
-        return self.metadata.integer(self.key(name))
+    @overload
+    def integer(self, name: str) -> int | None: ...
+
+    @overload
+    def integer(self, name: str, default: int) -> int: ...
+
+    def integer(self, name: str, default: int | None = None) -> int | None:
+        value = self.metadata.integer(self.key(name))
+        return default if value is None else value
 
     def number(self, name: str) -> float | None:
         return self.metadata.number(self.key(name))
@@ -170,8 +178,8 @@ def _attention(
 ) -> Attention:
     heads = keys.per_layer("attention.head_count", layers) or (0,) * layers
     head_length = embedding // heads[0] if heads and heads[0] else 0
-    key_length = keys.integer("attention.key_length") or head_length
-    value_length = keys.integer("attention.value_length") or head_length
+    key_length = keys.integer("attention.key_length", head_length)
+    value_length = keys.integer("attention.value_length", head_length)
     windowed, window = _window(keys, layers, recurrence)
     causal = keys.metadata.flag(keys.key("attention.causal"))
     return Attention(
@@ -179,8 +187,8 @@ def _attention(
         kv_heads_per_layer=keys.per_layer("attention.head_count_kv", layers) or heads,
         key_length=key_length,
         value_length=value_length,
-        key_length_windowed=keys.integer("attention.key_length_swa") or key_length,
-        value_length_windowed=keys.integer("attention.value_length_swa") or value_length,
+        key_length_windowed=keys.integer("attention.key_length_swa", key_length),
+        value_length_windowed=keys.integer("attention.value_length_swa", value_length),
         sliding_window=window if any(windowed) else None,
         windowed=windowed,
         causal=causal is not False and keys.architecture != "gemma-embedding",
@@ -188,7 +196,7 @@ def _attention(
         kv_lora_rank=keys.integer("attention.kv_lora_rank"),
         key_length_mla=keys.integer("attention.key_length_mla"),
         value_length_mla=keys.integer("attention.value_length_mla"),
-        shared_kv_layers=keys.integer("attention.shared_kv_layers") or 0,
+        shared_kv_layers=keys.integer("attention.shared_kv_layers", 0),
     )
 
 
@@ -213,9 +221,9 @@ def _window(
     if rhythm is None:
         return nowhere, None
     written = keys.metadata.get(keys.key(pattern))
-    period = rhythm.period if written is None else keys.integer(pattern) or 0
+    period = rhythm.period if written is None else keys.integer(pattern, 0)
     last = 0 if rhythm.full_first else period - 1
-    trunk = layers - (keys.integer("nextn_predict_layers") or 0)
+    trunk = layers - (keys.integer("nextn_predict_layers", 0))
     return (
         tuple(
             layer < trunk
@@ -228,20 +236,20 @@ def _window(
 
 
 def _experts(keys: _Keys, layers: int) -> Experts | None:
-    count = keys.integer("expert_count") or 0
+    count = keys.integer("expert_count", 0)
     used = max(keys.per_layer("expert_used_count", layers) or (0,), default=0)
-    groups = keys.integer("expert_group_count") or 0
+    groups = keys.integer("expert_group_count", 0)
     if not count and not used and not groups:
         return None
     lengths = keys.per_layer("expert_feed_forward_length", layers)
     return Experts(
         count=count,
         used=used,
-        shared=keys.integer("expert_shared_count") or 0,
+        shared=keys.integer("expert_shared_count", 0),
         groups=groups,
-        groups_used=keys.integer("expert_group_used_count") or 0,
+        groups_used=keys.integer("expert_group_used_count", 0),
         feed_forward_length=max(lengths, default=0) or None if lengths else None,
-        leading_dense_layers=keys.integer("leading_dense_block_count") or 0,
+        leading_dense_layers=keys.integer("leading_dense_block_count", 0),
     )
 
 
@@ -251,15 +259,15 @@ def _recurrence(keys: _Keys, layers: int) -> Recurrence | None:
         return None
     return Recurrence(
         layers=which,
-        conv_kernel=keys.integer("ssm.conv_kernel") or 0,
-        inner_size=keys.integer("ssm.inner_size") or 0,
-        state_size=keys.integer("ssm.state_size") or 0,
-        time_step_rank=keys.integer("ssm.time_step_rank") or 0,
-        group_count=keys.integer("ssm.group_count") or 0,
-        wkv_head_size=keys.integer("wkv.head_size") or 0,
-        token_shift_count=keys.integer("token_shift_count") or 2,
-        shortconv_length=keys.integer("shortconv.l_cache") or 0,
-        kda_head_size=keys.integer("kda.head_dim") or 0,
+        conv_kernel=keys.integer("ssm.conv_kernel", 0),
+        inner_size=keys.integer("ssm.inner_size", 0),
+        state_size=keys.integer("ssm.state_size", 0),
+        time_step_rank=keys.integer("ssm.time_step_rank", 0),
+        group_count=keys.integer("ssm.group_count", 0),
+        wkv_head_size=keys.integer("wkv.head_size", 0),
+        token_shift_count=keys.integer("token_shift_count", 2),
+        shortconv_length=keys.integer("shortconv.l_cache", 0),
+        kda_head_size=keys.integer("kda.head_dim", 0),
     )
 
 
@@ -273,9 +281,8 @@ def _recurrent_layers(keys: _Keys, layers: int) -> tuple[bool, ...]:
     if listed is not None:
         return tuple(map(bool, listed))
     if architecture in FULL_ATTENTION_INTERVAL:
-        interval = keys.integer("full_attention_interval")
-        interval = FULL_ATTENTION_INTERVAL[architecture] if interval is None else interval
-        trunk = layers - (keys.integer("nextn_predict_layers") or 0)
+        interval = keys.integer("full_attention_interval", FULL_ATTENTION_INTERVAL[architecture])
+        trunk = layers - (keys.integer("nextn_predict_layers", 0))
         return tuple(
             layer < trunk and (interval == 0 or (layer + 1) % interval != 0)
             for layer in range(layers)

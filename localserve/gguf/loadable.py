@@ -24,14 +24,19 @@ from localserve.gguf.architectures import (
     KNOWN_AS_OF,
     MAMBA_2,
     NEED_A_TARGET,
+    NO_ROPE,
     RWKV,
     SQUARE_QUERIES,
+    WINDOW_LISTED,
+    WINDOWS,
 )
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.hyperparameters import MAX_LAYERS
 from localserve.gguf.tokenizer import TOKENS
 
 MAX_EXPERTS: Final = 1024
+GATINGS: Final = range(5)
+MAX_WINDOW: Final = 1 << 24
 POOLING_TYPES: Final = range(5)
 ROPE_SCALINGS: Final = ("none", "linear", "yarn", "longrope")
 _ANOTHER: Final = "Use another conversion of the model."
@@ -139,6 +144,9 @@ def _experts(facts: GgufFacts) -> Iterator[str]:
         )
     if experts.groups and (experts.groups >= experts.count or experts.count % experts.groups):
         yield f"its {experts.count} experts do not divide into {experts.groups} groups."
+    gating = facts.metadata.integer(f"{facts.architecture}.expert_gating_func")
+    if gating is not None and gating not in GATINGS:
+        yield f"its expert_gating_func is {gating}; llama.cpp knows 0 to {max(GATINGS)}."
     if experts.groups > 1 and not 0 < experts.groups_used < experts.groups:
         yield f"{experts.groups_used} of its {experts.groups} expert groups are used."
 
@@ -186,13 +194,40 @@ def _attention(facts: GgufFacts) -> Iterator[str]:
             f"{attention.heads(0)} heads of {attention.key_length} are not its embedding_length"
             f" of {width}."
         )
+    windowed = attention.key_length_windowed, attention.value_length_windowed
+    if facts.architecture == "gpt-oss" and set(windowed) != {attention.key_length}:
+        yield (
+            f"its windowed heads are {windowed[0]} and {windowed[1]} long, the others"
+            f" {attention.key_length}; in gpt-oss they are equal."
+        )
+
+
+def _rotation(facts: GgufFacts) -> Iterator[str]:
+    """How much of a head is rotated: an odd number aborts, none lets llama.cpp loop for ever."""
+    attention = facts.hyperparameters.attention
     rotated = facts.hyperparameters.rope.dimension_count
-    if rotated is None or attention.key_length_windowed != attention.key_length:
+    if rotated is None or facts.architecture in NO_ROPE or not any(attention.heads_per_layer):
         return
-    if rotated > attention.key_length or (
-        facts.architecture in FULL_ROTATION and rotated != attention.key_length
+    length = attention.key_length
+    whole = facts.architecture in FULL_ROTATION and attention.key_length_windowed == length
+    if (
+        rotated % 2
+        or not rotated
+        or rotated > max(length, attention.key_length_windowed)
+        or (whole and rotated != length)
     ):
-        yield f"{rotated} of {attention.key_length} numbers per head are rotated (rope)."
+        yield f"{rotated} of {length} numbers per head are rotated (rope.dimension_count)."
+
+
+def _windows(facts: GgufFacts) -> Iterator[str]:
+    attention, name = facts.hyperparameters.attention, facts.architecture
+    window = facts.metadata.integer(f"{name}.attention.sliding_window")
+    if attention.sliding_window is not None and attention.sliding_window > MAX_WINDOW:
+        yield f"its window of {attention.sliding_window} tokens is past {MAX_WINDOW}."
+    if not window or any(attention.windowed) or name == "exaone4":
+        return
+    if name in WINDOWS or name in WINDOW_LISTED:
+        yield f"it has a window of {window} tokens and no layer that uses it."
 
 
 def _latent_attention(facts: GgufFacts) -> Iterator[str]:
@@ -276,6 +311,8 @@ _CHECKS: Final[tuple[Callable[[GgufFacts], Iterator[str]], ...]] = (
     _rope,
     _intervals,
     _attention,
+    _rotation,
+    _windows,
     _recurrence,
     _numbers,
     _matrices,

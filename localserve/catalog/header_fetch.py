@@ -1,0 +1,95 @@
+"""One remote file -> its header: from the cache where the file is unchanged, else by ranges.
+
+Knows what to fetch and when to begin again; not what the headers of several files mean together.
+Blocking; several threads may fetch different files at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localserve.catalog.header_cache import HeaderCache
+from localserve.catalog.ranges import FileChanged, RangeReader, shown
+from localserve.errors import ModelUnusable
+from localserve.gguf.header import Header, parse
+
+if TYPE_CHECKING:
+    import httpx2
+
+Progress = Callable[[int], object]
+"""Called with the number of bytes that just came, from whatever thread fetched them."""
+
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file to read the header of.
+
+    `name` is for messages, `key` for the cache. `content_id`, where the hub tells it, changes with
+    the content, so that an unchanged file need not be asked for; None asks the server by its etag.
+    """
+
+    name: str
+    url: str
+    key: str
+    content_id: str | None = None
+    size_bytes: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    plain_http_to: str | None = None
+
+
+def fetch_header(
+    client: httpx2.Client,
+    target: Target,
+    cache: HeaderCache,
+    refused: Callable[[httpx2.Response], object],
+    progress: Progress = lambda count: None,
+) -> Header:
+    """The header of a remote file.
+
+    A connection that fails and a file that changes meanwhile are begun again, a few times.
+    Raises: ModelUnusable, ModelMalformed, httpx2.TransportError, and what `refused` raises.
+    """
+    import httpx2
+
+    kept = cache.load(target.key, target.name)
+    if kept is not None and kept.etag == target.content_id:
+        return kept.header
+    for tries_left in reversed(range(TRIES)):
+        reader = RangeReader(
+            client,
+            target.url,
+            headers=target.headers,
+            refused=refused,
+            fetched=progress,
+            plain_http_to=target.plain_http_to,
+        )
+        try:
+            known = kept.etag if kept is not None and target.content_id is None else None
+            if not reader.start(known) and kept is not None:
+                return kept.header
+            return _read(reader, target, cache)
+        except FileChanged as error:
+            if not tries_left:
+                raise ModelUnusable(
+                    f"{shown(target.url)} changed while it was read, {TRIES} times.",
+                    hint="Try again when its upload is complete.",
+                ) from error
+        except httpx2.TransportError:
+            if not tries_left:
+                raise
+        finally:
+            reader.close()
+    raise AssertionError("the last try returns or raises")
+
+
+def _read(reader: RangeReader, target: Target, cache: HeaderCache) -> Header:
+    size = reader.size_bytes if target.size_bytes is None else target.size_bytes
+    header = parse(reader.read, size, target.name)
+    etag = target.content_id or reader.etag
+    if etag is not None:
+        cache.store(target.key, etag, header)
+    return header
