@@ -195,6 +195,10 @@ class ModelMalformed(ModelUnusable):
         "message says what is wrong in it; a file that was cut off must be downloaded again."
     )
 
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        one_line = "".join(c if c.isprintable() else "?" for c in message)  # it quotes the file
+        super().__init__(one_line, hint=hint)
+
 
 def error_types() -> tuple[type[LocalserveError], ...]:
     """All types of the tree, root first, each parent before its children."""

@@ -43,6 +43,7 @@ _ANOTHER: Final = "Use another conversion of the model."
 _MATRIX: Final = re.compile(
     r"(token_embd|output|.*\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down)(_exps|_shexp)?))\.weight$"
 )
+_ELEMENTWISE: Final = re.compile(r"(_norm(\.weight)?|\.bias)$")
 _NOT_WEIGHTS: Final = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})
 
 
@@ -126,7 +127,7 @@ def _layers(facts: GgufFacts) -> Iterator[str]:
     if sizes.context_length == 0:
         yield "its context_length is 0."
     if not sizes.embedding_length:
-        yield f"its embedding_length is {sizes.embedding_length or 'missing or 0'}."
+        yield f"its embedding_length is {'missing' if sizes.embedding_length is None else 0}."
 
 
 def _experts(facts: GgufFacts) -> Iterator[str]:
@@ -292,6 +293,8 @@ def _matrices(facts: GgufFacts) -> Iterator[str]:
     for tensor in facts.tensors:
         if tensor.type.name in _NOT_WEIGHTS and _MATRIX.match(tensor.name):
             yield f"the weights {tensor.name} are stored as {tensor.type.name}, which has no use."
+        if tensor.type.name != "F32" and _ELEMENTWISE.search(tensor.name):
+            yield f"{tensor.name} is stored as {tensor.type.name}; llama.cpp computes it as F32 only."
 
 
 def _vocabulary(facts: GgufFacts) -> Iterator[str]:

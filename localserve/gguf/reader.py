@@ -39,9 +39,8 @@ class Walk:
         self._next_fetch = FIRST_FETCH_BYTES
 
     def malformed(self, problem: str, *, hint: str = DOWNLOAD_AGAIN) -> ModelMalformed:
-        """The error that says so, in one line however hostile the names in the file are."""
-        line = "".join(c if c.isprintable() else "?" for c in f"{self.name}: {problem}")
-        return ModelMalformed(line, hint=hint)
+        """The error that says so."""
+        return ModelMalformed(f"{self.name}: {problem}", hint=hint)
 
     def need(self, end: int, what: str) -> None:
         """Make the bytes up to `end` available. Raises: ModelMalformed, where there are none."""

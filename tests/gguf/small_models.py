@@ -126,7 +126,16 @@ def _add_tensor(writer: GGUFWriter, name: str, shape: Shape, weights: GGMLQuanti
 
 
 def _is_weight_matrix(name: str, shape: Shape) -> bool:
-    plain = ("conv", "ssm_x", "ssm_dt", "ffn_gate_inp", "position", "token_types", "time_mix")
+    plain = (
+        "norm",
+        "conv",
+        "ssm_x",
+        "ssm_dt",
+        "ffn_gate_inp",
+        "position",
+        "token_types",
+        "time_mix",
+    )
     return len(shape) > 1 and name.endswith(".weight") and not any(p in name for p in plain)
 
 
