@@ -294,7 +294,7 @@ def _matrices(facts: GgufFacts) -> Iterator[str]:
         if tensor.type.name in _NOT_WEIGHTS and _MATRIX.match(tensor.name):
             yield f"the weights {tensor.name} are stored as {tensor.type.name}, which has no use."
         if tensor.type.name != "F32" and _ELEMENTWISE.search(tensor.name):
-            yield f"{tensor.name} is stored as {tensor.type.name}; llama.cpp computes it as F32 only."
+            yield f"{tensor.name} is {tensor.type.name}; llama.cpp computes it as F32 only."
 
 
 def _vocabulary(facts: GgufFacts) -> Iterator[str]:

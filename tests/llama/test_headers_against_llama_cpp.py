@@ -148,9 +148,7 @@ def test_a_quantized_norm_is_refused_before_it_ends_llama_cpp(
     monkeypatch.setattr(small_models, "_is_weight_matrix", lambda name, shape: True)
     kind = GGMLQuantizationType.Q8_0
     path = write_small_model(tmp_path / "bad.gguf", SMALL_MODELS["llama"], kind)
-    _assert_only_we_survive(
-        path, "output_norm.weight is stored as Q8_0; llama.cpp computes it as F32"
-    )
+    _assert_only_we_survive(path, "output_norm.weight is Q8_0; llama.cpp computes it as F32")
 
 
 def _assert_only_we_survive(path: Path, words: str) -> None:
