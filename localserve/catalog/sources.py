@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from localserve.catalog.filenames import without_shard
 from localserve.catalog.spec import HubFile
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -79,7 +80,7 @@ def _address(text: str, hub_endpoint: str) -> RemoteModel | None:
         return _repository(path)
     whole_file = len(parts) > 4 and parts[2] in ("resolve", "blob") and parts[3] == "main"
     if whole_file and _REPOSITORY.fullmatch("/".join(parts[:2])):
-        return HubModel(HubFile("/".join(parts[:2]), "/".join(parts[4:])))
+        return HubModel(HubFile("/".join(parts[:2]), without_shard("/".join(parts[4:]))))
     return UrlFile(text.replace("/blob/", "/resolve/", 1))
 
 

@@ -28,8 +28,9 @@ def test_a_repository_has_many_spellings(text: str, repo: str, quantization: str
 
 @pytest.mark.parametrize("page", ["blob", "resolve"])
 def test_a_files_page_on_the_hub_is_that_file_of_the_repository(page: str) -> None:
-    found = parse_remote(f"https://huggingface.co/a/b/{page}/main/sub/m-Q4_0.gguf")
-    assert found == HubModel(HubFile("a/b", "sub/m-Q4_0.gguf"))
+    for shard in ("", "-00002-of-00003"):
+        found = parse_remote(f"https://huggingface.co/a/b/{page}/main/sub/m-Q4_0{shard}.gguf")
+        assert found == HubModel(HubFile("a/b", "sub/m-Q4_0.gguf"))
 
 
 @pytest.mark.parametrize(

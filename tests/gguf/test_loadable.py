@@ -13,8 +13,9 @@ from localserve.gguf.architectures import ARCHITECTURES, KNOWN_AS_OF
 from localserve.gguf.facts import GgufFacts, merge_files
 from localserve.gguf.header import parse_file
 from localserve.gguf.loadable import check_loadable
+from localserve.gguf.weights import tensor_problems, vocabulary_problems
 from tests.gguf.raw import STRING, Raw, pair, parse_bytes, strings, tensor
-from tests.gguf.small_models import SMALL_MODELS, write_small_model
+from tests.gguf.small_models import SMALL_MODELS, Value, write_small_model
 
 
 def _made(*keys: bytes, tensors: list[bytes] | None = None) -> GgufFacts:
@@ -100,11 +101,16 @@ def test_a_file_without_an_architecture_is_malformed() -> None:
         ("qwen2", {"attention.value_length": 8}, "keys are 16 and its values 8 long"),
         ("phi3", {"attention.key_length": 8, "attention.value_length": 8}, "4 heads of 8 are not"),
         ("lfm2", {"shortconv.l_cache": 1}, "shortconv.l_cache is 1"),
+        ("mixtral", {"expert_used_count": [2, 2, 4]}, "layers use from 2 to 4 experts"),
+        ("deepseek2", {"attention.head_count_kv": [1, 1, 2]}, "layers have 1, 2 key-value heads"),
+        ("llama", {"attention.head_count_kv": [4, 4, 2]}, "blk.2.attn_k.weight has 64 rows"),
+        ("phi3", {"attention.head_count_kv": [4, 4, 0]}, "blk.2.attn_qkv.weight has 192 rows"),
+        ("falcon-h1", {"attention.head_count_kv": [2, 2, 0]}, "blk.2.attn_k.weight has 32 rows"),
         ("mamba2", {"ssm.group_count": 0}, "does not divide into 0 groups"),
     ],
 )
 def test_contradictions_are_refused_with_their_numbers(
-    name: str, keys: dict[str, int | float], words: str, tmp_path: Path
+    name: str, keys: dict[str, Value], words: str, tmp_path: Path
 ) -> None:
     model = SMALL_MODELS[name]
     model = dataclasses.replace(model, keys={**model.keys, **keys})
@@ -120,19 +126,38 @@ def test_weights_in_a_type_of_no_use_are_refused() -> None:
     facts = _made(*path_keys, tensors=[tensor("token_embd.weight", (8, 4), 26)])
     with pytest.raises(ModelMalformed, match="block_count"):
         check_loadable(facts)
-    problems = list(loadable._matrices(facts))
+    problems = list(tensor_problems(facts))
     assert problems == ["the weights token_embd.weight are stored as I32, which has no use."]
     norm = _made(*path_keys, tensors=[tensor("blk.0.attn_norm.weight", (32,), 8)])
-    assert "computes it as F32 only" in next(loadable._matrices(norm))
+    assert "computes it as F32 only" in next(tensor_problems(norm))
     table = _made(*path_keys, tensors=[tensor("blk.0.ffn_gate_tid2eid.weight", (8, 4), 26)])
-    assert list(loadable._matrices(table)) == []
+    assert list(tensor_problems(table)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor_name", "words"),
+    [
+        ("phi3", "blk.1.attn_qkv.weight", "layer 1 lacks attn_qkv.weight or attn_k.weight and"),
+        ("falcon-h1", "blk.0.ssm_conv1d.bias", "layer 0 lacks ssm_conv1d.bias"),
+        ("qwen3next", "blk.2.attn_gate.weight", "layer 2 lacks attn_gate.weight and attn_qkv"),
+    ],
+)
+def test_tensors_that_only_seem_optional_are_missed(
+    name: str, tensor_name: str, words: str, tmp_path: Path
+) -> None:
+    model = SMALL_MODELS[name]
+    tensors = {name: shape for name, shape in model.tensors.items() if name != tensor_name}
+    path = write_small_model(tmp_path / "m.gguf", dataclasses.replace(model, tensors=tensors))
+    with pytest.raises(ModelMalformed) as caught:
+        check_loadable(merge_files([parse_file(path)]))
+    assert words in caught.value.message
 
 
 def test_empty_tokens_are_not_the_same_token() -> None:
     words = strings("tokenizer.ggml.tokens", ["", "", "a"])
-    assert list(loadable._vocabulary(_made(_architecture("llama"), words))) == []
+    assert list(vocabulary_problems(_made(_architecture("llama"), words))) == []
     clash = strings("tokenizer.ggml.tokens", ["", "[EMPTY_0]"])
-    assert list(loadable._vocabulary(_made(_architecture("llama"), clash)))
+    assert list(vocabulary_problems(_made(_architecture("llama"), clash)))
 
 
 def test_the_builtin_model_passes() -> None:
