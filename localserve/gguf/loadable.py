@@ -16,7 +16,8 @@ from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.gguf.architectures import ARCHITECTURES, KNOWN_AS_OF, NEED_A_TARGET
 from localserve.gguf.contradictions import size_problems
 from localserve.gguf.facts import GgufFacts
-from localserve.gguf.weights import tensor_problems, vocabulary_problems
+from localserve.gguf.vocabulary import vocabulary_problems
+from localserve.gguf.weights import tensor_problems
 
 _ANOTHER: Final = "Use another conversion of the model."
 
@@ -57,6 +58,8 @@ def _other_kind(facts: GgufFacts) -> tuple[str, str] | None:
         return "a vocabulary without weights", whole
     if not facts.tensors:
         return "a GGUF file without any tensor", whole
+    if facts.tokenizer.model in ("no_vocab", "none"):
+        return "a model without a vocabulary", "Its texts cannot be made into tokens here."
     return None
 
 

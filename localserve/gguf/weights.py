@@ -1,4 +1,4 @@
-"""Tensors and words that are in a file and must not be, or are missing, so that llama.cpp dies.
+"""Tensors that are missing, or stored as what llama.cpp does not compute, so that it dies.
 
 Each check yields one sentence per problem. Pure. Source: ggml's and llama.cpp's assertions, and
 what crashed when each tensor of small models was left out or stored in another type.
@@ -12,7 +12,6 @@ from typing import Final
 
 from localserve.gguf.architectures import DELTA, HYBRID, MAMBA_2
 from localserve.gguf.facts import GgufFacts
-from localserve.gguf.tokenizer import TOKENS
 
 _NOT_WEIGHTS: Final = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})
 _TABLES: Final = re.compile(r"tid2eid")
@@ -34,18 +33,6 @@ def tensor_problems(facts: GgufFacts) -> Iterator[str]:
     yield from _types(facts)
     yield from _missing(facts)
     yield from _keys(facts)
-
-
-def vocabulary_problems(facts: GgufFacts) -> Iterator[str]:
-    """What is wrong with the words: one that is there twice ends llama.cpp."""
-    if facts.tokenizer.model == "hybriddna":  # llama.cpp renames its words first
-        return
-    seen: dict[bytes, int] = {}
-    for number, word in enumerate(facts.metadata.byte_strings(TOKENS)):
-        first = seen.setdefault(word or b"[EMPTY_%d]" % number, number)
-        if first != number:
-            yield f"tokens {first} and {number} of its vocabulary are the same: {word[:40]!r}."
-            return
 
 
 def _types(facts: GgufFacts) -> Iterator[str]:

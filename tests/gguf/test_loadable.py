@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,20 @@ from localserve.gguf.architectures import ARCHITECTURES, KNOWN_AS_OF
 from localserve.gguf.facts import GgufFacts, merge_files
 from localserve.gguf.header import parse_file
 from localserve.gguf.loadable import check_loadable
-from localserve.gguf.weights import tensor_problems, vocabulary_problems
-from tests.gguf.raw import STRING, Raw, pair, parse_bytes, strings, tensor
+from localserve.gguf.vocabulary import vocabulary_problems
+from localserve.gguf.weights import tensor_problems
+from tests.gguf.raw import (
+    BOOL,
+    I32,
+    STRING,
+    U32,
+    Raw,
+    array,
+    pair,
+    parse_bytes,
+    strings,
+    tensor,
+)
 from tests.gguf.small_models import SMALL_MODELS, Value, write_small_model
 
 
@@ -51,6 +64,10 @@ def test_good_models_pass(name: str, tmp_path: Path) -> None:
             "a vocabulary without weights",
         ),
         (_made(_architecture("llama"), tensors=[]), "a GGUF file without any tensor"),
+        (
+            _made(_architecture("llama"), pair("tokenizer.ggml.model", STRING, "no_vocab")),
+            "a model without a vocabulary",
+        ),
     ],
 )
 def test_other_kinds_of_files_are_named(facts: GgufFacts, what: str) -> None:
@@ -153,11 +170,54 @@ def test_tensors_that_only_seem_optional_are_missed(
     assert words in caught.value.message
 
 
+def _vocabulary(model: str, words: list[str], *more: bytes) -> list[str]:
+    name = pair("tokenizer.ggml.model", STRING, model)
+    words_key = strings("tokenizer.ggml.tokens", words)
+    return list(vocabulary_problems(_made(_architecture("llama"), name, words_key, *more)))
+
+
 def test_empty_tokens_are_not_the_same_token() -> None:
-    words = strings("tokenizer.ggml.tokens", ["", "", "a"])
-    assert list(vocabulary_problems(_made(_architecture("llama"), words))) == []
-    clash = strings("tokenizer.ggml.tokens", ["", "[EMPTY_0]"])
-    assert list(vocabulary_problems(_made(_architecture("llama"), clash)))
+    assert _vocabulary("gpt2", ["", "", "a"]) == []
+    assert _vocabulary("gpt2", ["", "[EMPTY_0]"]) == [
+        "tokens 0 and 1 of its vocabulary are the same: b'[EMPTY_0]'."
+    ]
+
+
+def test_a_sentencepiece_vocabulary_has_a_token_for_each_byte() -> None:
+    all_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    assert _vocabulary("llama", ["<s>", *all_bytes]) == []
+    with_letter = [word for word in all_bytes if word != "<0x41>"]
+    assert _vocabulary("llama", [*with_letter, "A"]) == []
+    assert _vocabulary("llama", with_letter) == ["its vocabulary has no token for the byte 0x41."]
+    assert _vocabulary("gpt2", with_letter) == []
+
+
+def test_an_rwkv_vocabulary_has_each_byte_that_begins_a_word() -> None:
+    assert _vocabulary("rwkv", ["a", "\\n", "\\x80", "\\\\", "abc", "\\n\\n", "\\x80\\x81"]) == []
+    assert _vocabulary("rwkv", ["<s>", "a"]) == [
+        "token 0 begins with the byte 0x3c, which is no token itself."
+    ]
+
+
+@pytest.mark.parametrize(("model", "word"), [("gpt2", "<0"), ("llama", "x"), ("bert", "<0x41>")])
+def test_a_byte_token_is_written_as_one(model: str, word: str) -> None:
+    types = array("tokenizer.ggml.token_type", I32, struct.pack("<2i", 1, 6), 2)
+    assert _vocabulary(model, ["a", word], types) == [
+        f"token 1 of its vocabulary stands for a byte and reads {word.encode()!r}."
+    ]
+    if model != "bert":
+        assert not any("stands for" in it for it in _vocabulary(model, ["a", "<0x41>"], types))
+
+
+def test_a_first_token_that_every_text_needs_is_there() -> None:
+    add = pair("tokenizer.ggml.add_bos_token", BOOL, True)
+    said = "every text begins with its bos_token_id, which is"
+    assert _vocabulary("t5", ["a"], add) == [f"{said} missing."]
+    bos = pair("tokenizer.ggml.bos_token_id", U32, 7)
+    assert _vocabulary("gemma4", ["a"], bos) == [f"{said} 7 of 1."]
+    glm = pair("tokenizer.ggml.pre", STRING, "glm4")
+    assert _vocabulary("gpt2", ["a"], glm, add) == [f"{said} missing."]
+    assert _vocabulary("gpt2", ["a"], glm) == _vocabulary("gpt2", ["a"], add) == []
 
 
 def test_the_builtin_model_passes() -> None:
