@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localserve.catalog.header_cache import HeaderCache
-from localserve.catalog.ranges import FileChanged, RangeReader, shown
+from localserve.catalog.ranges import FIRST_READ_BYTES, FileChanged, RangeReader, shown
 from localserve.errors import ModelUnusable
 from localserve.gguf.header import Header, parse
 
@@ -28,7 +28,8 @@ TRIES = 3
 class Target:
     """A file to read the header of.
 
-    `name` is for messages, `key` for the cache. `content_id`, where the hub tells it, changes with
+    `name` is for messages, `key` for the cache, `first_bytes` what the first range asks for.
+    `content_id`, where the hub tells it, changes with
     the content, so that an unchanged file need not be asked for; None asks the server by its etag.
     """
 
@@ -39,6 +40,7 @@ class Target:
     size_bytes: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     plain_http_to: str | None = None
+    first_bytes: int = FIRST_READ_BYTES
 
 
 def fetch_header(
@@ -66,6 +68,8 @@ def fetch_header(
             refused=refused,
             fetched=progress,
             plain_http_to=target.plain_http_to,
+            first_bytes=target.first_bytes,
+            pinned=target.content_id is not None,
         )
         try:
             known = kept.etag if kept is not None and target.content_id is None else None

@@ -28,7 +28,7 @@ from localserve.catalog.hub import (
     token_header,
 )
 from localserve.catalog.locate import check_file
-from localserve.catalog.ranges import shown
+from localserve.catalog.ranges import FIRST_READ_BYTES, shown
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile, LocalFile
 from localserve.config import Settings
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     import httpx2
 
 FETCHES_AT_ONCE: Final = 4
+LATER_SHARD_BYTES: Final = 128 << 10
+"""What is asked for first of shards but the first one, which have no vocabulary."""
+
 MAX_SHARDS: Final = 512
 _ON_CUT: Final = "Check the network and run the same command again."
 
@@ -148,12 +151,12 @@ class _Hub:
                 [
                     fetch_header(
                         self._client,
-                        self._target(file),
+                        self._target(file, is_first=index == 0),
                         self._cache,
                         hf_raise_for_status,
                         self._progress,
                     )
-                    for file in files
+                    for index, file in enumerate(files)
                 ]
             )
 
@@ -163,7 +166,7 @@ class _Hub:
         except ModelUnusable as error:
             return error
 
-    def _target(self, file: RemoteFile) -> Target:
+    def _target(self, file: RemoteFile, *, is_first: bool) -> Target:
         endpoint, repo = self._settings.hub_endpoint, self._source.repo
         return Target(
             name=f"{repo}/{file.name}",
@@ -173,6 +176,7 @@ class _Hub:
             size_bytes=file.size_bytes,
             headers=self._authorization,
             plain_http_to=endpoint,
+            first_bytes=FIRST_READ_BYTES if is_first else LATER_SHARD_BYTES,
         )
 
     def _errors(self) -> AbstractContextManager[None]:
@@ -212,6 +216,7 @@ def _url_target(source: UrlFile, name: str, settings: Settings) -> Target:
         key=url,
         headers=token_header() if on_hub else {},
         plain_http_to=settings.hub_endpoint,
+        first_bytes=FIRST_READ_BYTES if name == shard_names(name)[0] else LATER_SHARD_BYTES,
     )
 
 

@@ -281,6 +281,7 @@ def test_all_shards_beside_an_address_are_read_in_order(hub: Hub, settings: Sett
     headers = read_headers(source, settings)
     assert [file.name for file in headers.files] == names
     assert all("?sig=a" in line for line in hub.requests)
+    assert _asked(hub) == ["bytes=0-1048575", "bytes=0-131071"]
 
 
 def test_a_server_without_ranges_is_read_no_further_than_needed(
@@ -319,6 +320,12 @@ def test_a_file_that_changes_while_it_is_read_is_begun_again(hub: Hub, settings:
     hub.versions = [Q4, Q8]  # the first range of one, the second of another
     assert read_facts(_plain(hub), settings).size_bytes == len(Q8)
     assert len(_asked(hub)) == 4
+
+
+def test_a_commits_file_may_have_another_etag_on_each_machine(hub: Hub, settings: Settings) -> None:
+    hub.versions = [Q4, Q4[:-1] + b"x"]
+    assert read_facts(REPO, settings).size_bytes == len(Q4)
+    assert len(_asked(hub)) == 2
 
 
 def test_a_file_that_never_stays_the_same_is_given_up(hub: Hub, settings: Settings) -> None:
