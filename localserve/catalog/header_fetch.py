@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from localserve.catalog.header_cache import HeaderCache
 from localserve.catalog.ranges import FIRST_READ_BYTES, FileChanged, RangeReader, shown
-from localserve.errors import ModelUnusable
+from localserve.catalog.shared_vocabulary import makes_a_whole_file, with_vocabulary_of
+from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.gguf.header import Header, parse
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Target:
     """A file to read the header of.
 
     `name` is for messages, `key` for the cache, `first_bytes` what the first range asks for.
-    `content_id`, where the hub tells it, changes with
-    the content, so that an unchanged file need not be asked for; None asks the server by its etag.
+    `content_id`, where the hub tells it, changes with the content, so that an unchanged file need
+    not be asked for; None asks the server by its etag.
     """
 
     name: str
@@ -49,9 +50,12 @@ def fetch_header(
     cache: HeaderCache,
     refused: Callable[[httpx2.Response], object],
     progress: Progress = lambda count: None,
+    sibling: Header | None = None,
 ) -> Header:
     """The header of a remote file.
 
+    With the header of a `sibling`, another quantization of the model, a vocabulary that looks the
+    same is taken over from it.
     A connection that fails and a file that changes meanwhile are begun again, a few times.
     Raises: ModelUnusable, ModelMalformed, httpx2.TransportError, and what `refused` raises.
     """
@@ -75,7 +79,7 @@ def fetch_header(
             known = kept.etag if kept is not None and target.content_id is None else None
             if not reader.start(known) and kept is not None:
                 return kept.header
-            return _read(reader, target, cache)
+            return _read(reader, target, cache, sibling)
         except FileChanged as error:
             if not tries_left:
                 raise ModelUnusable(
@@ -90,10 +94,26 @@ def fetch_header(
     raise AssertionError("the last try returns or raises")
 
 
-def _read(reader: RangeReader, target: Target, cache: HeaderCache) -> Header:
+def _read(
+    reader: RangeReader, target: Target, cache: HeaderCache, sibling: Header | None
+) -> Header:
     size = reader.size_bytes if target.size_bytes is None else target.size_bytes
-    header = parse(reader.read, size, target.name)
+    header = _read_like(sibling, reader, target.name, size) if sibling is not None else None
+    if header is None:
+        header = parse(reader.read, size, target.name)
     etag = target.content_id or reader.etag
     if etag is not None:
         cache.store(target.key, etag, header)
     return header
+
+
+def _read_like(sibling: Header, reader: RangeReader, name: str, size: int | None) -> Header | None:
+    """The header with the sibling's vocabulary; None where that does not fit."""
+    read = with_vocabulary_of(sibling, reader)
+    if read is None:
+        return None
+    try:
+        header = parse(read, size, name)
+    except ModelMalformed:
+        return None
+    return header if makes_a_whole_file(header) else None

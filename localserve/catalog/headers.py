@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from localserve.catalog.filenames import shard_names
+from localserve.catalog.filenames import by_preference, shard_names
 from localserve.catalog.header_cache import HeaderCache
 from localserve.catalog.header_fetch import Progress, Target, fetch_header
 from localserve.catalog.hub import (
@@ -29,6 +29,7 @@ from localserve.catalog.hub import (
 )
 from localserve.catalog.locate import check_file
 from localserve.catalog.ranges import FIRST_READ_BYTES, shown
+from localserve.catalog.shared_vocabulary import START_BYTES
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile, LocalFile
 from localserve.config import Settings
@@ -103,6 +104,8 @@ def read_quantizations(
 ) -> Mapping[str, Headers | ModelUnusable]:
     """The headers of every quantization of a repository, a few at a time; or why not.
 
+    The vocabulary is fetched once, where its ends and its length say that all have the same.
+
     Raises: ModelUnusable, where the repository itself cannot be had or has no GGUF files.
     """
     with _Hub(source, settings, progress) as hub:
@@ -113,10 +116,13 @@ def read_quantizations(
             quantization: missing_shards(source, quantization, missing)
             for quantization, missing in offer.broken.items()
         }
+        order = by_preference(offer.whole)
+        while order and hub.sibling is None:  # the first good one helps to read the others
+            name = order.pop(0)
+            found[name] = hub.try_to_read(offer.whole[name])
         with ThreadPoolExecutor(FETCHES_AT_ONCE, "headers") as workers:
-            found |= zip(
-                offer.whole, workers.map(hub.try_to_read, offer.whole.values()), strict=True
-            )
+            rest = workers.map(hub.try_to_read, [offer.whole[name] for name in order])
+            found |= zip(order, rest, strict=True)
     return found
 
 
@@ -129,6 +135,7 @@ class _Hub:
         self._settings = settings
         self._progress = progress
         self._cache = _cache(settings)
+        self.sibling: Header | None = None
 
     def __enter__(self) -> _Hub:
         import httpx2
@@ -155,6 +162,7 @@ class _Hub:
                         self._cache,
                         hf_raise_for_status,
                         self._progress,
+                        self.sibling if index == 0 else None,
                     )
                     for index, file in enumerate(files)
                 ]
@@ -162,9 +170,11 @@ class _Hub:
 
     def try_to_read(self, files: Sequence[RemoteFile]) -> Headers | ModelUnusable:
         try:
-            return self.read(files)
+            headers = self.read(files)
         except ModelUnusable as error:
             return error
+        self.sibling = self.sibling or headers.files[0]
+        return headers
 
     def _target(self, file: RemoteFile, *, is_first: bool) -> Target:
         endpoint, repo = self._settings.hub_endpoint, self._source.repo
@@ -176,8 +186,13 @@ class _Hub:
             size_bytes=file.size_bytes,
             headers=self._authorization,
             plain_http_to=endpoint,
-            first_bytes=FIRST_READ_BYTES if is_first else LATER_SHARD_BYTES,
+            first_bytes=self._first_bytes(is_first),
         )
+
+    def _first_bytes(self, is_first: bool) -> int:
+        if not is_first:
+            return LATER_SHARD_BYTES
+        return FIRST_READ_BYTES if self.sibling is None else START_BYTES
 
     def _errors(self) -> AbstractContextManager[None]:
         return hub_errors(self._source, self._settings, on_cut=_ON_CUT)

@@ -89,6 +89,11 @@ class RangeReader:
             return self._count(self._whole.read(offset, length))
         return self._read_range(offset, length)
 
+    @property
+    def ranged(self) -> bool:
+        """Whether any part can be read; else only the file in order."""
+        return self._whole is None
+
     def close(self) -> None:
         """Hang up."""
         if self._whole is not None:

@@ -174,6 +174,48 @@ def test_all_quantizations_are_read_and_one_that_is_broken_does_not_spoil_the_ot
     assert missing in str(found["IQ4_XS"])
 
 
+def _fetched(hub: Hub, settings: Settings) -> int:
+    counts: list[int] = []
+    found = read_quantizations(REPO, settings, counts.append)
+    for name, content in hub.repositories[REPO.repo].items():
+        if name.startswith("tiny-"):
+            headers = found[name.removeprefix("tiny-").removesuffix(".gguf")]
+            assert not isinstance(headers, ModelUnusable), headers
+            header = headers.files[0]
+            assert header.raw == content[: header.data_offset]
+            assert header.size_bytes == len(content)
+    return sum(counts)
+
+
+def test_the_vocabulary_of_all_quantizations_is_fetched_once(hub: Hub, settings: Settings) -> None:
+    more = {f"tiny-Q{bits}_K.gguf": _model(8, 100 + bits) for bits in (2, 3, 5, 6)}
+    hub.repositories[REPO.repo] |= more
+    assert _fetched(hub, settings) < len(Q4) + 5 * (400 << 10) < 2 * len(Q4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["another", *WORDS[1:]],
+        [*WORDS[:-1], "another"],
+        [*WORDS, "one more"],
+        WORDS[:-1],
+        WORDS[:10],
+        [*WORDS[:600], "longer-than-the-others", *WORDS[601:]],
+    ],
+)
+def test_another_vocabulary_is_not_taken_over(
+    hub: Hub, settings: Settings, words: list[str]
+) -> None:
+    hub.repositories[REPO.repo]["tiny-Q5_K_M.gguf"] = _model(8, 20, words=words)
+    _fetched(hub, settings)
+
+
+def test_without_ranges_each_vocabulary_is_read(hub: Hub, settings: Settings) -> None:
+    hub.ranges = False
+    assert _fetched(hub, settings) > len(Q4)
+
+
 def test_a_repository_without_ggufs_says_so(hub: Hub, settings: Settings) -> None:
     hub.repositories["owner/none"] = {"model.safetensors": b"x"}
     for read in (read_quantizations, read_headers):
