@@ -346,6 +346,72 @@ def _gpt_oss() -> SmallModel:
     return SmallModel("gpt-oss", "gpt-oss", keys, _tensors(4, block, tied=False))
 
 
+def _cohere2() -> SmallModel:
+    def block(layer: int) -> Block:
+        yield from _attention(4, 2, 16)
+        yield from list(_feed_forward(128))[1:]  # one norm serves both
+
+    keys = _keys(5, 4, 2) | {
+        "attention.layer_norm_epsilon": 1e-5,
+        "attention.sliding_window": 128,
+        "logit_scale": 0.25,
+    }
+    return SmallModel("cohere2", "cohere2", keys, _tensors(5, block))
+
+
+def _llama4() -> SmallModel:
+    def block(layer: int) -> Block:
+        yield from _attention(4, 2, 16)
+        yield from _experts(4, 64, shared=64) if layer % 2 else _feed_forward(128)
+
+    keys = _keys(4, 4, 2) | {
+        "expert_count": 4,
+        "expert_used_count": 1,
+        "expert_feed_forward_length": 64,
+        "interleave_moe_layer_step": 2,
+    }
+    return SmallModel("llama4", "llama4", keys, _tensors(4, block, tied=False))
+
+
+def _rwkv7() -> SmallModel:
+    decay, iclr, mix, gate, inner = 16, 16, 16, 32, 128
+
+    def block(layer: int) -> Block:
+        for norm in ("attn_norm", "attn_norm_2", "time_mix_ln"):
+            yield f"{norm}.weight", (WIDTH,)
+            yield f"{norm}.bias", (WIDTH,)
+        ranks = {"w": decay, "a": iclr, "v": iclr if layer == 0 else mix}
+        for letter, rank in ranks.items():
+            yield f"time_mix_{letter}0.weight", (WIDTH,)
+            yield f"time_mix_{letter}1.weight", (WIDTH, rank)
+            yield f"time_mix_{letter}2.weight", (rank, WIDTH)
+        yield "time_mix_g1.weight", (WIDTH, gate)
+        yield "time_mix_g2.weight", (gate, WIDTH)
+        yield "time_mix_lerp_fused.weight", (WIDTH, 1, 1, 6)
+        for vector in ("k_k", "k_a", "r_k"):
+            yield f"time_mix_{vector}.weight", (WIDTH,)
+        for matrix in ("key", "value", "receptance", "output"):
+            yield f"time_mix_{matrix}.weight", (WIDTH, WIDTH)
+        yield "channel_mix_lerp_k.weight", (WIDTH, 1, 1)
+        yield "channel_mix_key.weight", (WIDTH, inner)
+        yield "channel_mix_value.weight", (inner, WIDTH)
+
+    tensors = _tensors(3, block, tied=False) | {
+        "output_norm.bias": (WIDTH,),
+        "token_embd_norm.weight": (WIDTH,),
+        "token_embd_norm.bias": (WIDTH,),
+    }
+    keys = _keys(3, 0, 0, feed_forward=inner) | {
+        "attention.layer_norm_epsilon": 1e-5,
+        "wkv.head_size": 32,
+        "attention.decay_lora_rank": decay,
+        "attention.iclr_lora_rank": iclr,
+        "attention.value_residual_mix_lora_rank": mix,
+        "attention.gate_lora_rank": gate,
+    }
+    return SmallModel("rwkv7", "rwkv7", keys, tensors)
+
+
 def _deepseek2() -> SmallModel:
     heads, rank, q_rank, rotated, plain, value = 4, 32, 48, 16, 16, 32
 
@@ -529,8 +595,12 @@ SMALL_MODELS: Mapping[str, SmallModel] = {
         _dense("llama", "llama-gqa-tied", kv_heads=2),
         _dense("qwen2", "qwen2", kv_heads=2, bias=True),
         _dense("qwen3", "qwen3", kv_heads=2, norms=True),
+        _dense("mistral3", "mistral3", kv_heads=2, tied=False),
         _gemma2(),
         _gemma3(),
+        _cohere2(),
+        _llama4(),
+        _rwkv7(),
         _phi3(),
         _mixture("llama"),
         _mixture("qwen3moe", norms=True),
