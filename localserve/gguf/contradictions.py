@@ -158,6 +158,10 @@ def _rotation(facts: GgufFacts) -> Iterator[str]:
 def _windows(facts: GgufFacts) -> Iterator[str]:
     attention, name = facts.hyperparameters.attention, facts.architecture
     window = facts.metadata.integer(f"{name}.attention.sliding_window")
+    if window is None and name in WINDOWS:
+        window = WINDOWS[name].default
+    if name == "llama4" and window == 0:
+        yield "its sliding_window is 0; llama4 has layers that need one."
     if attention.sliding_window is not None and attention.sliding_window > MAX_WINDOW:
         yield f"its window of {attention.sliding_window} tokens is past {MAX_WINDOW}."
     if not window or any(attention.windowed) or name == "exaone4":

@@ -18,7 +18,8 @@ _TABLES: Final = re.compile(r"tid2eid")
 """Tensors of whole numbers: which experts a token goes to."""
 
 _ELEMENTWISE: Final = re.compile(
-    r"(_norm(\.weight)?|\.bias|ssm_a|ssm_d|ssm_conv1d(_[qkv])?\.weight|shortconv\.conv\.weight"
+    r"(_norm(_2)?(\.weight)?|\.bias|time_mix_(ln|[wav]0|k_k|k_a|r_k|lerp_fused)\.weight"
+    r"|channel_mix_lerp_k\.weight|ssm_a|ssm_d|ssm_conv1d(_[qkv])?\.weight|shortconv\.conv\.weight"
     r"|attn_sinks\.weight|token_types\.weight)$"
 )
 """Tensors that are added, multiplied or convolved: only as F32."""

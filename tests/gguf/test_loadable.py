@@ -110,6 +110,8 @@ def test_a_file_without_an_architecture_is_malformed() -> None:
         ("gemma3", {"rope.dimension_count": 0}, "0 of 32 numbers per head"),
         ("gemma3", {"attention.sliding_window": 1 << 30}, "window of 1073741824 tokens is past"),
         ("gemma3", {"attention.sliding_window_pattern": 1}, "no layer that uses it"),
+        ("llama4", {"attention.sliding_window_pattern": 1}, "8192 tokens and no layer"),
+        ("llama4", {"attention.sliding_window": 0}, "sliding_window is 0"),
         ("mixtral", {"expert_group_count": 3}, "8 experts do not divide into 3 groups"),
         ("mixtral", {"expert_group_count": 4}, "0 of its 4 expert groups are used"),
         ("deepseek2", {"expert_gating_func": 9}, "expert_gating_func is 9"),
@@ -145,8 +147,9 @@ def test_weights_in_a_type_of_no_use_are_refused() -> None:
         check_loadable(facts)
     problems = list(tensor_problems(facts))
     assert problems == ["the weights token_embd.weight are stored as I32, which has no use."]
-    norm = _made(*path_keys, tensors=[tensor("blk.0.attn_norm.weight", (32,), 8)])
-    assert "computes it as F32 only" in next(tensor_problems(norm))
+    for name in ("attn_norm.weight", "attn_norm_2.weight", "time_mix_w0.weight", "ssm_a"):
+        half = _made(*path_keys, tensors=[tensor(f"blk.0.{name}", (32,), 1)])
+        assert "computes it as F32 only" in next(tensor_problems(half))
     table = _made(*path_keys, tensors=[tensor("blk.0.ffn_gate_tid2eid.weight", (8, 4), 26)])
     assert list(tensor_problems(table)) == []
 
