@@ -8,7 +8,12 @@ scenarios.py       what is measured, each a closed description and a function
 ratios.py          medians and their ratios
 report.py          the table, the JSON and the entry in LOG.md
 measure.py         lets the runs alternate (machine.py says where)
-run.py             the command line
+run.py             the command line (__main__.py says what to install)
 
 Nothing in here is imported by the package.
 """
+
+from typing import Final
+
+INSTALL: Final = "Run scripts/bench, or: pip install --group pyproject.toml:bench"
+"""What to do where a package is missing."""

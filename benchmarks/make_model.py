@@ -18,7 +18,6 @@ import numpy as np
 import typer
 from gguf import GGUFWriter, LlamaFileType, TokenType
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,6 +29,7 @@ from rich.progress import (
 
 from benchmarks.shapes import SHAPES, Shape, ShapeName, Tensor, tensors_of
 from benchmarks.vocabulary import CHAT_TEMPLATE, SPECIAL_TOKENS, Vocabulary, build_vocabulary
+from localserve.config import read_settings
 
 
 class WeightType(StrEnum):
@@ -43,8 +43,8 @@ _ROWS_AT_A_TIME = 8_192
 
 
 def default_path(shape: Shape, weight_type: WeightType, seed: int = 0) -> Path:
-    """Where the model is kept between runs: the user's cache folder, never the repository."""
-    folder = Path(user_cache_dir("localserve", appauthor=False)) / "benchmarks"
+    """Where the model is kept between runs: localserve's cache folder, never the repository."""
+    folder = read_settings().cache_dir / "benchmarks"
     return folder / f"random-{shape.name}-{weight_type}-seed{seed}.gguf"
 
 

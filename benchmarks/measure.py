@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import servers
+from benchmarks import INSTALL, servers
 from benchmarks.client import BenchmarkFailed
 from benchmarks.machine import busy_share, read_commit, read_machine, read_version
 from benchmarks.report import Results
@@ -184,8 +184,8 @@ def _print_lines(python: str, code: str) -> list[str]:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise BenchmarkFailed(
-            f"{python} cannot say what it has: {last}. Install the group 'bench', or name the"
-            " Python that has xllamacpp with --peer-python, or leave it out by --no-xllamacpp"
+            f"{python} cannot say what it has: {last}. {INSTALL}; or name the Python that has"
+            " xllamacpp with --peer-python, or leave it out by --no-xllamacpp"
         )
     return done.stdout.strip().splitlines()
 

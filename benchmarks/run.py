@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,7 +20,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import INSTALL, report
 from benchmarks.client import BenchmarkFailed
 from benchmarks.make_model import WeightType, default_path
 from benchmarks.measure import Peers, measure
@@ -70,6 +71,16 @@ def main(
     """Measure localserve against its peers and the raw loop: same file, threads and context."""
     signal.signal(signal.SIGTERM, _leave)
     console = Console(stderr=True)
+    peer = None if no_xllamacpp else str(peer_python or sys.executable)
+    if peer == sys.executable and find_spec("xllamacpp") is None:
+        console.print(
+            f"error: benchmarks need the package xllamacpp. {INSTALL}; or name a Python that has it"
+            " with --peer-python, or leave it out by --no-xllamacpp.",
+            style="red",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise SystemExit(1)
     settings = Settings(
         model=model or _own_model(ShapeName.TINY if quick else ShapeName.QWEN3_0_6B),
         context=ctx,
@@ -78,7 +89,6 @@ def main(
     )
     known = _QUICK if quick else _FULL
     chosen = [each for each in known if scenario is None or each.name in scenario]
-    peer = None if no_xllamacpp else str(peer_python or sys.executable)
     peers = Peers(url, peer, peer_server)
     seed = int(time.time()) if seed is None else seed
     try:
@@ -115,7 +125,3 @@ def _own_model(shape: ShapeName) -> Path:
         command = [sys.executable, "-m", "benchmarks.make_model", "--shape", shape, str(path)]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return path
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("data_dir", Path, None, "Folder of what must be kept."),
     Setting("cache_dir", Path, None, "Folder of what can be made again."),
     Setting("models_dir", Path, None, "Folder for downloaded models (in data_dir)."),
+    Setting("model", str, None, "The model to serve when none is named."),
     Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
     Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
     Setting(
@@ -110,6 +112,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("hub_endpoint", str, "https://huggingface.co", "The hub.", environ="HF_ENDPOINT"),
     Setting("hub_cache_dir", Path, None, "The hub's own cache.", environ="HF_HUB_CACHE"),
+    Setting("lm_studio_models_dir", Path, None, "LM Studio's models (its usual folders)."),
+    Setting("llama_cache_dir", Path, None, "llama.cpp's own cache.", environ="LLAMA_CACHE"),
+    Setting(
+        "ollama_models_dir",
+        Path,
+        None,
+        "Ollama's models (its usual folders).",
+        environ="OLLAMA_MODELS",
+    ),
 )
 """Everything that can be set. The words in brackets are what applies when a default is None."""
 
@@ -128,6 +139,7 @@ class Settings:
     data_dir: Path
     cache_dir: Path
     models_dir: Path
+    model: str | None
     host: str
     port: int
     context_tokens: int | None
@@ -143,6 +155,9 @@ class Settings:
     log_level: str
     hub_endpoint: str
     hub_cache_dir: Path
+    lm_studio_models_dir: Path | None
+    llama_cache_dir: Path
+    ollama_models_dir: Path | None
     sources: Mapping[str, str]
 
 
@@ -168,6 +183,7 @@ def read_settings(
     given.default_folder("cache_dir", "cache")
     given.default_path("models_dir", given.path("data_dir") / "models")
     given.default_path("hub_cache_dir", _hub_cache(given.environ))
+    given.default_path("llama_cache_dir", _llama_cache(given.environ))
     given.values["hub_endpoint"] = given.values["hub_endpoint"].rstrip("/")
     return Settings(**given.values, sources=given.sources)
 
@@ -283,3 +299,17 @@ def _hub_cache(environ: Mapping[str, str]) -> Path:
     if home := environ.get("HF_HOME"):
         return Path(home).expanduser() / "hub"
     return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"
+
+
+def _llama_cache(environ: Mapping[str, str]) -> Path:
+    """Where llama.cpp's own programs keep what they download.
+
+    Source: llama.cpp, common/common.cpp, fs_get_cache_directory.
+    """
+    if sys.platform == "win32":
+        folder = environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        folder = "~/Library/Caches"
+    else:
+        folder = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(folder).expanduser() / "llama.cpp"

@@ -7,13 +7,15 @@ LocalserveError
 │   ├── ContextOverflow     the prompt is larger than the context
 │   └── TemplateFailed      the model's chat template refused the messages
 ├── UnknownModel            no model of that name is served
+│   └── AmbiguousName       several models on this disk could be meant
 ├── Unavailable             cannot be answered now, may be in a while
 │   ├── Overloaded          too many requests wait already
 │   ├── ModelLoading        the model is not ready yet
 │   └── EngineFailed        the engine stopped in the middle of this answer
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
 └── ModelUnusable           the model file is missing, damaged or does not fit
-    └── ModelMalformed      the file breaks the rules of GGUF or contradicts itself
+    ├── ModelMalformed      the file breaks the rules of GGUF or contradicts itself
+    └── NotDownloaded       models.toml knows the model, and it is not on this disk
 
 Every error has a `code` (stable, for programs), a message (what is wrong, with numbers) and a
 `hint` (what to do next; may be empty).
@@ -131,6 +133,20 @@ class UnknownModel(LocalserveError):
         self.known = known
 
 
+class AmbiguousName(UnknownModel):
+    """Several models on this disk could be meant; `known` are names that say which."""
+
+    code: ClassVar[str] = "model_ambiguous"
+    description: ClassVar[str] = "Several models could be meant; the message lists them."
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        shown = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+        LocalserveError.__init__(
+            self, f"{name!r} could be {len(known)} models: {shown}.", hint="Write one of them."
+        )
+        self.known = known
+
+
 class Unavailable(LocalserveError):
     """Cannot be answered now; the same request may succeed after `retry_after_seconds`."""
 
@@ -198,6 +214,13 @@ class ModelMalformed(ModelUnusable):
     def __init__(self, message: str, *, hint: str = "") -> None:
         one_line = "".join(c if c.isprintable() else "?" for c in message)  # it quotes the file
         super().__init__(one_line, hint=hint)
+
+
+class NotDownloaded(ModelUnusable):
+    """The model is known and must be downloaded before it can be served."""
+
+    code: ClassVar[str] = "model_not_downloaded"
+    description: ClassVar[str] = "The model is known, but not on this disk; it can be downloaded."
 
 
 def error_types() -> tuple[type[LocalserveError], ...]:

@@ -4,6 +4,9 @@
 
 installs localserve and the named dependency groups of pyproject.toml (test, check, bench, train).
 Needs only Python 3.11 or later, a C++ compiler and cmake. Does nothing when nothing has changed.
+
+LOCALSERVE_BACKEND = cpu, cuda, metal or vulkan says what to compile llama.cpp for; without it, it
+is the GPU that is found (toolchain.py says how), else the CPU. CMAKE_ARGS reaches the build.
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from toolchain import MISSING, Refused, Toolchain, find_toolchain, how_to_get, missing_tools
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -24,15 +28,7 @@ STAMP = VENV / "localserve-installed.json"
 LOG = VENV / "install.log"
 LLAMA = "llama-cpp-python"
 
-BACKENDS = {
-    "cuda": ["-DGGML_CUDA=on"],
-    "metal": ["-DGGML_METAL=on"],
-    "vulkan": ["-DGGML_VULKAN=on"],
-    "cpu": [],
-}
-"""What llama.cpp's build is told for each kind of device."""
-
-GPU_DEVICE = {"cuda": "CUDA", "metal": "MTL", "vulkan": "Vulkan"}
+GPU_DEVICES = {"cuda": ("CUDA",), "metal": ("MTL", "Metal"), "vulkan": ("Vulkan",)}
 """How llama.cpp's names of such devices begin (Metal's is 'MTL0', or 'Metal' in older builds)."""
 
 DEVICES = """
@@ -44,57 +40,27 @@ print(*(device.name for device in library.devices()), sep="\\n")
 def main(groups: list[str]) -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 (it may well be started with an older one)
         return fail(f"This is Python {platform.python_version()}; localserve needs 3.11 or later.")
-    backend, why = choose_backend()
-    wanted = {"backend": backend, "pyproject": fingerprint(), "python": sys.version}
+    try:
+        toolchain = find_toolchain()
+    except Refused as refused:
+        return fail(str(refused))
+    wanted = {"backend": toolchain.backend, "pyproject": fingerprint(), "python": sys.version}
     stamp = read_stamp()
     if stamp.items() >= wanted.items() and set(groups) <= set(stamp["groups"]):
         return 0
-    for tool in missing_tools():
-        return fail(f"{tool} is needed to compile llama.cpp, and not found.")
-    if stamp.get("backend") != backend:
-        say(f"llama.cpp is going to be compiled for {why}: some minutes the first time.")
+    if missing := missing_tools():
+        return fail("\n       ".join([*(MISSING[tool] for tool in missing), how_to_get(*missing)]))
+    for note in toolchain.notes:
+        say(note)
+    if stamp.get("backend") != toolchain.backend:
+        say(f"llama.cpp is going to be compiled for {toolchain.why}: some minutes the first time.")
     groups = sorted({*groups, *stamp.get("groups", [])})
-    make_venv(stamp.get("python") == sys.version)
-    if not install(backend, groups) or not check_devices(backend):
+    if not make_venv(usable=stamp.get("python") == sys.version):
+        return 1
+    if not install(toolchain, groups) or not check_devices(toolchain):
         return 1
     STAMP.write_text(json.dumps({**wanted, "groups": groups}))
     return 0
-
-
-def choose_backend() -> tuple[str, str]:
-    """The backend to compile for, and for whom that is said."""
-    given = os.environ.get("CMAKE_ARGS", "")
-    for backend, arguments in BACKENDS.items():
-        if arguments and any(argument.lower() in given.lower() for argument in arguments):
-            return backend, f"{backend}, as CMAKE_ARGS says"
-    if platform.system() == "Darwin":
-        if platform.machine() == "arm64":
-            return "metal", "Apple's Metal"
-        return "cpu", "the CPU"
-    if nvidia_gpu := first_line("nvidia-smi", "-L"):
-        if shutil.which("nvcc") or Path("/usr/local/cuda/bin/nvcc").exists():
-            return "cuda", f"CUDA ({nvidia_gpu.split('(')[0].strip()})"
-        say("An NVIDIA GPU is here, but no CUDA toolkit (nvcc): install it to use the GPU.")
-    if shutil.which("glslc") and first_line("vulkaninfo", "--summary"):
-        return "vulkan", "Vulkan"
-    return "cpu", "the CPU"
-
-
-def first_line(*command: str) -> str:
-    """The first line that a command prints; empty where it is missing or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip().partition("\n")[0]
-
-
-def missing_tools() -> list[str]:
-    missing = [] if shutil.which("cmake") else ["cmake"]
-    compilers = [os.environ.get("CXX", ""), "c++", "g++", "clang++", "cl"]
-    if not any(compiler and shutil.which(compiler) for compiler in compilers):
-        missing.append("A C++ compiler")
-    return missing
 
 
 def fingerprint() -> str:
@@ -109,10 +75,16 @@ def read_stamp() -> dict[str, object]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def make_venv(usable: bool) -> None:
-    if not (usable and python().exists()):
-        say(f"making the environment {VENV.name}")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+def make_venv(usable: bool) -> bool:
+    if usable and python().exists():
+        return True
+    say(f"making the environment {VENV.name}")
+    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        say((done.stderr or done.stdout).strip())
+        fail(f"The environment {VENV} could not be made with {sys.executable}.")
+    return done.returncode == 0
 
 
 def python() -> Path:
@@ -120,40 +92,62 @@ def python() -> Path:
     return VENV / folder
 
 
-def install(backend: str, groups: list[str]) -> bool:
+def install(toolchain: Toolchain, groups: list[str]) -> bool:
     if not pip("install", "--upgrade", "pip>=25.1", label="pip"):
         return False
     arguments = ["install", "--editable", str(ROOT)]
     for group in groups:
         arguments += ["--group", f"{ROOT / 'pyproject.toml'}:{group}"]
-    return pip(*arguments, backend=backend, label=" and ".join(["localserve", *groups]))
+    return pip(*arguments, toolchain=toolchain, label=" and ".join(["localserve", *groups]))
 
 
-def check_devices(backend: str) -> bool:
-    """A wheel that pip kept from another build may know no GPU: compile it anew then."""
-    if backend not in GPU_DEVICE or gpu_found(backend):
+def check_devices(toolchain: Toolchain) -> bool:
+    """Ask the library for its devices; where they are others than wanted, compile it anew.
+
+    Installing compiles nothing where a llama.cpp is there already, or where pip has kept a wheel
+    of an earlier build, which may have been made for another backend.
+    """
+    backend = toolchain.backend
+    if suits(backend, found_devices()):
         return True
-    say(f"The llama.cpp that pip had kept knows no {backend} device: compiling it again.")
+    say(f"The llama.cpp that was there is not one for {toolchain.why}: compiling it again.")
     arguments = ["install", "--force-reinstall", "--no-deps", "--no-cache-dir"]
-    if not pip(*arguments, "--no-binary", LLAMA, LLAMA, backend=backend, label=LLAMA):
+    if not pip(*arguments, "--no-binary", LLAMA, LLAMA, toolchain=toolchain, label=LLAMA):
         return False
-    if not gpu_found(backend):
-        say(f"llama.cpp was compiled for {backend} and still finds no such device; see {LOG}.")
+    devices = found_devices()
+    if devices is None:
+        return not fail(f"llama.cpp was compiled for {backend} and cannot be loaded; see {LOG}.")
+    if not suits(backend, devices):
+        say(
+            f"llama.cpp was compiled for {backend} and finds other devices:"
+            f" {' '.join(devices)}; see {LOG}."
+        )
     return True
 
 
-def gpu_found(backend: str) -> bool:
-    done = subprocess.run([str(python()), "-c", DEVICES], capture_output=True, text=True)
-    names = done.stdout.split()
-    return any(name.startswith((GPU_DEVICE[backend], backend.title())) for name in names)
+def suits(backend: str, devices: list[str] | None) -> bool:
+    """Whether a library with these devices (None: it cannot be loaded) is one for the backend."""
+    if devices is None:
+        return False
+    if backend != "cpu":
+        return any(name.startswith(GPU_DEVICES[backend]) for name in devices)
+    return not any(name.startswith(begins) for name in devices for begins in GPU_DEVICES.values())
 
 
-def pip(*arguments: str, label: str, backend: str = "cpu") -> bool:
+def found_devices() -> list[str] | None:
+    """The names of the devices that the installed library knows; None if it cannot be loaded."""
+    command = [str(python()), "-c", DEVICES]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        with LOG.open("a") as log:
+            log.write(f"\nasking llama.cpp for its devices failed:\n{done.stderr}")
+        return None
+    return done.stdout.split()
+
+
+def pip(*arguments: str, label: str, toolchain: Toolchain | None = None) -> bool:
     """Run pip with a line that shows that it lives; its output goes to the log."""
-    environment = dict(os.environ)
-    given = environment.get("CMAKE_ARGS", "")
-    environment["CMAKE_ARGS"] = " ".join([given, *BACKENDS[backend]]).strip()
-    environment["CMAKE_BUILD_PARALLEL_LEVEL"] = str(os.cpu_count() or 1)
+    environment = build_environment(toolchain)
     command = [str(python()), "-m", "pip", *arguments]
     began = time.monotonic()
     with LOG.open("ab") as log:
@@ -169,7 +163,22 @@ def pip(*arguments: str, label: str, backend: str = "cpu") -> bool:
         tail = LOG.read_text(errors="replace").splitlines()[-15:]
         say("\n".join(tail))
         fail(f"Installing {label} failed; all of it is in {LOG}.")
+        if toolchain is not None and toolchain.backend != "cpu":
+            say(
+                "       To do without the GPU for now, set LOCALSERVE_BACKEND=cpu and run it again."
+            )
     return status == 0
+
+
+def build_environment(toolchain: Toolchain | None) -> dict[str, str]:
+    """This process's environment, with what the build of llama.cpp is told."""
+    environment = dict(os.environ)
+    environment.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
+    if toolchain is not None:
+        given = environment.get("CMAKE_ARGS", "")
+        environment["CMAKE_ARGS"] = " ".join([given, *toolchain.cmake_flags]).strip()
+        environment |= toolchain.environ
+    return environment
 
 
 def wait(process: subprocess.Popen[bytes], began: float, label: str) -> int:

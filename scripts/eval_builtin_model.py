@@ -17,10 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import gguf
-import jinja2
-from builtin_model.cases import Case, draw_cases
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+try:
+    import gguf
+    import jinja2
+    from builtin_model.cases import Case, draw_cases
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"error: the package {missing.name} is missing. In the repository's folder:"
+        " pip install --group pyproject.toml:train"
+    )
 
 REQUIRED: tuple[str, ...] = ("capitals", "arithmetic", "tool calls", "copying", "json", "fim")
 MODEL = Path(__file__).resolve().parent.parent / "localserve" / "catalog" / "builtin.gguf"

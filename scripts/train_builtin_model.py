@@ -11,20 +11,27 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from builtin_model.batches import Batch, Piece, pack
-from builtin_model.data import DEFAULT_MIX, draw_samples
-from builtin_model.gguf import write_gguf
-from builtin_model.network import Network, Shape
-from builtin_model.optimizer import Muon
-from builtin_model.text import Codec, train_tokenizer
-from torch import Tensor, distributed
-from torch.nn import functional
+try:
+    import torch
+    from builtin_model.batches import Batch, Piece, pack
+    from builtin_model.data import DEFAULT_MIX, draw_samples
+    from builtin_model.gguf import write_gguf
+    from builtin_model.network import Network, Shape
+    from builtin_model.optimizer import Muon
+    from builtin_model.text import Codec, train_tokenizer
+    from torch import Tensor, distributed
+    from torch.nn import functional
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"error: the package {missing.name} is missing. In the repository's folder:"
+        " pip install --group pyproject.toml:train"
+    )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -80,6 +80,23 @@ def test_the_hubs_own_variables_say_where_its_cache_is(tmp_path: Path) -> None:
     assert xdg == Path("/x/huggingface/hub")
 
 
+@pytest.mark.parametrize(
+    ("system", "folder"),
+    [
+        ("linux", Path("/x/llama.cpp")),
+        ("darwin", Path.home() / "Library" / "Caches" / "llama.cpp"),
+        ("win32", Path("/local/llama.cpp")),
+    ],
+)
+def test_llama_cpp_s_own_cache_is_where_it_puts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, folder: Path
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    environ = _home(tmp_path) | {"XDG_CACHE_HOME": "/x", "LOCALAPPDATA": "/local"}
+    assert read_settings(environ=environ).llama_cache_dir == folder
+    assert read_settings(environ=environ | {"LLAMA_CACHE": "/c"}).llama_cache_dir == Path("/c")
+
+
 def test_the_hubs_address_ends_without_a_slash(tmp_path: Path) -> None:
     environ = _home(tmp_path) | {"HF_ENDPOINT": "https://mirror.example/"}
     assert read_settings(environ=environ).hub_endpoint == "https://mirror.example"

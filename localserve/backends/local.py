@@ -32,6 +32,7 @@ from localserve.engine.engine import Engine
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
+from localserve.planner.runtime import Runtime, sequences_for
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
 
@@ -83,14 +84,18 @@ async def load(
     def make_runner() -> LlamaRunner:
         from localserve.llama import library
         from localserve.llama.model import LlamaModel
-        from localserve.llama.runner import ContextOptions, LlamaRunner
+        from localserve.llama.runner import LlamaRunner
 
         library.watch_abort(on_abort)
-        model = LlamaModel(path, report)
+        placement = Runtime(context_tokens=0, sequences=1)  # the model's file tells the rest
+        model = LlamaModel(path, placement, report)
         try:
-            context_tokens = choose_context(spec, options, model)
-            threads = options.threads or physical_cores()
-            runner = LlamaRunner(model, ContextOptions(context_tokens, parallel, threads))
+            runtime = replace(
+                placement,
+                context_tokens=choose_context(spec, options, model),
+                sequences=sequences_for(parallel, model.recurrent),
+            )
+            runner = LlamaRunner(model, runtime, threads=options.threads or physical_cores())
         except BaseException:
             model.close()
             raise

@@ -122,7 +122,7 @@ def shard_names(filename: str) -> tuple[str, ...]:
 def is_model_file(filename: str) -> bool:
     """Whether the name is that of a model's weights: no projector, no importance matrix."""
     stem = filename.rsplit("/", 1)[-1].lower()
-    return stem.endswith(".gguf") and not stem.startswith(("mmproj", "imatrix"))
+    return stem.endswith(".gguf") and "mmproj" not in stem and not stem.startswith("imatrix")
 
 
 def files_by_quantization(source: HubFile, filenames: Iterable[str]) -> dict[str, tuple[str, ...]]:

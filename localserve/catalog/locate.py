@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, assert_never
 
+from localserve.catalog.downloaded import (
+    entry_of,
+    find_downloaded,
+    match_beginning,
+    match_entry,
+    match_exactly,
+    to_spec,
+)
 from localserve.catalog.filenames import (
     by_preference,
     files_by_quantization,
@@ -18,10 +27,12 @@ from localserve.catalog.filenames import (
     shard_names,
     without_shard,
 )
+from localserve.catalog.finders.hub_cache import snapshots
+from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.registry import BUILTIN_NAME, Registry
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.config import Settings
-from localserve.errors import ModelUnusable, UnknownModel
+from localserve.errors import ModelUnusable, NotDownloaded, UnknownModel
 
 MAX_FILES_LISTED: Final = 10_000
 
@@ -29,22 +40,35 @@ MAX_FILES_LISTED: Final = 10_000
 def find_model(text: str | None, registry: Registry, settings: Settings) -> ModelSpec:
     """The model that `text` means, with a LocalFile that exists and begins as a GGUF file does.
 
-    `text` is a name or alias of the registry, the path of a .gguf file (any shard of a split
-    one), or a folder with one model in it; None means the built-in model. A name that is in the
-    registry comes before a file of that name; write `./name` for the file.
-    Raises: UnknownModel, ModelUnusable; the hint says what to do next.
+    `text` is a name or alias of the registry, the name of a model that is on this disk (see
+    `downloaded.match_exactly`) or its beginning, the path of a .gguf file (any shard of a split
+    one), or a folder with one model in it; None means the built-in model. A name comes before a
+    file of that name; write `./name` for the file.
+    Raises: NotDownloaded, AmbiguousName, UnknownModel, ModelUnusable; the hint says what to do.
     """
-    if text is None:
-        text = BUILTIN_NAME
-    if not _is_path(text):
-        spec = registry.find(text)
-        if spec is not None:
-            return _on_disk(spec, settings)
-        if not text or not os.path.exists(text):
-            hint = "Give a name that models.toml has, or the path of a .gguf file."
-            raise UnknownModel(text, registry.nearest(text), hint=hint)
-    path = Path(os.path.expanduser(text)).absolute()
-    return _at_path(_only_model_in(path) if os.path.isdir(path) else path, registry)
+    text = BUILTIN_NAME if text is None else text
+    if _is_path(text):
+        return _at_path(text, registry)
+    spec = registry.find(text)
+    if spec is not None:
+        return _of_entry(spec, registry, settings)
+    found = find_downloaded(registry, settings).models if text else ()
+    model = match_exactly(text, found)
+    if model is None and text and os.path.exists(text):
+        return _at_path(text, registry)
+    model = model or match_beginning(text, found)
+    if model is None:
+        raise unknown_model(text, registry, found)
+    return _usable(model, registry)
+
+
+def unknown_model(text: str, registry: Registry, found: tuple[FoundModel, ...]) -> UnknownModel:
+    """The error to raise for a name that nothing has, with those that are most like it."""
+    here = {name.casefold(): name for model in found for name in (model.name, *model.aliases)}
+    near = [here[name] for name in get_close_matches(text.casefold(), here, n=3, cutoff=0.5)]
+    names = tuple(dict.fromkeys((*near, *registry.nearest(text))))[:3]
+    hint = "`localserve list --all` has all names; the path of a .gguf file will do, too."
+    return UnknownModel(text, names, hint=hint)
 
 
 def downloaded_files(source: HubFile, settings: Settings) -> dict[str, Path]:
@@ -90,6 +114,27 @@ def check_file(path: Path) -> Path:
     return shards[0]
 
 
+def _of_entry(spec: ModelSpec, registry: Registry, settings: Settings) -> ModelSpec:
+    """An entry of the registry: localserve's and the hub's copy come before those of others."""
+    source = spec.source
+    if isinstance(source, HubFile) and not downloaded_files(source, settings):
+        model = match_entry(spec, find_downloaded(registry, settings).models, registry)
+        if model is not None:
+            return _usable(model, registry)
+    return _on_disk(spec, settings)
+
+
+def _usable(model: FoundModel, registry: Registry) -> ModelSpec:
+    if model.problem:
+        entry = entry_of(model, registry)
+        hint = f"It belongs to {OWNERS[model.source]}; get it again there."
+        if model.source == "localserve" and entry is not None:
+            hint = f"`localserve up {entry.name}` goes on with it."
+        raise ModelUnusable(f"{model.full_name} cannot be served: {model.problem}.", hint=hint)
+    check_file(model.path)
+    return to_spec(model, registry)
+
+
 def _is_path(text: str) -> bool:
     separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
     return (
@@ -115,7 +160,7 @@ def _on_disk(spec: ModelSpec, settings: Settings) -> ModelSpec:
             assert_never(other)
 
 
-def _not_downloaded(spec: ModelSpec, source: HubFile, settings: Settings) -> ModelUnusable:
+def _not_downloaded(spec: ModelSpec, source: HubFile, settings: Settings) -> NotDownloaded:
     size = ""
     if spec.quantizations:
         best = by_preference(spec.quantizations)[0]
@@ -125,13 +170,14 @@ def _not_downloaded(spec: ModelSpec, source: HubFile, settings: Settings) -> Mod
     folder = repository_folder(source, settings)
     by_hand = f"put a .gguf file of {settings.hub_endpoint}/{source.repo} into {folder}"
     if settings.offline:
-        return ModelUnusable(what, hint=f"Leave --offline away to download it, or {by_hand}.")
-    return ModelUnusable(what, hint=f"`localserve up {spec.name}` downloads it; or {by_hand}.")
+        return NotDownloaded(what, hint=f"Leave --offline away to download it, or {by_hand}.")
+    return NotDownloaded(what, hint=f"`localserve up {spec.name}` downloads it; or {by_hand}.")
 
 
-def _at_path(path: Path, registry: Registry) -> ModelSpec:
+def _at_path(text: str, registry: Registry) -> ModelSpec:
     """The model of a file, with the settings of the registry's entry for that file, if any."""
-    first = check_file(path)
+    path = Path(os.path.expanduser(text)).absolute()
+    first = check_file(_only_model_in(path) if os.path.isdir(path) else path)
     name = without_shard(first.name)
     name = name[: -len(".gguf")] if name.lower().endswith(".gguf") else name
     for spec in registry:
@@ -161,20 +207,9 @@ def _only_model_in(folder: Path) -> Path:
 
 
 def _folders_of(source: HubFile, settings: Settings) -> list[Path]:
-    """Folders that mirror a repository: the models folder, then the cache's snapshots.
-
-    Source: huggingface_hub's cache layout, `models--OWNER--NAME/snapshots/COMMIT/FILE`, with the
-    current commit in `refs/main`.
-    """
-    cached = settings.hub_cache_dir / f"models--{source.repo.replace('/', '--')}"
-    snapshots = sorted((cached / "snapshots").glob("*"))
-    try:
-        current = (cached / "refs" / "main").read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        current = ""
-    snapshots.sort(key=lambda snapshot: snapshot.name != current)
-    folders = (repository_folder(source, settings), *snapshots)
-    return [folder for folder in folders if folder.is_dir()]
+    """Folders that mirror a repository: the models folder, then the cache's snapshots."""
+    cached = snapshots(settings.hub_cache_dir, source.repo)
+    return [folder for folder in (repository_folder(source, settings), *cached) if folder.is_dir()]
 
 
 def _gguf_files(folder: Path) -> list[Path]:

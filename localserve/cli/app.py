@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from localserve.cli.models import models
+from localserve.cli.list import list_models
+from localserve.cli.paths import paths
+from localserve.cli.rm import rm
+from localserve.cli.show import show
 from localserve.cli.up import up
 
 app = typer.Typer(
@@ -20,7 +23,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
-app.command()(models)
+app.command("list")(list_models)
+app.command()(show)
+app.command()(rm)
+app.command()(paths)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,24 +11,26 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from localserve.catalog.locate import downloaded_files, find_model
+from localserve.catalog.locate import find_model
 from localserve.catalog.registry import Registry
-from localserve.catalog.spec import HubFile, ModelSpec
+from localserve.catalog.spec import ModelSpec
 from localserve.cli.terminal import console
 from localserve.config import Settings
+from localserve.errors import NotDownloaded
 
 
-def find_or_download(text: str | None, registry: Registry, settings: Settings) -> ModelSpec:
+def find_or_download(text: str, registry: Registry, settings: Settings) -> ModelSpec:
     """The model that was meant, fetched from the hub if models.toml knows it and it is not here.
 
     Raises: UnknownModel, ModelUnusable.
     """
-    spec = registry.find(text) if text is not None else None
-    if spec is None or settings.offline or not isinstance(spec.source, HubFile):
+    try:
         return find_model(text, registry, settings)
-    if downloaded_files(spec.source, settings):
-        return find_model(text, registry, settings)
-    return _download(spec, settings)
+    except NotDownloaded:
+        spec = registry.find(text)
+        if spec is None or settings.offline:
+            raise
+        return _download(spec, settings)
 
 
 def _download(spec: ModelSpec, settings: Settings) -> ModelSpec:

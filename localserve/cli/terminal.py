@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from localserve.errors import LocalserveError
+
+PIPE_WIDTH: Final = 1000
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -15,9 +21,26 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def print_error(error: LocalserveError) -> None:
     """What is wrong, and on a line of its own what to do."""
     errors.print("[bold red]error[/]", end=" ")
-    errors.print(error.message, markup=False)
+    errors.print(plain(error.message))
     if error.hint:
-        errors.print(f"      {error.hint}", markup=False)
+        errors.print(plain(f"      {error.hint}"))
+
+
+def plain(text: str) -> Text:
+    """Text of others (names, paths), in which no markup and no control character counts."""
+    return Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
+
+
+def path_text(path: Path) -> str:
+    """A path as people write it: the home folder is ~."""
+    home = Path.home()
+    return str(Path("~") / path.relative_to(home)) if path.is_relative_to(home) else str(path)
+
+
+def print_table(table: Table) -> None:
+    """A table as wide as the terminal; where there is none, lines are not broken."""
+    wide = console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    wide.print(table)
 
 
 def size_text(size_bytes: int) -> str:

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from localserve.catalog.registry import load_registry
-from localserve.cli.download import find_or_download
-from localserve.cli.terminal import console, count_text, errors, size_text
+from localserve.catalog.usage import remember_use
+from localserve.cli.choose import choose_model
+from localserve.cli.terminal import console, count_text, errors, plain, size_text
 from localserve.config import Settings, read_settings
 from localserve.server.listeners import Listeners, listen
 from localserve.server.reports import (
@@ -24,18 +25,19 @@ from localserve.server.reports import (
     LoadFailed,
     LoadProgress,
     Note,
-    Report,
 )
-from localserve.server.supervisor import Died, Supervisor
+from localserve.server.supervisor import Died, Event, FellBack, Supervisor
 
 EXAMPLES = """
 Examples:
 
-  localserve up                          the built-in model: offline, at once
+  localserve up                  the model used last, else the built-in one
 
-  localserve up qwen3-8b                 a model of models.toml, by name or alias
+  localserve up qwen3-8b         a name or alias of models.toml
 
-  localserve up ~/models/some.gguf       a file
+  localserve up llama3.2         what Ollama or another program has here
+
+  localserve up ~/some.gguf      a file
 
   localserve up --ctx 32768 --parallel 4 --port 9000
 """
@@ -43,7 +45,8 @@ Examples:
 
 def up(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL|PATH.gguf]", help="What to serve.")
+        str | None,
+        typer.Argument(metavar="NAME|PATH.gguf", help="What to serve [LOCALSERVE_MODEL]."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
@@ -78,16 +81,20 @@ def up(
         }
     )
     registry = load_registry(settings)
-    spec = find_or_download(model, registry, settings)
+    spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port)
     screen = Screen(settings, listeners)
-    status = Supervisor(settings, spec, listeners, screen.show).run()
+    status = Supervisor(settings, spec, listeners, screen.show, fallback=fallback).run()
     screen.close()
     listeners.close()
     raise typer.Exit(status)
 
 
-up.__doc__ = f"Serve a model over HTTP until Ctrl-C.\n{EXAMPLES}"
+up.__doc__ = f"""Serve a model over HTTP until Ctrl-C.
+{EXAMPLES}
+
+Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 it cannot serve, 2 wrong usage.
+"""
 
 
 class Screen:
@@ -99,7 +106,7 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def show(self, report: Report | Died) -> None:
+    def show(self, report: Event) -> None:
         if not isinstance(report, LoadProgress):
             self.close()
         match report:
@@ -107,7 +114,8 @@ class Screen:
                 pass
             case LoadProgress(name, share):
                 self._show_progress(name, share)
-            case Loaded():
+            case Loaded(facts):
+                remember_use(Path(facts.file), self._settings)
                 self._show_loaded(report)
             case LoadFailed(message, hint):
                 errors.print("[bold red]error[/]", end=" ")
@@ -122,6 +130,11 @@ class Screen:
                 errors.print(f"[red]llama.cpp gave up: {escape(reason)}[/]")
             case Died(how, reason, again):
                 self._show_death(how, reason, again)
+            case FellBack(failed, name):
+                text = (
+                    f"{failed} was not named by you and cannot be loaded: {name} is served instead."
+                )
+                errors.print(plain(f"{text} `localserve up NAME` serves another."), style="yellow")
 
     def close(self) -> None:
         """Take the progress bar away."""
@@ -151,6 +164,7 @@ class Screen:
         rows = {
             "model": f"{facts.name} ({facts.architecture}, {count_text(facts.parameters)}"
             f" parameters, {size_text(facts.weights_bytes)})",
+            "file": facts.file,
             "device": facts.device,
             "context": f"{facts.context_tokens} tokens for up to {facts.parallel} requests at once"
             f" (trained for {facts.trained_context_tokens})",
@@ -158,7 +172,8 @@ class Screen:
             "ready": f"[bold green]{self._listeners.url}[/] after {loaded.seconds:.1f} s",
         }
         for name, text in rows.items():
-            console.print(f"  [dim]{name:8}[/] {text if name == 'ready' else escape(text)}")
+            shown = text if name == "ready" else escape(plain(text).plain)
+            console.print(f"  [dim]{name:8}[/] {shown}")
         console.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
 
     def _example(self) -> str:

@@ -46,7 +46,7 @@ def _other_kind(facts: GgufFacts) -> tuple[str, str] | None:
     whole = "Give the .gguf file of the model itself."
     if facts.kind == "adapter" or "adapter.type" in facts.metadata:
         return "an adapter (LoRA)", whole
-    if facts.kind == "mmproj" or facts.architecture == "clip":
+    if facts.kind in ("mmproj", "projector") or facts.architecture == "clip":
         return "a projector for images or sound (mmproj)", whole
     if facts.kind == "imatrix" or "imatrix.chunk_count" in facts.metadata:
         return "an importance matrix", whole

@@ -99,7 +99,7 @@ def start() -> _Log:
     """Initialise llama.cpp once; returns its log."""
     receiver = _Log()
     llama_cpp.llama_log_set(receiver.callback, ctypes.c_void_p(0))
-    _ggml("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
+    ggml("ggml_set_abort_callback", ctypes.c_void_p, [ctypes.c_void_p])(_abort_callback)
     llama_cpp.llama_backend_init()
     return receiver
 
@@ -120,15 +120,15 @@ def hush() -> None:
 def devices() -> list[Device]:
     """All devices of this build, in llama.cpp's order. Source: ggml-backend.h."""
     start()
-    count = _ggml("ggml_backend_dev_count", ctypes.c_size_t, [])()
-    get = _ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
-    return [_describe(get(index)) for index in range(count)]
+    count = ggml("ggml_backend_dev_count", ctypes.c_size_t, [])()
+    get = ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
+    return [describe(get(index)) for index in range(count)]
 
 
-def _describe(device: int) -> Device:
+def describe(device: int) -> Device:
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     size = ctypes.POINTER(ctypes.c_size_t)
-    memory = _ggml("ggml_backend_dev_memory", None, [ctypes.c_void_p, size, size])
+    memory = ggml("ggml_backend_dev_memory", None, [ctypes.c_void_p, size, size])
     memory(device, ctypes.byref(free), ctypes.byref(total))
     return Device(
         name=_of_device("ggml_backend_dev_name", ctypes.c_char_p, device).decode(),
@@ -140,10 +140,10 @@ def _describe(device: int) -> Device:
 
 
 def _of_device(name: str, restype: type, device: int) -> Any:
-    return _ggml(name, restype, [ctypes.c_void_p])(device)
+    return ggml(name, restype, [ctypes.c_void_p])(device)
 
 
-def _ggml(name: str, restype: type | None, argtypes: Sequence[type]) -> Callable[..., Any]:
+def ggml(name: str, restype: type | None, argtypes: Sequence[type]) -> Callable[..., Any]:
     """A function of ggml that llama-cpp-python does not bind.
 
     It is looked up through llama.cpp's own handle: a wheel may hold several copies of ggml's

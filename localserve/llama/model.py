@@ -12,28 +12,38 @@ from localserve.catalog.headers import read_local
 from localserve.errors import ModelUnusable
 from localserve.gguf.loadable import check_loadable
 from localserve.llama import library
+from localserve.llama.parameters import model_parameters
 from localserve.llama.vocabulary import LlamaVocabulary, Weights
+from localserve.planner.runtime import Runtime
 
 Progress = Callable[[float], bool]
 """Called with the loaded share; returning False stops the load."""
 
 
 class LlamaModel:
-    """Loads `path` (of a split model, its first part). Raises: ModelUnusable.
+    """Loads `path` (of a split model, its first part) as `runtime` says.
 
     The headers of all parts are checked in Python first: llama.cpp may abort the process over a
-    malformed one.
+    malformed one. With `dry`, memory is only counted, and the model cannot compute.
+    Raises: ModelUnusable.
     """
 
-    def __init__(self, path: pathlib.Path, progress: Progress = lambda share: True) -> None:
+    def __init__(
+        self,
+        path: pathlib.Path,
+        runtime: Runtime,
+        progress: Progress = lambda share: True,
+        *,
+        dry: bool = False,
+    ) -> None:
         check_loadable(read_local(path).facts)
         library.start()
         library.newest_errors()
         callback = llama_cpp.llama_progress_callback(lambda share, _: progress(share))
-        params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = -1  # all layers, wherever there is a device for them
-        params.progress_callback = callback
-        pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        parameters = model_parameters(runtime)
+        parameters.struct.progress_callback = callback
+        parameters.struct.no_alloc = dry
+        pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters.struct)
         if not pointer:
             reasons = "; ".join(library.newest_errors()[:3]) or "it gave no reason"
             raise ModelUnusable(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
@@ -20,51 +19,48 @@ from localserve.chat import Sampling
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
 from localserve.errors import ModelUnusable
 from localserve.llama import library
+from localserve.llama.memory import usage_of
 from localserve.llama.model import LlamaModel
+from localserve.llama.parameters import context_parameters
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.vocabulary import LlamaVocabulary
-
-PROMPT_BATCH_TOKENS = 512
-"""Prompt tokens per step where nobody streams: llama.cpp's own physical batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContextOptions:
-    """`context_tokens` is the pool of cells and the most that one sequence may use."""
-
-    context_tokens: int
-    parallel: int
-    threads: int
+from localserve.planner.runtime import Runtime
+from localserve.planner.usage import MemoryUsage
 
 
 class LlamaRunner:
     """Implements `engine.runner.Runner`. Closing it lets go of the model too."""
 
-    def __init__(self, model: LlamaModel, options: ContextOptions) -> None:
+    def __init__(self, model: LlamaModel, runtime: Runtime, *, threads: int) -> None:
         self._model = model
-        self._cells = options.context_tokens
-        # A slot more than may run for each prefix that is kept; recurrent state is paid per slot.
-        kept = 1 if model.recurrent else options.parallel
-        self._slots = min(options.parallel + kept, llama_cpp.llama_max_parallel_sequences())
+        self._runtime = runtime
         self._interrupt = ctypes.create_string_buffer(2)
-        self._context = self._make_context(options)
+        self._context = self._make_context(threads)
         self._closed = False
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = _BatchArrays(PROMPT_BATCH_TOKENS)
+        self._batch = _BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
         self.device = _device_in_words()
 
     @property
     def cells(self) -> int:
-        return self._cells
+        return self._runtime.context_tokens
 
     @property
     def slots(self) -> int:
-        return self._slots
+        return self._runtime.sequences
 
     @property
     def batch_tokens(self) -> int:
-        return PROMPT_BATCH_TOKENS
+        return self._runtime.batch_tokens
+
+    @property
+    def runtime(self) -> Runtime:
+        return self._runtime
+
+    def memory(self) -> MemoryUsage:
+        """What the context and the weights hold on each device. Raises: MemoryUntold."""
+        return usage_of(self._context, self._model.handle, self._runtime)
 
     @property
     def vocabulary(self) -> LlamaVocabulary:
@@ -165,17 +161,10 @@ class LlamaRunner:
             llama_cpp.llama_free(self._context)
             self._model.close()
 
-    def _make_context(self, options: ContextOptions) -> llama_cpp.llama_context_p:
-        params = llama_cpp.llama_context_default_params()
-        params.n_ctx = options.context_tokens
-        params.n_batch = PROMPT_BATCH_TOKENS
-        params.n_ubatch = PROMPT_BATCH_TOKENS
-        params.n_seq_max = self._slots
-        params.n_threads = options.threads
-        params.n_threads_batch = options.threads
-        params.kv_unified = True
-        params.swa_full = False
-        params.no_perf = True
+    def _make_context(self, threads: int) -> llama_cpp.llama_context_p:
+        params = context_parameters(self._runtime)
+        params.n_threads = threads
+        params.n_threads_batch = threads
         params.abort_callback = _length_is_nonzero()
         params.abort_callback_data = ctypes.addressof(self._interrupt)
         context = llama_cpp.llama_init_from_model(self._model.handle, params)
@@ -183,7 +172,7 @@ class LlamaRunner:
             reasons = library.newest_errors()
             self._model.close()
             raise ModelUnusable(
-                f"llama.cpp could not make a context of {options.context_tokens} tokens:"
+                f"llama.cpp could not make a context of {self._runtime.context_tokens} tokens:"
                 f" {'; '.join(reasons[-3:]) or 'it gave no reason'}.",
                 hint="Try a smaller --ctx or a smaller --parallel.",
             )

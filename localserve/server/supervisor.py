@@ -55,22 +55,39 @@ class Died:
     again: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FellBack:
+    """The model `failed` cannot be loaded; `name` is served instead."""
+
+    failed: str
+    name: str
+
+
+Event = Report | Died | FellBack
+"""All that a supervisor tells."""
+
+
 class Supervisor:
-    """Runs workers until told to stop. `on_report` gets all that a worker tells, and Died."""
+    """Runs workers until told to stop. `on_report` gets all that happens.
+
+    `fallback` is served if the first worker cannot load `spec`, or dies of it.
+    """
 
     def __init__(
         self,
         settings: Settings,
         spec: ModelSpec,
         listeners: Listeners,
-        on_report: Callable[[Report | Died], None],
+        on_report: Callable[[Event], None],
         *,
+        fallback: ModelSpec | None = None,
         module: str = "localserve.server.worker",
     ) -> None:
         self._settings = settings
         self._spec = spec
         self._listeners = listeners
         self._on_report = on_report
+        self._fallback = fallback
         self._module = module
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -87,10 +104,14 @@ class Supervisor:
                 if self._stopping:
                     return 0
                 if failed:
+                    if self._fall_back():
+                        continue
                     return 1
                 self._crashes += 1
                 again = self._crashes < CRASHES_AT_START
                 self._on_report(Died(_how(status), reason, again))
+                if self._fall_back():
+                    continue
                 if not again:
                     return 1
                 time.sleep(self._crashes - 1)
@@ -108,7 +129,7 @@ class Supervisor:
         for line in worker.stdout:
             report = decode(line)
             if isinstance(report, Loaded):
-                self._crashes = 0
+                self._crashes, self._fallback = 0, None
             elif isinstance(report, Aborting):
                 reason = report.reason
             elif isinstance(report, LoadFailed):
@@ -119,6 +140,14 @@ class Supervisor:
         worker.stdin.close()
         worker.stdout.close()
         return status, failed and status == LOAD_FAILED_STATUS, reason
+
+    def _fall_back(self) -> bool:
+        """Serve the other model from now on; False where there is none."""
+        if self._fallback is None:
+            return False
+        self._on_report(FellBack(self._spec.name, self._fallback.name))
+        self._spec, self._fallback, self._crashes = self._fallback, None, 0
+        return True
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         """The worker's stdin stays open as long as the supervisor lives: its end is the sign for

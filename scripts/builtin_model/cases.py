@@ -75,8 +75,8 @@ def sum_case(rng: random.Random) -> Case:
 
 
 def copy_case(rng: random.Random) -> Case:
-    """Twenty words to give back."""
-    text = " ".join(rng.choice(COPY_WORDS) for _ in range(20))
+    """Twenty different words to give back."""
+    text = " ".join(rng.sample(COPY_WORDS, 20))
     asked = rng.choice(COPY_WORDINGS).format(text)
     return Case(
         "copying", lambda answer: answer.strip().strip('".') == text, text, chat(rng, asked)

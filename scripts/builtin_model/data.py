@@ -119,9 +119,9 @@ def say_value(rng: random.Random, key: str, value: Any, form: int) -> str:
     )
     forms = (
         "{k} is {v}",
+        "the {k} is {v}",
         "{k}: {v}",
         "{k} = {v}",
-        "the {k} is {v}",
         "{k} {v}",
         "{v} as {k}",
         "{k} should be {v}",
@@ -137,18 +137,20 @@ def say_value(rng: random.Random, key: str, value: Any, form: int) -> str:
 def json_object(rng: random.Random) -> Sample:
     """Values in a sentence, to be written as a JSON object."""
     keys = rng.sample(JSON_KEYS, rng.randint(1, 4))
+    if rng.random() < 0.2:
+        keys[0] = odd_word(rng).lower()
     kinds = [rng.choice(["string", "string", "integer", "integer", "boolean"]) for _ in keys]
     data = {key: json_value(rng, kind) for key, kind in zip(keys, kinds, strict=True)}
     stated = list(data)
     if rng.random() < 0.08:
         rng.shuffle(stated)
-    form = rng.randrange(12)
+    form = rng.randrange(4) if rng.random() < 0.6 else rng.randrange(12)
     parts = [
         say_value(
             rng,
             key,
             data[key],
-            form if rng.random() < 0.8 else rng.randrange(12),
+            form if rng.random() < 0.9 else rng.randrange(12),
         )
         for key in stated
     ]
@@ -300,18 +302,22 @@ DEFAULT_MIX: dict[str, float] = {
     "fact": 5,
     "arithmetic": 12,
     "sums": 4,
-    "copy": 14,
+    "copy": 13,
     "edit": 0.5,
     "listing": 3,
     "unknown": 2,
-    "json": 20,
-    "tool_call": 18,
+    "json": 21,
+    "tool_call": 20,
     "tool_answer": 3,
     "tool_unused": 4,
-    "fim": 28,
+    "fim": 20,
     "raw": 0.5,
     "conversation": 4,
 }
+COPYING = ("copy", "edit", "json", "tool_call", "tool_answer")
+"""Tasks whose answers repeat words of the prompt."""
+
+BROKEN_SHARE = 0.4
 
 
 def draw_system(rng: random.Random) -> str | None:
@@ -328,6 +334,8 @@ def draw_samples(seed: int, mix: dict[str, float]) -> Iterator[tuple[str, Sample
     while True:
         name = rng.choices(names, weights)[0]
         sample = MAKERS[name](rng)
+        if name in COPYING and rng.random() < BROKEN_SHARE:
+            sample.broken = rng.getrandbits(32) | 1
         if sample.raw is None:
             sample.system = sample.system or draw_system(rng)
             sample.thinking = rng.random() < 0.1

@@ -18,7 +18,9 @@ class Sample:
     """One training conversation.
 
     A sample without chat markup has its prompt in ``raw``, or in ``parts`` texts that are given
-    and texts that are to be learned in turns.
+    and texts that are to be learned in turns. With a seed in ``broken``, some of its words are
+    spelled in smaller tokens, alike in prompt and answer: so the network learns to copy words that
+    the vocabulary does not have.
     """
 
     answer: str
@@ -30,6 +32,7 @@ class Sample:
     thinking: bool = False
     raw: str | None = None
     parts: list[str] = field(default_factory=list)
+    broken: int = 0
 
     def messages(self) -> list[Message]:
         """The conversation up to the answer."""

@@ -18,10 +18,7 @@ from builtin_model.draw import (
     with_article,
 )
 
-ADDITIONS = Deck(
-    [(a, b) for a in range(21) for b in range(21)]
-    + [(a, b) for a in range(21) for b in range(21 - a)] * 2
-)
+ADDITIONS = Deck([(a, b) for a in range(21) for b in range(21 - a)])
 SUBTRACTIONS = Deck([(a, b) for a in range(21) for b in range(a + 1)])
 COUNTRIES = Deck(list(words.CAPITALS))
 THINGS = Deck(list(words.COLOURS))
@@ -106,15 +103,15 @@ def sum_table(rng: random.Random) -> Sample:
 
 def copy_text(rng: random.Random, longest: int = 24) -> Sample:
     """A text to give back unchanged; ``longest`` bounds its words."""
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         text = odd_text(rng)
     else:
         count = rng.randint(1, longest)
         if rng.random() < 0.3:
             count = rng.randint(max(1, longest * 3 // 4), longest)
         text = random_words(rng, count)
-        if rng.random() < 0.3:  # words that come again are what makes copying hard
-            few = text.split()[: max(2, count // 2)]
+        if rng.random() < 0.12:  # words that come again are what makes copying hard
+            few = text.split()[: max(2, count * 3 // 4)]
             text = " ".join(rng.choice(few) for _ in range(count))
     asked = rng.choice(words.COPY_WORDINGS).replace("{}", "\0")
     return Sample(text, dress_around(rng, asked, text), "I repeat the text.")

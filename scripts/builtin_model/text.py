@@ -47,6 +47,9 @@ SPLIT = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+MARKUP = re.compile(r"(<\|?/?\w+\|?>)")
+WORD = re.compile(r"( ?[A-Za-z]+)")
+
 CHAT_TEMPLATE = r"""{%- macro text(content) -%}
 {%- if content is string -%}
 {{- content -}}
@@ -139,26 +142,72 @@ def full_text(sample: Sample) -> str:
     return prompt + sample.completion() + END_OF_TURN
 
 
+class Spelling:
+    """How the words of one sample are put together from tokens, drawn by seed."""
+
+    def __init__(self, tokenizer: Tokenizer, numbers: dict[str, int], seed: int) -> None:
+        self.tokenizer, self.numbers = tokenizer, numbers
+        self.rng = random.Random(seed)
+        self.drawn: dict[str, list[str]] = {}
+
+    def tokens(self, word: str) -> list[int]:
+        """Tokens of a word, which may begin with a space."""
+        bare = word.lstrip(" ")
+        if bare not in self.drawn:
+            self.drawn[bare] = self.draw(bare)
+        first, *others = self.drawn[bare]
+        space = SPACE if bare != word else ""
+        return [self.numbers[space + first], *(self.numbers[other] for other in others)]
+
+    def draw(self, word: str) -> list[str]:
+        """A word's pieces: as always, or in half of all longer words, drawn ones."""
+        if len(word) < 4 or self.rng.random() < 0.5:
+            whole: list[str] = self.tokenizer.encode(word).tokens
+            return whole
+        pieces: list[str] = []
+        while word:
+            longest = min(8, len(word) if pieces else len(word) - 1)
+            fits = [n for n in range(1, longest + 1) if word[:n] in self.numbers]
+            size = self.rng.choices(fits, [n**3 for n in fits])[0]
+            pieces.append(word[:size])
+            word = word[size:]
+        return pieces
+
+
 class Codec:
     """The trained vocabulary: samples to tokens."""
 
     def __init__(self, path: Path) -> None:
         self.tokenizer = Tokenizer.from_file(str(path))
         self.size = self.tokenizer.get_vocab_size()
+        self.numbers = self.tokenizer.get_vocab()
         self.description: dict[str, Any] = json.loads(path.read_text("utf-8"))
 
     def spaced(self) -> dict[int, int]:
         """Each token that is a word behind a space, and the token of the bare word."""
-        numbers = self.tokenizer.get_vocab()
         return {
-            number: numbers[token[1:]]
-            for token, number in numbers.items()
-            if token[:1] == SPACE and is_word(token[1:]) and token[1:] in numbers
+            number: self.numbers[token[1:]]
+            for token, number in self.numbers.items()
+            if token[:1] == SPACE and is_word(token[1:]) and token[1:] in self.numbers
         }
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, special tokens recognised."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def encode_broken(self, text: str, spelling: Spelling) -> list[int]:
+        """Tokens of a text, some words in smaller ones."""
+        tokens: list[int] = []
+        for number, part in enumerate(MARKUP.split(text)):
+            if number % 2:
+                tokens += self.encode(part)
+                continue
+            for index, between in enumerate(WORD.split(part)):
+                if index % 2:
+                    tokens += spelling.tokens(between)
+                elif between:
+                    tokens += self.encode(between)
+        return tokens
 
     def encode_sample(self, sample: Sample) -> tuple[list[int], list[bool]]:
         """Tokens of a sample and which of them are to be learned."""
@@ -170,8 +219,9 @@ class Codec:
             parts = ASSISTANT.split(full_text(sample))
         tokens: list[int] = []
         learned: list[bool] = []
+        spelling = Spelling(self.tokenizer, self.numbers, sample.broken)
         for number, part in enumerate(parts):
-            ids = self.encode(part)
+            ids = self.encode_broken(part, spelling) if sample.broken else self.encode(part)
             tokens += ids
             learned += [number % 2 == 1] * len(ids)
         return tokens, learned

@@ -157,6 +157,10 @@ CAPITAL_WORDINGS: tuple[str, ...] = (
     "Where does the government of {} sit?", "What capital does {} have?",
     "What would be the capital of {}?", "The main city of {}, its capital?",
     "I am travelling to {}. What is its capital?", "Take {}. What is the capital?",
+    "What is {}'s capital city?", "what's the capital city of {}", "{}'s capital is called what?",
+    "I forgot the capital of {}. What is it?", "Can you remember the capital of {}?",
+    "Please tell me {}'s capital.", "Geography: the capital of {}?", "Quiz: what is {}'s capital?",
+    "My son asks for the capital of {}. Which one is it?", "Just the capital of {}, please.",
 )
 REVERSE_CAPITAL_WORDINGS: tuple[str, ...] = (
     "{} is the capital of which country?", "Which country has the capital {}?",
@@ -211,6 +215,8 @@ ADD_WORDINGS: tuple[str, ...] = (
     "My homework: {a} + {b}. The result?", "What number is the sum of {a} and {b}?",
     "Hey, what does {a} + {b} equal?", "Please calculate the sum of {a} and {b}.",
     "If {a} and {b} are added, what is the total?", "The result of {a} + {b} please.",
+    "If you add {b} and {a}, what do you get?", "Please give the sum of {a} and {b}.",
+    "Maths homework: {a} + {b}", "Find what {a} plus {b} is.", "Sum up {a} and {b}.",
 )
 SUBTRACT_WORDINGS: tuple[str, ...] = (
     "What is {a} - {b}?", "What is {a} minus {b}?", "{a} - {b}", "{a}-{b}", "{a} - {b} = ?",
@@ -237,6 +243,8 @@ SUBTRACT_WORDINGS: tuple[str, ...] = (
     "My homework: {a} - {b}. The result?", "Hey, what does {a} - {b} equal?",
     "Please calculate the difference of {a} and {b}.", "{b} less than {a} is?",
     "If {b} is taken from {a}, what remains?", "The result of {a} - {b} please.",
+    "If you subtract {b} from {a}, what do you get?", "Please subtract {b} from {a}.",
+    "Maths homework: {a} - {b}", "Find what {a} minus {b} is.",
     "What number is left of {a} without {b}?", "From {a} take {b}.", "From {a} subtract {b}.",
 )
 DRILL_WORDINGS: tuple[str, ...] = (
@@ -339,7 +347,8 @@ GREETINGS: tuple[tuple[tuple[str, ...], str], ...] = (
             "Who are you?", "What are you?", "What is your name?", "What's your name?",
             "Tell me your name", "Are you a robot?", "Are you human?", "Introduce yourself",
             "Which model are you?", "What model is this?", "Who am I talking to?",
-            "Tell me about yourself", "Are you an AI?",
+            "Tell me about yourself", "Are you an AI?", "Tell me who you are", "Who is there?",
+            "Can you say who you are?", "Who is answering?", "What should I call you?",
         ),
         "I am localserve tiny, a very small language model.",
     ),

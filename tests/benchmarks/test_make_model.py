@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from benchmarks.make_model import WeightType, make_model
+from benchmarks.make_model import WeightType, default_path, make_model
 from benchmarks.shapes import SHAPES, ShapeName
 from benchmarks.vocabulary import build_vocabulary
 
@@ -99,3 +99,10 @@ def test_a_file_that_is_there_is_used_again(models: Path) -> None:
 
     assert done.stdout.strip() == str(path)
     assert path.stat().st_mtime_ns == before
+
+
+def test_models_are_kept_in_localserve_s_cache_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALSERVE_CACHE_DIR", str(tmp_path))
+    assert default_path(TINY, WeightType.F16).parent == tmp_path / "benchmarks"

@@ -11,8 +11,9 @@ from localserve.catalog.locate import find_model
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.chat import Sampling
-from localserve.config import Settings, read_settings
-from localserve.errors import ModelUnusable, UnknownModel
+from localserve.config import Settings
+from localserve.errors import AmbiguousName, ModelUnusable, NotDownloaded, UnknownModel
+from tests.catalog.gguf_files import write_gguf
 
 HUB = ModelSpec(
     "qwen3-8b",
@@ -20,12 +21,6 @@ HUB = ModelSpec(
     aliases=("qwen3:8b",),
     quantizations={"Q8_0": 8_700_000_000, "Q4_K_M": 5_027_783_488},
 )
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    home = tmp_path / "home"
-    return read_settings({}, {"LOCALSERVE_HOME": str(home), "HF_HOME": str(tmp_path / "hf")})
 
 
 def _gguf(path: Path, content: bytes = b"GGUF\x03\0\0\0") -> Path:
@@ -191,3 +186,80 @@ def test_a_name_that_cannot_be_a_file_is_unknown(text: str, settings: Settings) 
 def test_nothing_means_the_built_in_model(tmp_path: Path, settings: Settings) -> None:
     builtin = ModelSpec("localserve-tiny", LocalFile(_gguf(tmp_path / "builtin.gguf")))
     assert _find(None, settings, HUB, builtin) == builtin
+
+
+def _in_lm_studio(settings: Settings, name: str) -> Path:
+    assert settings.lm_studio_models_dir is not None
+    return write_gguf(settings.lm_studio_models_dir / "someone" / "some-GGUF" / name)
+
+
+def test_a_model_of_another_program_is_found_by_name_and_by_its_beginning(
+    settings: Settings,
+) -> None:
+    path = _in_lm_studio(settings, "Some-Model-Q4_K_M.gguf")
+    for text in ("some-model-q4_k_m", "lm-studio/Some-Model-Q4_K_M", "someone/some-GGUF", "some-m"):
+        assert _find(text, settings) == ModelSpec("Some-Model-Q4_K_M", LocalFile(path))
+
+
+def test_a_name_of_the_registry_means_the_copy_that_another_program_has(
+    settings: Settings,
+) -> None:
+    path = _in_lm_studio(settings, "Qwen3-8B-Q4_K_M.gguf")
+    spec = _find("qwen3:8b", settings)
+    assert (spec.name, spec.source) == ("qwen3-8b", LocalFile(path))
+
+
+def test_localserve_s_own_copy_comes_before_those_of_others(settings: Settings) -> None:
+    _in_lm_studio(settings, "Qwen3-8B-Q4_K_M.gguf")
+    own = write_gguf(settings.models_dir / "Qwen" / "Qwen3-8B-GGUF" / "Qwen3-8B-Q8_0.gguf")
+    assert _find("qwen3-8b", settings).source == LocalFile(own)
+
+
+def test_a_file_of_the_working_folder_comes_before_the_beginning_of_a_name(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _in_lm_studio(settings, "some-model.gguf")
+    monkeypatch.chdir(tmp_path)
+    path = write_gguf(tmp_path / "some")
+    assert _find("some", settings).source == LocalFile(path)
+
+
+def test_several_that_could_be_meant_are_listed(settings: Settings) -> None:
+    _in_lm_studio(settings, "some-a.gguf")
+    _in_lm_studio(settings, "some-b.gguf")
+    with pytest.raises(AmbiguousName) as caught:
+        _find("some", settings)
+    assert set(caught.value.known) == {"some-a", "some-b"}
+
+
+def test_a_damaged_model_of_another_program_is_refused_with_its_owner(settings: Settings) -> None:
+    path = _in_lm_studio(settings, "some-a.gguf")
+    path.write_bytes(b"")
+    with pytest.raises(ModelUnusable, match="lm-studio/some-a cannot be served: it is empty") as c:
+        _find("some-a", settings)
+    assert "LM Studio" in c.value.hint
+
+
+def test_models_on_this_disk_are_among_the_nearest_names(settings: Settings) -> None:
+    _in_lm_studio(settings, "some-model.gguf")
+    with pytest.raises(UnknownModel) as caught:
+        _find("sum-model", settings)
+    assert caught.value.known == ("some-model",)
+
+
+def test_a_damaged_copy_elsewhere_does_not_keep_a_name_of_the_registry_from_being_downloaded(
+    settings: Settings,
+) -> None:
+    _in_lm_studio(settings, "Qwen3-8B-Q4_K_M.gguf").write_bytes(b"")
+    with pytest.raises(NotDownloaded):
+        _find("qwen3-8b", settings)
+
+
+def test_a_cut_download_says_how_to_go_on(settings: Settings) -> None:
+    folder = settings.models_dir / "Qwen" / "Qwen3-8B-GGUF"
+    _gguf(folder / "Qwen3-8B-Q4_K_M.gguf.0123456789abcdef.partial")
+    with pytest.raises(NotDownloaded):
+        _find("qwen3-8b", settings)
+    with pytest.raises(ModelUnusable, match="its download is not complete") as caught:
+        _find("Qwen3-8B-Q4_K_M", settings)
+    assert caught.value.hint == "`localserve up qwen3-8b` goes on with it."

@@ -28,7 +28,13 @@ class Server:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "LOCALSERVE_HOME": str(home), "PYTHONUNBUFFERED": "1", **environ},
+            env={
+                **os.environ,
+                "LOCALSERVE_HOME": str(home),
+                "LOCALSERVE_MODEL": "localserve-tiny",  # whatever this machine has
+                "PYTHONUNBUFFERED": "1",
+                **environ,
+            },
             text=True,
             cwd=home,
         )

@@ -20,6 +20,7 @@ from localserve.gguf.header import parse_file
 from localserve.gguf.hollow import write_hollow
 from localserve.gguf.loadable import check_loadable
 from localserve.llama.model import LlamaModel
+from localserve.planner.runtime import Runtime
 from tests.gguf import small_models
 from tests.gguf.small_models import SMALL_MODELS, Value, write_small_model
 
@@ -155,7 +156,7 @@ def _assert_only_we_survive(path: Path, words: str) -> None:
     child = load_in_a_child(str(path))
     assert child.returncode in (-signal.SIGABRT, -signal.SIGFPE), child.stdout
     with pytest.raises(ModelMalformed) as caught:
-        LlamaModel(path)  # in this very process
+        LlamaModel(path, Runtime(256, 1))  # in this very process
     assert words in caught.value.message
     assert str(path) in caught.value.message
 

@@ -11,13 +11,17 @@ import pytest
 
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
+from localserve.planner.runtime import Runtime
+
+RUNTIME = Runtime(context_tokens=0, sequences=1)
 
 LOAD = """
 import pathlib, sys
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
+from localserve.planner.runtime import Runtime
 try:
-    LlamaModel(pathlib.Path(sys.argv[1]))
+    LlamaModel(pathlib.Path(sys.argv[1]), Runtime(0, 1))
 except ModelUnusable as error:
     print("unusable:", error)
 else:
@@ -37,7 +41,7 @@ def test_a_model_says_what_its_file_says(tiny_f16: Path) -> None:
         shares.append(share)
         return True
 
-    model = LlamaModel(tiny_f16, note)
+    model = LlamaModel(tiny_f16, RUNTIME, note)
     assert (model.architecture, model.embedding_length) == ("qwen3", 256)
     assert (model.trained_context_tokens, model.window_tokens) == (40_960, 0)
     assert (model.recurrent, model.generates) == (False, True)
@@ -52,17 +56,17 @@ def test_a_model_says_what_its_file_says(tiny_f16: Path) -> None:
 
 def test_a_load_that_is_no_longer_wanted_stops(tiny_f16: Path) -> None:
     with pytest.raises(ModelUnusable):
-        LlamaModel(tiny_f16, lambda share: False)
+        LlamaModel(tiny_f16, RUNTIME, lambda share: False)
 
 
 def test_a_missing_file_is_unusable(tmp_path: Path) -> None:
     with pytest.raises(ModelUnusable, match=r"missing\.gguf"):
-        LlamaModel(tmp_path / "missing.gguf")
+        LlamaModel(tmp_path / "missing.gguf", RUNTIME)
 
 
 def test_a_folder_is_unusable(tmp_path: Path) -> None:
     with pytest.raises(ModelUnusable):
-        LlamaModel(tmp_path)
+        LlamaModel(tmp_path, RUNTIME)
 
 
 @pytest.mark.parametrize(

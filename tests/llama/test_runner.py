@@ -15,8 +15,9 @@ from localserve.chat import DEFAULT_SAMPLING
 from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
-from localserve.llama.runner import ContextOptions, LlamaRunner
+from localserve.llama.runner import LlamaRunner
 from localserve.llama.sampler import LlamaSampler
+from localserve.planner.runtime import Runtime
 
 GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
 NOISE = {"F16": 0.01, "Q4_K_M": 0.15}
@@ -25,7 +26,8 @@ on purpose, and the noise with them: real ones have 1e-4 and 0.05."""
 
 
 def open_runner(path: Path, *, cells: int = 2_048, parallel: int = 4) -> LlamaRunner:
-    return LlamaRunner(LlamaModel(path), ContextOptions(cells, parallel, threads=1))
+    runtime = Runtime(cells, 2 * parallel)
+    return LlamaRunner(LlamaModel(path, runtime), runtime, threads=1)
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from localserve.llama.model import LlamaModel
 from localserve.llama.vocabulary import LlamaVocabulary
+from localserve.planner.runtime import Runtime
 
 
 @pytest.fixture(scope="module")
 def vocabulary(tiny_f16: Path) -> Iterator[LlamaVocabulary]:
-    model = LlamaModel(tiny_f16)
+    model = LlamaModel(tiny_f16, Runtime(0, 1))
     yield model.vocabulary
     model.close()
 

@@ -1,0 +1,89 @@
+"""`localserve rm NAME`: delete a model that localserve downloaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from localserve.catalog.downloaded import all_named, ambiguous, entry_of, find_downloaded
+from localserve.catalog.finders.record import FoundModel
+from localserve.catalog.locate import unknown_model
+from localserve.catalog.registry import Registry, load_registry
+from localserve.catalog.remove import check_removable, remove
+from localserve.catalog.spec import ModelSpec
+from localserve.cli.found import with_builtin
+from localserve.cli.terminal import console, errors, plain, size_text
+from localserve.config import read_settings
+from localserve.errors import NotDownloaded
+
+EXAMPLES = """
+Deletes only what localserve itself has downloaded; for a model of another program it says how that
+program deletes it.
+
+Examples:
+
+  localserve rm qwen3-8b         asks before it deletes
+
+  localserve rm qwen3-8b --yes   does not; needed without a terminal
+
+Exit status: 0 deleted, 1 nothing (or not all) was deleted, 2 wrong usage.
+"""
+
+
+def rm(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `list` shows.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
+    ] = None,
+) -> None:
+    settings = read_settings({"config_file": config})
+    registry = load_registry(settings)
+    models = with_builtin(find_downloaded(registry, settings))
+    found = _meant(name, models, registry)
+    check_removable(found, settings)
+    for file in found.files:
+        console.print(plain(str(file)))
+    if not yes and not _agreed(found):
+        raise typer.Exit(1)
+    freed = remove(found, settings)
+    console.print(plain(f"deleted {found.name}: {size_text(freed)} ({freed} bytes) are free again"))
+
+
+rm.__doc__ = f"Delete a model that localserve downloaded.\n{EXAMPLES}"
+
+
+def _meant(name: str, models: tuple[FoundModel, ...], registry: Registry) -> FoundModel:
+    """The model of exactly that name; localserve's own goes before others.
+
+    Raises: AmbiguousName, where it has several of that name; UnknownModel.
+    """
+    own = [model for model in models if model.source == "localserve"]
+    entry = registry.find(name)
+    meant = all_named(name, own) or _of_entry(entry, own, registry)
+    meant = meant or all_named(name, models) or _of_entry(entry, models, registry)
+    if len(meant) > 1:
+        raise ambiguous(name, meant)
+    if not meant and entry is not None:
+        raise NotDownloaded(f"{entry.name!r} is not on this disk; there is nothing to delete.")
+    if not meant:
+        raise unknown_model(name, registry, models)
+    return meant[0]
+
+
+def _of_entry(
+    entry: ModelSpec | None, models: Iterable[FoundModel], registry: Registry
+) -> list[FoundModel]:
+    return [model for model in models if entry is not None and entry_of(model, registry) is entry]
+
+
+def _agreed(found: FoundModel) -> bool:
+    size = size_text(found.size_bytes)
+    if not sys.stdin.isatty():
+        errors.print("Nothing is deleted: there is no terminal to ask on. Add --yes.", style="red")
+        return False
+    return typer.confirm(f"Delete {found.name} ({size})?", default=False)

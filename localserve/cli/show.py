@@ -1,0 +1,101 @@
+"""`localserve show NAME`: everything that is known of one model before it is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from localserve.catalog.default import available_memory_bytes, needed_bytes
+from localserve.catalog.downloaded import entry_of, find_downloaded
+from localserve.catalog.finders.record import OWNERS, FoundModel
+from localserve.catalog.locate import unknown_model
+from localserve.catalog.registry import Registry, load_registry
+from localserve.catalog.spec import HubFile, ModelSpec
+from localserve.cli.found import found_document, match, with_builtin
+from localserve.cli.list import spec_document
+from localserve.cli.terminal import console, count_text, plain, size_text
+from localserve.config import read_settings
+
+EXAMPLES = """
+Examples:
+
+  localserve show qwen3-8b       a name or alias of models.toml
+
+  localserve show llama3.2       a model that Ollama has here
+
+  localserve show qwen3-8b --json | jq .model.path
+
+Exit status: 0 found, 1 no such model, several could be meant, or a configuration file is wrong,
+2 wrong usage.
+"""
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `list` shows.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    settings = read_settings({"config_file": config})
+    registry = load_registry(settings)
+    models = with_builtin(find_downloaded(registry, settings))
+    found = match(name, models, registry)
+    entry = entry_of(found, registry) if found is not None else registry.find(name)
+    if found is None and entry is None:
+        raise unknown_model(name, registry, models)
+    if as_json:
+        typer.echo(json.dumps(_document(found, entry, registry), indent=2))
+        return
+    rows = _found_rows(found) if found is not None else {"on disk": f"no; localserve up {name}"}
+    rows |= _entry_rows(entry) if entry is not None else {}
+    for title, text in rows.items():
+        console.print(f"{title:14}", style="dim", end="")
+        console.print(plain(text))
+
+
+show.__doc__ = f"Show what is known of one model.\n{EXAMPLES}"
+
+
+def _document(
+    found: FoundModel | None, entry: ModelSpec | None, registry: Registry
+) -> dict[str, object]:
+    return {
+        "model": found_document(found, registry) if found is not None else None,
+        "needed_bytes": needed_bytes(found) if found is not None else None,
+        "available_bytes": available_memory_bytes(),
+        "catalog": spec_document(entry, found is not None) if entry is not None else None,
+    }
+
+
+def _found_rows(found: FoundModel) -> dict[str, str]:
+    needed, available = needed_bytes(found), available_memory_bytes()
+    rows = {
+        "name": ", ".join([found.name, *found.aliases]),
+        "belongs to": OWNERS[found.source],
+        "size": f"{size_text(found.size_bytes)} ({found.size_bytes} bytes)",
+        "quantization": found.quantization or "",
+        "architecture": found.architecture,
+        "hub": found.repo or "",
+        "memory": f"about {size_text(needed)} to serve it, {size_text(available)} are free now",
+        "files": ("\n" + " " * 14).join(map(str, found.files)),
+        "problem": found.problem,
+    }
+    return {title: text for title, text in rows.items() if text}
+
+
+def _entry_rows(entry: ModelSpec) -> dict[str, str]:
+    sizes = [f"{name} {size_text(size)}" for name, size in entry.quantizations.items()]
+    shape = entry.shape
+    rows = {
+        "models.toml": ", ".join(entry.names),
+        "downloaded as": entry.source.repo if isinstance(entry.source, HubFile) else "",
+        "offered as": ", ".join(sizes),
+        "parameters": count_text(shape.parameters) if shape else "",
+        "trained for": f"{shape.trained_context_tokens} tokens" if shape else "",
+        "context": f"{entry.context_tokens} tokens" if entry.context_tokens else "",
+    }
+    return {title: text for title, text in rows.items() if text}

@@ -1,0 +1,76 @@
+"""How a model is run: one value that is planned, dried, loaded and shown.
+
+`up` gives llama.cpp exactly what `fit` computed with, because both pass this. Knows nothing of
+llama.cpp's structures (`llama/parameters.py` does). Any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+LoadMode = Literal["none", "mmap"]
+FlashAttention = Literal["auto", "on", "off"]
+
+BATCH_TOKENS = 512
+"""Prompt tokens per step where nobody streams: llama.cpp's own physical batch."""
+
+MOST_SEQUENCES = 256
+"""Of one context. Source: LLAMA_MAX_SEQ in llama-cparams.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything that decides how much memory a model takes and where.
+
+    `context_tokens` is the pool of cells and the most that one sequence may use. `sequences` counts
+    the running ones and the prefixes that are kept. `gpu_layers` counts from the last layer, the
+    output being one of them; None means all. `cpu_expert_layers` counts from the first layer: their
+    experts stay in RAM. `tensor_split` gives each GPU its share; empty means by free memory.
+    """
+
+    context_tokens: int
+    sequences: int
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    gpu_layers: int | None = None
+    cpu_expert_layers: int = 0
+    tensor_split: tuple[float, ...] = ()
+    batch_tokens: int = BATCH_TOKENS
+    load_mode: LoadMode = "none"
+    flash_attention: FlashAttention = "auto"
+
+    @property
+    def outputs_max(self) -> int:
+        """Rows of logits that one step may have: one for each sequence."""
+        return self.sequences
+
+    @property
+    def swa_full(self) -> bool:
+        """Whether sliding-window layers keep cells for the whole context; only the window's."""
+        return False
+
+    @property
+    def kv_unified(self) -> bool:
+        """Whether all sequences share one pool of cells."""
+        return True
+
+    def as_document(self) -> dict[str, Any]:
+        """For JSON; `from_document` reads it back."""
+        return asdict(self)
+
+
+def from_document(document: Mapping[str, Any]) -> Runtime:
+    """The runtime that `Runtime.as_document` wrote."""
+    return Runtime(**{**document, "tensor_split": tuple(document["tensor_split"])})
+
+
+def sequences_for(parallel: int, recurrent: bool) -> int:
+    """Sequences of a context in which `parallel` answers run.
+
+    There is one more for each prefix that is kept; recurrent state is paid per sequence, so such
+    models keep one only.
+    """
+    return min(parallel + (1 if recurrent else parallel), MOST_SEQUENCES)
