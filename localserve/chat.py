@@ -167,11 +167,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time went, in milliseconds: waiting for room, the prompt, the answer."""
+    """Where the time went, in milliseconds: waiting for room, the prompt, the answer.
+
+    `answer_ms` is the time from the first token to the last; `timed_tokens` came in it, which are
+    all but the first of each choice.
+    """
 
     queue_ms: float = 0.0
     prompt_ms: float = 0.0
     answer_ms: float = 0.0
+    timed_tokens: int = 0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast the answer came; None where there was no time to measure."""
+        return self.timed_tokens / self.answer_ms * 1e3 if self.answer_ms > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("threads", int, None, "CPU threads (the physical cores).", 1, 1024, option="--threads"),
     Setting("offline", bool, False, "Never use the network.", option="--offline"),
     Setting("max_waiting", int, 64, "Requests that may wait; more get 503.", 0, 100_000),
+    Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
@@ -147,6 +148,7 @@ class Settings:
     threads: int | None
     offline: bool
     max_waiting: int
+    max_connections: int
     step_budget_ms: float
     max_body_bytes: int
     drain_seconds: float

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec
-from localserve.errors import LocalserveError, ModelLoading, UnknownModel
+from localserve.errors import LocalserveError, ModelLoading, Overloaded, UnknownModel
 
 Progress = Callable[[float], None]
 """Called with the loaded share, 0.0 to 1.0, on the event loop."""
@@ -61,10 +61,20 @@ class ModelManager:
     loads it again.
     """
 
-    def __init__(self, default: ModelSpec, load: Load, *, load_wait_seconds: float = 600.0) -> None:
+    def __init__(
+        self,
+        default: ModelSpec,
+        load: Load,
+        *,
+        load_wait_seconds: float = 600.0,
+        max_waiting: int = 64,
+    ) -> None:
+        """At most `max_waiting` leases wait for a load, none longer than `load_wait_seconds`."""
         self._spec = default
         self._load = load
         self._load_wait_seconds = load_wait_seconds
+        self._max_waiting = max_waiting
+        self._waiting = 0
         self._state: State = Loading(default.name, 0.0, time.monotonic())
         self._backend: Backend | None = None
         self._loading: asyncio.Task[Backend] | None = None
@@ -95,7 +105,8 @@ class ModelManager:
     async def lease(self, name: str | None) -> AsyncIterator[Backend]:
         """Hold the backend for `name` (None or "": the default model), loading it if need be.
 
-        Raises: UnknownModel, ModelLoading (it took too long), ModelUnusable.
+        Raises: UnknownModel, ModelLoading (it took too long), ModelUnusable, Overloaded (too many
+        wait for the load already).
         """
         self._check(name)
         yield await self._ready_backend()
@@ -114,7 +125,15 @@ class ModelManager:
         backend = self._backend
         if backend is not None and backend.status().alive:
             return backend
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(
+                f"{self._waiting} requests wait for {self._spec.name!r} to be loaded already; this"
+                f" server lets {self._max_waiting} wait.",
+                retry_after_seconds=5,
+                hint="Try again in a few seconds, or start with a larger LOCALSERVE_MAX_WAITING.",
+            )
         task = self._ensure_loading()
+        self._waiting += 1
         try:
             return await asyncio.wait_for(asyncio.shield(task), self._load_wait_seconds)
         except TimeoutError:
@@ -122,6 +141,8 @@ class ModelManager:
                 f"{self._spec.name!r} is still being loaded after {self._load_wait_seconds:.0f} s.",
                 retry_after_seconds=30,
             ) from None
+        finally:
+            self._waiting -= 1
 
     def _ensure_loading(self) -> asyncio.Task[Backend]:
         if self._closed:

@@ -138,7 +138,9 @@ class FakeBackend:
             for choice, (_, reason, stop) in enumerate(cut):
                 yield Finished(choice, reason, stop)
             count = sum(len(pieces) for pieces, _, _ in cut)
-            yield Completed(Usage(prompt_tokens, count), Timings(0.0, 10.0, 10.0 * count))
+            timed = sum(max(0, len(pieces) - 1) for pieces, _, _ in cut)
+            timings = Timings(0.0, 10.0, 10.0 * timed, timed)
+            yield Completed(Usage(prompt_tokens, count), timings)
             done = True
         finally:
             self.running -= 1
@@ -160,17 +162,19 @@ def fake_manager(
     spec: ModelSpec | None = None,
     load_seconds: float = 0.0,
     failure: LocalserveError | None = None,
+    max_waiting: int = 64,
 ) -> ModelManager:
     """A manager that 'loads' `backend` in `load_seconds`, or fails with `failure` after them."""
 
-    async def load(spec: ModelSpec, progress: Progress) -> FakeBackend:
+    async def load(loaded: ModelSpec, progress: Progress) -> FakeBackend:
         progress(0.5)
         await asyncio.sleep(load_seconds)
         if failure is not None:
             raise failure
         return backend
 
-    return ModelManager(spec or fake_spec(backend.facts.name), load)
+    spec = spec or fake_spec(backend.facts.name)
+    return ModelManager(spec, load, max_waiting=max_waiting)
 
 
 def _words(text: str) -> int:

@@ -32,8 +32,8 @@ GPU_DEVICES = {"cuda": ("CUDA",), "metal": ("MTL", "Metal"), "vulkan": ("Vulkan"
 """How llama.cpp's names of such devices begin (Metal's is 'MTL0', or 'Metal' in older builds)."""
 
 DEVICES = """
-from localserve.llama import library
-print(*(device.name for device in library.devices()), sep="\\n")
+from localserve.llama.devices import devices
+print(*(device.name for device in devices()), sep="\\n")
 """
 
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 try:
@@ -58,16 +59,18 @@ class Trainer:
         if options.compile:
             self.network.hidden = torch.compile(self.network.hidden)  # type: ignore[method-assign]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        prepared = self.network.prepared()
-        careful = {id(parameter) for parameter in prepared}
-        named = list(self.network.named_parameters())
-        inner = [p for n, p in named if p.ndim == 2 and "embd" not in n and id(p) not in careful]
-        outer = [p for n, p in named if p.ndim == 1 or "embd" in n]
-        self.rates = [options.rate, options.rate / 10, options.rate / 5]
+        self.kept = self.network.prepared()
+        self.start = {parameter: parameter.detach().clone() for parameter in self.kept}
+        named = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
+        matrices = [p for n, p in named if p.ndim == 2 and "embd" not in n]
+        norms = [p for n, p in named if p.ndim == 1]
+        embedding = self.network.token_embd.weight
+        self.rates = [options.rate, options.rate / 5, options.rate / 10]
+        adam = {"betas": (0.9, 0.98), "weight_decay": 0.0}
         self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(inner, lr=self.rates[0]),
-            Muon(prepared, lr=self.rates[1]),
-            torch.optim.AdamW(outer, lr=self.rates[2], betas=(0.9, 0.98), weight_decay=0.0),
+            Muon(matrices, lr=self.rates[0]),
+            torch.optim.AdamW(norms, lr=self.rates[1], **adam),
+            torch.optim.AdamW([embedding], lr=self.rates[2], **adam),
         ]
         self.step, self.seconds, self.seen = 0, 0.0, 0
 
@@ -85,12 +88,17 @@ class Trainer:
         scale = min(1.0, (self.step + 1) / 60) * min(1.0, (1.0 - done) / self.options.decay + 1e-3)
         losses = losses_of(self.network, batch, self.device)
         losses.mean().backward()
+        self.note_words(batch)
         self.share_gradients()
-        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * scale
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        with self.unseen_words_kept():
+            for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * scale
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for parameter, mask in self.kept.items():
+                parameter[mask] = self.start[parameter][mask]
         keep = min(0.997, self.step / (self.step + 20))
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
@@ -98,6 +106,27 @@ class Trainer:
         self.step += 1
         self.seen += batch.tokens.numel()
         return losses.detach()
+
+    def note_words(self, batch: Batch) -> None:
+        """Which tokens the batch has, in any of the processes."""
+        seen = torch.zeros(self.codec.size, device=self.device)
+        seen[batch.tokens.flatten().to(self.device)] = 1.0
+        if distributed.is_initialized():
+            distributed.all_reduce(seen)
+        self.seen_words = seen > 0
+
+    @contextmanager
+    def unseen_words_kept(self) -> Iterator[None]:
+        """Leave the embeddings of tokens alone that are not in the batch.
+
+        All they would learn is not to be said, and AdamW makes a large step of the smallest
+        gradient: rare words would all become alike, and could not be told apart when copied.
+        """
+        embedding = self.network.token_embd.weight
+        before = embedding.detach().clone()
+        yield
+        with torch.no_grad():
+            embedding[~self.seen_words] = before[~self.seen_words]
 
     def share_gradients(self) -> None:
         """Give all processes the mean of their gradients."""

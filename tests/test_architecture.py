@@ -12,7 +12,13 @@ import localserve.errors
 
 @pytest.mark.parametrize(
     "module",
-    ["localserve.engine.scripted", "localserve.engine.engine", "localserve.backends.local"],
+    [
+        "localserve.engine.scripted",
+        "localserve.engine.engine",
+        "localserve.backends.local",
+        "localserve.planner.hardware",
+        "localserve.planner.bandwidth",
+    ],
 )
 def test_llama_cpp_is_not_loaded_before_the_first_model(module: str) -> None:
     program = f"import sys, {module}; sys.exit('llama_cpp' in sys.modules)"

@@ -119,4 +119,5 @@ class Answer:
             queue_ms=max(one.queue_seconds for one in ended) * 1e3,
             prompt_ms=max(one.prompt_seconds for one in ended) * 1e3,
             answer_ms=max(one.answer_seconds for one in ended) * 1e3,
+            timed_tokens=sum(max(0, one.completion_tokens - 1) for one in ended),
         )

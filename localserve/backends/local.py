@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-import psutil
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
@@ -32,6 +29,7 @@ from localserve.engine.engine import Engine
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
+from localserve.planner.processor import usable_cores
 from localserve.planner.runtime import Runtime, sequences_for
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
@@ -95,7 +93,7 @@ async def load(
                 context_tokens=choose_context(spec, options, model),
                 sequences=sequences_for(parallel, model.recurrent),
             )
-            runner = LlamaRunner(model, runtime, threads=options.threads or physical_cores())
+            runner = LlamaRunner(model, runtime, threads=options.threads or usable_cores())
         except BaseException:
             model.close()
             raise
@@ -140,12 +138,6 @@ def choose_context(spec: ModelSpec, options: LoadOptions, model: LlamaModel) -> 
             hint=f"--ctx {trained} is the most.",
         )
     return asked
-
-
-def physical_cores() -> int:
-    """Cores that this process may use; twice the threads per core would only slow it down."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
 
 
 class LocalBackend:

@@ -6,6 +6,7 @@ thread.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -44,8 +45,12 @@ def remember_use(path: Path, settings: Settings) -> None:
     try:
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=settings.cache_dir, prefix=f".{FILE_NAME}.")
+    except OSError:
+        return
+    try:
         with os.fdopen(handle, "w") as stream:
             json.dump({used: uses[used] for used in newest}, stream)
         os.replace(name, settings.cache_dir / FILE_NAME)
     except OSError:
-        return
+        with contextlib.suppress(OSError):
+            os.unlink(name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """The `localserve` command. Exit status: 0 done, 1 failed, 2 wrong usage."""
+    _open_standard_streams()
     from localserve.cli.app import app
     from localserve.cli.terminal import print_error
     from localserve.errors import LocalserveError
@@ -16,3 +18,13 @@ def main() -> None:
     except LocalserveError as error:
         print_error(error)
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Where a program was started with some of them closed, the next files opened would take their
+    numbers, and be written to as if they were a terminal."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = open(os.devnull, mode)  # noqa: SIM115 (as long as the process lives)
+            os.set_inheritable(nothing.fileno(), True)
+            setattr(sys, name, nothing)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.hardware import hardware
 from localserve.cli.list import list_models
 from localserve.cli.paths import paths
 from localserve.cli.rm import rm
@@ -27,6 +28,7 @@ app.command("list")(list_models)
 app.command()(show)
 app.command()(rm)
 app.command()(paths)
+app.command()(hardware)
 
 
 def _print_version(wanted: bool) -> None:

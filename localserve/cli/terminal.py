@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,39 @@ PIPE_WIDTH: Final = 1000
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Lasting:
+    """A text stream that passes over what cannot be written (a full disk, a closed terminal)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self.empties()
+
+    def empties(self) -> bool:
+        """Flush; whether everything that was written got out."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def outlast_output() -> tuple[Lasting, Lasting]:
+    """From now on no failed write to stdout or stderr ends this process; the two streams."""
+    out, err = Lasting(sys.stdout), Lasting(sys.stderr)
+    sys.stdout, sys.stderr = out, err
+    return out, err
 
 
 def print_error(error: LocalserveError) -> None:
@@ -52,6 +86,13 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
+def memory_text(size_bytes: int) -> str:
+    """Such as '512 MiB' or '23.5 GiB' (powers of two)."""
+    if size_bytes < 1 << 30:
+        return f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / 2**30:.1f} GiB"
+
+
 def count_text(count: int) -> str:
     """Such as '596 M' or '30.5 B'."""
     if count < 1e6:
@@ -59,7 +100,3 @@ def count_text(count: int) -> str:
     if count < 1e9:
         return f"{count / 1e6:.{0 if count >= 1e8 else 1}f} M"
     return f"{count / 1e9:.1f} B"
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()

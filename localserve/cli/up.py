@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
-from localserve.cli.terminal import console, count_text, errors, plain, size_text
-from localserve.config import Settings, read_settings
-from localserve.server.listeners import Listeners, listen
-from localserve.server.reports import (
-    Aborting,
-    Answered,
-    Live,
-    Loaded,
-    LoadFailed,
-    LoadProgress,
-    Note,
-)
-from localserve.server.supervisor import Died, Event, FellBack, Supervisor
+from localserve.cli.screen import Screen
+from localserve.cli.terminal import outlast_output
+from localserve.config import read_settings
+from localserve.server.listeners import listen
+from localserve.server.reports import Loaded, Note
+from localserve.server.supervisor import Supervisor, Told
 
 EXAMPLES = """
 Examples:
@@ -40,6 +31,12 @@ Examples:
   localserve up ~/some.gguf      a file
 
   localserve up --ctx 32768 --parallel 4 --port 9000
+
+Ctrl-C lets running answers end, for 10 seconds at most; a second one
+ends at once. SIGHUP reads models.toml again.
+
+Exit status: 0 stopped, 1 it cannot serve or a worker hung in its end,
+2 wrong usage, 130 (143) ended by a second SIGINT (SIGTERM).
 """
 
 
@@ -69,6 +66,7 @@ def up(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
+    out, err = outlast_output()
     settings = read_settings(
         {
             "config_file": config,
@@ -83,112 +81,20 @@ def up(
     registry = load_registry(settings)
     spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port)
-    screen = Screen(settings, listeners)
-    status = Supervisor(settings, spec, listeners, screen.show, fallback=fallback).run()
-    screen.close()
+    screen = Screen(listeners.url, out, err)
+    if listeners.warning:
+        screen.show(Note(logging.WARNING, listeners.warning))
+
+    def tell(told: Told) -> None:
+        if isinstance(told, Loaded):
+            remember_use(Path(told.facts.file), settings)
+        screen.show(told)
+
+    status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
     listeners.close()
+    if not screen.close():
+        os._exit(status)  # the interpreter would wait for the terminal, or fail at it
     raise typer.Exit(status)
 
 
-up.__doc__ = f"""Serve a model over HTTP until Ctrl-C.
-{EXAMPLES}
-
-Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 it cannot serve, 2 wrong usage.
-"""
-
-
-class Screen:
-    """Shows what workers report."""
-
-    def __init__(self, settings: Settings, listeners: Listeners) -> None:
-        self._settings = settings
-        self._listeners = listeners
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    def show(self, report: Event) -> None:
-        if not isinstance(report, LoadProgress):
-            self.close()
-        match report:
-            case Live():
-                pass
-            case LoadProgress(name, share):
-                self._show_progress(name, share)
-            case Loaded(facts):
-                remember_use(Path(facts.file), self._settings)
-                self._show_loaded(report)
-            case LoadFailed(message, hint):
-                errors.print("[bold red]error[/]", end=" ")
-                errors.print(" ".join([message, hint]).rstrip(), markup=False)
-            case Answered(line):
-                console.print(time.strftime("%H:%M:%S"), line, markup=False)
-            case Note(level, text):
-                style = "yellow" if level < logging.ERROR else "red"
-                style = "dim" if level < logging.WARNING else style
-                errors.print(f"[{style}]{escape(text)}[/]")
-            case Aborting(reason):
-                errors.print(f"[red]llama.cpp gave up: {escape(reason)}[/]")
-            case Died(how, reason, again):
-                self._show_death(how, reason, again)
-            case FellBack(failed, name):
-                text = (
-                    f"{failed} was not named by you and cannot be loaded: {name} is served instead."
-                )
-                errors.print(plain(f"{text} `localserve up NAME` serves another."), style="yellow")
-
-    def close(self) -> None:
-        """Take the progress bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar, self._task = None, None
-
-    def _show_progress(self, name: str, share: float) -> None:
-        if not console.is_terminal:
-            return
-        if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                console=console,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=1.0)
-        assert self._task is not None
-        doing = "loading" if share < 1.0 else "warming up"
-        self._bar.update(self._task, completed=share, description=f"{doing} {escape(name)}")
-
-    def _show_loaded(self, loaded: Loaded) -> None:
-        facts = loaded.facts
-        rows = {
-            "model": f"{facts.name} ({facts.architecture}, {count_text(facts.parameters)}"
-            f" parameters, {size_text(facts.weights_bytes)})",
-            "file": facts.file,
-            "device": facts.device,
-            "context": f"{facts.context_tokens} tokens for up to {facts.parallel} requests at once"
-            f" (trained for {facts.trained_context_tokens})",
-            "memory": f"{size_text(loaded.memory_bytes)} in use",
-            "ready": f"[bold green]{self._listeners.url}[/] after {loaded.seconds:.1f} s",
-        }
-        for name, text in rows.items():
-            shown = text if name == "ready" else escape(plain(text).plain)
-            console.print(f"  [dim]{name:8}[/] {shown}")
-        console.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
-
-    def _example(self) -> str:
-        return (
-            f"curl {self._listeners.url}/v1/chat/completions"
-            """ -d '{"messages": [{"role": "user", "content": "Hello"}]}'"""
-        )
-
-    def _show_death(self, how: str, reason: str, again: bool) -> None:
-        why = f": {reason}" if reason else ""
-        errors.print(f"[red]The worker {escape(how + why)}.[/]")
-        if again:
-            errors.print("It is started again; requests wait meanwhile.")
-        else:
-            errors.print(
-                "[bold red]error[/] It died three times before the model was loaded. Is the file"
-                " damaged? Try another model, a smaller --ctx, or LOCALSERVE_LOG_LEVEL=debug."
-            )
+up.__doc__ = f"Serve a model over HTTP until Ctrl-C.\n{EXAMPLES}"

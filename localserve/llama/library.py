@@ -1,4 +1,4 @@
-"""llama.cpp as loaded into this process: its log, its devices, its way to die.
+"""llama.cpp as loaded into this process: its log, its way to die.
 
 Everything here is process-wide and done once. Callbacks into Python are kept referenced for ever:
 llama.cpp calls them for as long as the process lives.
@@ -14,7 +14,6 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
@@ -29,19 +28,6 @@ LEVELS = {
     4: logging.ERROR,
 }
 CONTINUES_LINE = 5
-
-DEVICE_KINDS = {0: "cpu", 1: "gpu", 2: "integrated gpu", 3: "accelerator"}
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device that this build of llama.cpp can compute on."""
-
-    name: str
-    description: str
-    kind: str
-    free_bytes: int
-    total_bytes: int
 
 
 class _Log:
@@ -117,48 +103,30 @@ def hush() -> None:
     start().hushed.now = True
 
 
-def devices() -> list[Device]:
-    """All devices of this build, in llama.cpp's order. Source: ggml-backend.h."""
-    start()
-    count = ggml("ggml_backend_dev_count", ctypes.c_size_t, [])()
-    get = ggml("ggml_backend_dev_get", ctypes.c_void_p, [ctypes.c_size_t])
-    return [describe(get(index)) for index in range(count)]
-
-
-def describe(device: int) -> Device:
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    size = ctypes.POINTER(ctypes.c_size_t)
-    memory = ggml("ggml_backend_dev_memory", None, [ctypes.c_void_p, size, size])
-    memory(device, ctypes.byref(free), ctypes.byref(total))
-    return Device(
-        name=_of_device("ggml_backend_dev_name", ctypes.c_char_p, device).decode(),
-        description=_of_device("ggml_backend_dev_description", ctypes.c_char_p, device).decode(),
-        kind=DEVICE_KINDS.get(_of_device("ggml_backend_dev_type", ctypes.c_int, device), "other"),
-        free_bytes=free.value,
-        total_bytes=total.value,
-    )
-
-
-def _of_device(name: str, restype: type, device: int) -> Any:
-    return ggml(name, restype, [ctypes.c_void_p])(device)
-
-
-def ggml(name: str, restype: type | None, argtypes: Sequence[type]) -> Callable[..., Any]:
+def ggml(name: str, restype: type | None, argtypes: Sequence[type] = ()) -> Callable[..., Any]:
     """A function of ggml that llama-cpp-python does not bind.
 
     It is looked up through llama.cpp's own handle: a wheel may hold several copies of ggml's
     libraries under different names, and only the linked one is the one that computes.
+    Raises: AttributeError, if this build has none of that name.
     """
-    try:
-        function = getattr(llama_cpp.llama_cpp._lib, name)
-    except AttributeError:  # Windows looks into one library only, but has no copies
-        function = getattr(_ggml_base(), name)
+    function = _find(name)
     function.restype = restype
     function.argtypes = argtypes
     return function
 
 
+def _find(name: str) -> Any:
+    try:
+        return getattr(llama_cpp.llama_cpp._lib, name)
+    except AttributeError:  # Windows looks into one library only, but has no copies
+        for library in ("ggml", "ggml-base"):
+            if hasattr(_load(library), name):
+                return getattr(_load(library), name)
+        raise
+
+
 @functools.cache
-def _ggml_base() -> ctypes.CDLL:
+def _load(library: str) -> ctypes.CDLL:
     folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
-    return ctypes_extensions.load_shared_library("ggml-base", folder)
+    return ctypes_extensions.load_shared_library(library, folder)

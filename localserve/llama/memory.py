@@ -16,6 +16,7 @@ from typing import Any
 import llama_cpp
 
 from localserve.llama import library
+from localserve.llama.devices import device_name
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
@@ -137,4 +138,4 @@ def _device_of(buffer_type: int) -> str:
     if ask("ggml_backend_buft_is_host", ctypes.c_bool, [ctypes.c_void_p])(buffer_type):
         return RAM
     device = ask("ggml_backend_buft_get_device", ctypes.c_void_p, [ctypes.c_void_p])(buffer_type)
-    return library.describe(device).name if device else RAM
+    return device_name(device) if device else RAM

@@ -19,6 +19,7 @@ from localserve.chat import Sampling
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
 from localserve.errors import ModelUnusable
 from localserve.llama import library
+from localserve.llama.devices import devices
 from localserve.llama.memory import usage_of
 from localserve.llama.model import LlamaModel
 from localserve.llama.parameters import context_parameters
@@ -222,8 +223,8 @@ class _BatchArrays:
 
 def _device_in_words() -> str:
     """The device that computes."""
-    devices = library.devices()
-    chosen = next((one for one in devices if one.kind != "cpu"), devices[0])
+    found = devices()
+    chosen = next((one for one in found if one.kind in ("gpu", "igpu")), found[0])
     return f"{chosen.description} ({chosen.name})"
 
 

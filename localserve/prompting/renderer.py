@@ -38,8 +38,9 @@ READY = encode_answer("ready")
 
 
 def main() -> None:
-    # The terminal's Ctrl-C is for the server, which drains first and closes the input then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A signal to the whole group is for the server, which drains first and closes the input then.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     requests, answers = _take_pipes()
     _limit("RLIMIT_AS", MEMORY_BYTES)
     _limit("RLIMIT_CORE", 0)

@@ -1,6 +1,7 @@
 """Rendering in child processes, so that an untrusted template cannot hold or exhaust the server.
 
-Knows processes and pipes, nothing of what a template does. Everything here runs on the event loop.
+Knows processes and pipes, nothing of what a template does. Lives on the event loop; large requests
+are encoded in a worker.
 
 A child is started ahead and reused from render to render. It is killed when a render goes past its
 deadline or is cancelled in the middle, and its successor starts at once. A child serves one render
@@ -29,6 +30,9 @@ START_SECONDS = 20.0
 WAIT_SECONDS = 30.0
 CHILDREN = 2
 WAITING = 256
+
+ENCODE_IN_WORKER_CHARACTERS = 256 << 10
+"""From this size on a conversation is encoded off the event loop."""
 
 _ENVIRONMENT_KEPT = ("PATH", "SYSTEMROOT", "WINDIR", "PYTHONHOME", "TZ", "LANG", "LC_ALL")
 
@@ -64,7 +68,7 @@ class TemplateProcess:
         limits; InvalidRequest, for what no template could render; Overloaded, when too many renders
         wait; Unavailable, when no child can be started.
         """
-        frame = encode_request(request)
+        frame = await _encode(request)
         child = await self._acquire()
         try:
             async with asyncio.timeout(self._render_seconds):
@@ -190,6 +194,19 @@ class TemplateProcess:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(error)
+
+
+async def _encode(request: RenderRequest) -> bytes:
+    """The frame of a request, made in a worker where it would hold up the event loop."""
+    characters = sum(
+        len(text)
+        for message in request.messages
+        for text in (message.content, message.reasoning)
+        if text is not None
+    )
+    if characters < ENCODE_IN_WORKER_CHARACTERS:
+        return encode_request(request)
+    return await asyncio.to_thread(encode_request, request)
 
 
 def _run(work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:

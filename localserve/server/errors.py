@@ -6,13 +6,17 @@ Lives on the event loop.
 InvalidRequest
 ├── RequestTooLarge        413
 ├── RequestTooSlow         408
+├── HeadTooLarge           431
 ├── MediaTypeUnsupported   415
 ├── RouteUnknown           404
 └── MethodUnsupported      405
+Unavailable
+└── TooManyConnections     503
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import ClassVar
 
@@ -57,6 +61,15 @@ class RequestTooSlow(InvalidRequest):
     description: ClassVar[str] = "The body of the request did not arrive in time."
 
 
+class HeadTooLarge(InvalidRequest):
+    """The URL and the headers have more bytes than one request may have."""
+
+    code: ClassVar[str] = "request_head_too_large"
+    description: ClassVar[str] = (
+        "The request's URL and headers together are larger than this server accepts."
+    )
+
+
 class MediaTypeUnsupported(InvalidRequest):
     """The body is a form, not JSON."""
 
@@ -78,9 +91,20 @@ class MethodUnsupported(InvalidRequest):
     description: ClassVar[str] = "The path exists, but not for this method; see the header Allow."
 
 
+class TooManyConnections(Unavailable):
+    """So many connections are open that no more are taken."""
+
+    code: ClassVar[str] = "too_many_connections"
+    description: ClassVar[str] = (
+        "Too many connections are open already. Try again after Retry-After, or start the server "
+        "with a larger LOCALSERVE_MAX_CONNECTIONS."
+    )
+
+
 _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (RequestTooLarge, 413),
     (RequestTooSlow, 408),
+    (HeadTooLarge, 431),
     (MediaTypeUnsupported, 415),
     (RouteUnknown, 404),
     (MethodUnsupported, 405),
@@ -165,8 +189,13 @@ def internal_error(scope: Scope, error: BaseException) -> LocalserveError:
     )
 
 
+def shutting_down() -> Unavailable:
+    """What is told to whoever is not answered when the drain is over."""
+    return Unavailable("The server is shutting down.", retry_after_seconds=5)
+
+
 class Failures:
-    """Answers 500 for what nobody caught."""
+    """Answers 500 for what nobody caught, and 503 for what the end of the drain cancels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -184,7 +213,11 @@ class Failures:
 
         try:
             await self.app(scope, receive, send_noticing)
+        except asyncio.CancelledError:
+            response = error_response(scope, shutting_down())
         except Exception as error:
             response = error_response(scope, internal_error(scope, error))
-            if not started:
-                await response(scope, receive, send)
+        else:
+            return
+        if not started:
+            await response(scope, receive, send)

@@ -18,8 +18,9 @@ from starlette.types import Receive
 
 from localserve.backends.base import Backend
 from localserve.chat import ChatEvent, Completed
-from localserve.errors import EngineFailed, Unavailable
+from localserve.errors import EngineFailed
 from localserve.manager import ModelManager
+from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
 
@@ -83,7 +84,7 @@ class Feed:
             except TimeoutError:
                 return []
             except asyncio.CancelledError:
-                raise _shutting_down() from None
+                raise shutting_down() from None
         if isinstance(self._failure, ClientLeft) or (self._failure and not self._events):
             raise self._failure
         if self._failure is None:
@@ -104,7 +105,7 @@ class Feed:
             if not self._completed:
                 self._fail(EngineFailed("The answer ended before it was complete."))
         except asyncio.CancelledError:
-            self._fail(_shutting_down())
+            self._fail(shutting_down())
             raise
         except Exception as error:
             self._fail(error)
@@ -118,7 +119,3 @@ class Feed:
         if self._failure is None:
             self._failure = error
             self._news.set()
-
-
-def _shutting_down() -> Unavailable:
-    return Unavailable("The server is shutting down.", retry_after_seconds=5)

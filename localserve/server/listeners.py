@@ -7,6 +7,7 @@ import errno
 import socket
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -17,14 +18,23 @@ BACKLOG = 2048
 
 PORTS_TRIED = 100
 
+LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+"""Hosts that stand for this machine alone, in either version of IP."""
+
+_ALL_ADDRESSES = ("0.0.0.0", "::")
+
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Bound and listening sockets of one port. `host` is what to print and to connect to."""
+    """Bound and listening sockets of one port. `host` is what to print and to connect to.
+
+    `warning` says what a user should know of an address that could not be taken; mostly "".
+    """
 
     host: str
     port: int
     sockets: tuple[socket.socket, ...]
+    warning: str = ""
 
     @property
     def url(self) -> str:
@@ -43,22 +53,40 @@ def listen(host: str, port: int) -> Listeners:
     free one.
     """
     try:
-        first = _bind(host, port)
+        first = _bind_first(host, port)
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
     taken: int = first.getsockname()[1]
-    sockets = [first]
-    if host in ("127.0.0.1", "localhost"):
-        with contextlib.suppress(OSError):  # a machine without IPv6, or another server there
+    sockets, warning = [first], ""
+    if host in LOOPBACK_NAMES:
+        try:
             sockets.append(_bind("::1", taken))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:  # else it is a machine without IPv6
+                warning = (
+                    f"Port {taken} of ::1 is in use{_by_whom('::1', taken)}: a client that asks"
+                    f" for localhost may get there. http://127.0.0.1:{taken} is this server."
+                )
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)
-    return Listeners(shown, taken, tuple(sockets))
+    return Listeners(shown, taken, tuple(sockets), warning)
+
+
+def _bind_first(host: str, port: int) -> socket.socket:
+    """A socket on `host`; for any free port one that ::1 has free as well, if there is one."""
+    for _ in range(PORTS_TRIED if port == 0 and host in LOOPBACK_NAMES else 0):
+        bound = _bind(host, 0)
+        try:
+            _bind("::1", bound.getsockname()[1]).close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                bound.close()
+                continue
+        return bound
+    return _bind(host, port)
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    family, address = _address_of(host, port)
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":
@@ -73,6 +101,12 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _address_of(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    return family, address
+
+
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigInvalid:
     if isinstance(error, socket.gaierror):
         return ConfigInvalid(
@@ -82,7 +116,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigInvalid:
     if error.errno == errno.EADDRINUSE:
         free = _next_free(host, port)
         hint = f"--port {free} is free." if free else "Choose another --port."
-        return ConfigInvalid(f"Port {port} is in use{_by_whom(port)}.", hint=hint)
+        return ConfigInvalid(f"Port {port} is in use{_by_whom(host, port)}.", hint=hint)
     if error.errno == errno.EACCES:
         return ConfigInvalid(
             f"This user may not listen on port {port}.", hint="Choose a --port above 1023."
@@ -90,14 +124,16 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigInvalid:
     return ConfigInvalid(f"Cannot listen on {host} port {port}: {error.strerror}.")
 
 
-def _by_whom(port: int) -> str:
+def _by_whom(host: str, port: int) -> str:
     """' by NAME (pid N)' where the system tells it."""
-    with contextlib.suppress(psutil.Error, OSError, PermissionError):
+    with contextlib.suppress(psutil.Error, OSError):
+        address = _address_of(host, port)[1][0]
         for one in psutil.net_connections("tcp"):
             if (
-                one.laddr
+                one.status == psutil.CONN_LISTEN
+                and one.laddr
                 and one.laddr.port == port
-                and one.status == psutil.CONN_LISTEN
+                and (one.laddr.ip in (address, *_ALL_ADDRESSES) or address in _ALL_ADDRESSES)
                 and one.pid
             ):
                 return f" by {psutil.Process(one.pid).name()} (pid {one.pid})"
@@ -105,8 +141,16 @@ def _by_whom(port: int) -> str:
 
 
 def _next_free(host: str, port: int) -> int | None:
+    hosts = (host, "::1") if host in LOOPBACK_NAMES else (host,)
     for candidate in range(port + 1, min(port + 1 + PORTS_TRIED, 65536)):
-        with contextlib.suppress(OSError):
-            _bind(host, candidate).close()
+        if all(_is_free(one, candidate) for one in hosts):
             return candidate
     return None
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _bind(host, port).close()
+    except OSError as error:
+        return error.errno not in (errno.EADDRINUSE, errno.EACCES)
+    return True

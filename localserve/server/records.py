@@ -61,9 +61,7 @@ class RequestRecord:
                     self.prompt_tokens = usage.prompt_tokens
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
-                    if timings.answer_ms > 0:
-                        seconds = timings.answer_ms / 1000
-                        self.tokens_per_second = usage.completion_tokens / seconds
+                    self.tokens_per_second = timings.tokens_per_second
 
     def end(self) -> None:
         """The response is out, or the client gone."""
@@ -152,4 +150,9 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
             return str(value.decode())
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
     return f"req-{uuid4().hex}"

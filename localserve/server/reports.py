@@ -1,15 +1,18 @@
 """What a worker tells its supervisor: a closed union, one JSON line each on the worker's stdout.
 
-The worker prints nothing itself: the supervisor's side owns the terminal.
+The worker prints nothing itself: the supervisor's side owns the terminal. Pure; any thread.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from localserve.backends.base import ModelFacts
+from localserve.catalog.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,13 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """models.toml was read again; `spec` is what a later worker is to serve."""
+
+    spec: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """One request, in one line of text."""
 
@@ -64,17 +74,18 @@ class Aborting:
     reason: str
 
 
-Report = Live | LoadProgress | Loaded | LoadFailed | Answered | Note | Aborting
+Report = Live | LoadProgress | Loaded | LoadFailed | Reloaded | Answered | Note | Aborting
 
-_KINDS: dict[str, type[Report]] = {
-    kind.__name__: kind
-    for kind in (Live, LoadProgress, Loaded, LoadFailed, Answered, Note, Aborting)
+_KINDS: dict[str, TypeAdapter[Any]] = {
+    kind.__name__: TypeAdapter(kind)
+    for kind in (Live, LoadProgress, Loaded, LoadFailed, Reloaded, Answered, Note, Aborting)
 }
 
 
 def encode(report: Report) -> bytes:
     """One line, newline included."""
-    document = {"kind": type(report).__name__, **dataclasses.asdict(report)}
+    kind = type(report).__name__
+    document = {"kind": kind, **_KINDS[kind].dump_python(report, mode="json")}
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
@@ -82,10 +93,7 @@ def decode(line: bytes) -> Report:
     """The inverse of `encode`. A line that is no report (a stray print) becomes a Note."""
     try:
         document = json.loads(line)
-        kind = _KINDS[document.pop("kind")]
-        if kind is Loaded:
-            facts = document["facts"]
-            document["facts"] = ModelFacts(**{**facts, "aliases": tuple(facts["aliases"])})
-        return kind(**document)
+        report: Report = _KINDS[document.pop("kind")].validate_python(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Note(20, line.decode("utf-8", "replace").rstrip())
+    return report

@@ -3,56 +3,65 @@
 llama.cpp answers a broken invariant by aborting the process it lives in. The worker is that
 process; the supervisor loads no model and no web framework, so it survives. Connections that come
 in between wait in the sockets' queue.
+
+Signals, reports and deaths become events of one queue; the main thread takes them one by one and
+never waits for anything else.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
+import contextlib
+import math
+import queue
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Literal
 
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
 from localserve.server.listeners import Listeners
-from localserve.server.reports import Aborting, Loaded, LoadFailed, Report, decode
+from localserve.server.orders import Order
+from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, Ended, WorkerProcess
+from localserve.server.reports import Aborting, Loaded, LoadFailed, Reloaded, Report
 
 CRASHES_AT_START = 3
 """So many deaths in a row before the model was loaded end the supervisor."""
 
-BARRIER_SPINS = "10000"
-"""How often a thread of llama.cpp looks whether the others are done, before it sleeps.
-
-OpenMP's default spins for milliseconds. That is a little faster on a machine with nothing else to
-do, and a hundred times slower as soon as another program wants a core: the threads that spin keep
-the one that they wait for from running. `benchmarks/LOG.md` has the figures.
-"""
+GRACE_SECONDS = 10.0
+"""What a worker gets beyond its drain time, before it is killed."""
 
 LOAD_FAILED_STATUS = 3
 """A worker's exit status when it said why it cannot serve."""
 
+REAP_SECONDS = 2.0
+"""A killed process that is not gone by then is left to the system."""
+
+RESTART_SECONDS = 1.0
+"""The pause before a new worker, times the crashes in a row before the last one."""
+
+POLL_SECONDS = 0.2 if sys.platform == "win32" else math.inf
+"""Windows runs a signal's handler only between two waits."""
+
 
 @dataclass(frozen=True, slots=True)
-class WorkerArguments:
-    """What a worker is told, pickled through its stdin."""
+class Stopping:
+    """The first signal came; running answers have `seconds` to end."""
 
-    settings: Settings
-    spec: ModelSpec
-    sockets: tuple[int | bytes, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The worker ended by itself. `again` says whether a new one is started."""
+    """The worker ended by itself. `then` says what comes next: a new worker, giving up after too
+    many deaths at the start, or the end that was asked for."""
 
     how: str
     reason: str
-    again: bool
+    then: Literal["restart", "give up", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +72,28 @@ class FellBack:
     name: str
 
 
-Event = Report | Died | FellBack
-"""All that a supervisor tells."""
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """The worker did not end in time and was killed, `seconds` after it was told to stop."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal came."""
+
+    number: int
+
+
+Event = Report | Ended | Signalled
+
+Told = Report | Stopping | Died | FellBack | Killed
+"""What whoever runs a supervisor hears of."""
 
 
 class Supervisor:
-    """Runs workers until told to stop. `on_report` gets all that happens.
+    """Runs workers until told to stop. `tell` is called on the main thread and must not wait.
 
     `fallback` is served if the first worker cannot load `spec`, or dies of it.
     """
@@ -78,125 +103,157 @@ class Supervisor:
         settings: Settings,
         spec: ModelSpec,
         listeners: Listeners,
-        on_report: Callable[[Event], None],
+        tell: Callable[[Told], None],
         *,
         fallback: ModelSpec | None = None,
         module: str = "localserve.server.worker",
     ) -> None:
         self._settings = settings
         self._spec = spec
-        self._listeners = listeners
-        self._on_report = on_report
         self._fallback = fallback
+        self._listeners = listeners
+        self._tell = tell
         self._module = module
-        self._worker: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._reload_due = False
         self._crashes = 0
+        self._served = False
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM; returns the exit status. Main thread only."""
-        before = {number: signal.signal(number, self._stop) for number in _stop_signals()}
-        if sys.platform != "win32":
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload)
-        try:
-            while True:
-                status, failed, reason = self._run_worker()
-                if self._stopping:
-                    return 0
-                if failed:
-                    if self._fall_back():
-                        continue
-                    return 1
-                self._crashes += 1
-                again = self._crashes < CRASHES_AT_START
-                self._on_report(Died(_how(status), reason, again))
-                if self._fall_back():
-                    continue
-                if not again:
-                    return 1
-                time.sleep(self._crashes - 1)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        """Serve until SIGINT or SIGTERM. Main thread only.
 
-    def _run_worker(self) -> tuple[int, bool, str]:
-        """One worker's life: its exit status, whether it said that it cannot serve, its reason."""
-        worker = self._worker = self._start_worker()
-        if self._stopping:
-            worker.terminate()
-        failed, reason = False, ""
-        assert worker.stdout is not None
-        for line in worker.stdout:
-            report = decode(line)
-            if isinstance(report, Loaded):
-                self._crashes, self._fallback = 0, None
-            elif isinstance(report, Aborting):
-                reason = report.reason
-            elif isinstance(report, LoadFailed):
-                failed = True
-            self._on_report(report)
-        status = worker.wait()
-        assert worker.stdin is not None
-        worker.stdin.close()
-        worker.stdout.close()
-        return status, failed and status == LOAD_FAILED_STATUS, reason
+        Returns the exit status: 0 after a drain, 1 when no worker can serve or one had to be
+        killed, 128 + its number for a second signal, which ends at once.
+        """
+        with self._signals_taken():
+            while True:
+                status = self._run_worker()
+                if status is None:
+                    status = self._wait_before_restart((self._crashes - 1) * RESTART_SECONDS)
+                if status is not None:
+                    return status
+
+    def _run_worker(self) -> int | None:
+        """One worker's life; the exit status, or None where another worker is to follow."""
+        try:
+            worker = WorkerProcess(
+                self._settings,
+                self._spec,
+                self._listeners.sockets,
+                self._events.put,
+                module=self._module,
+            )
+        except OSError as error:  # no memory, too many processes or files
+            return self._count_crash(f"could not be started: {error.strerror}", "")
+        if self._reload_due:
+            worker.order(Order.RELOAD)
+        failed, reason, stopped = False, "", math.inf
+        while True:
+            event = self._next_event(stopped + self._patience_seconds)
+            match event:
+                case None:
+                    self._kill(worker)
+                    self._tell(Killed(self._patience_seconds))
+                    return 1
+                case Ended(status):
+                    return self._judge(status, failed, reason, stopped < math.inf)
+                case Signalled(number) if number in RELOAD_SIGNALS:
+                    self._reload_due = True
+                    worker.order(Order.RELOAD)
+                case Signalled(number) if stopped < math.inf:
+                    self._kill(worker)
+                    return 128 + number
+                case Signalled():
+                    stopped = time.monotonic()
+                    self._tell(Stopping(self._settings.drain_seconds))
+                    self._listeners.close()
+                    worker.order(Order.STOP)
+                case _:
+                    failed = failed or isinstance(event, LoadFailed)
+                    reason = event.reason if isinstance(event, Aborting) else reason
+                    self._take(event)
+
+    @property
+    def _patience_seconds(self) -> float:
+        return self._settings.drain_seconds + GRACE_SECONDS
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Loaded():
+                self._crashes, self._served, self._fallback = 0, True, None
+            case Reloaded(spec):
+                self._spec, self._reload_due = spec, False
+            case _:
+                pass
+        self._tell(report)
+
+    def _judge(self, status: int, failed: bool, reason: str, stopped: bool) -> int | None:
+        """What a worker's end means. A model that could be loaded before may be so again: what a
+        dead worker held of a device's memory is not always free at once."""
+        if failed and status == LOAD_FAILED_STATUS and (stopped or not self._served):
+            return None if not stopped and self._fall_back() else 1
+        if stopped and status == 0:
+            return 0
+        if stopped:
+            self._tell(Died(describe_status(status), reason, "end"))
+            return 1
+        return self._count_crash(describe_status(status), reason)
+
+    def _count_crash(self, how: str, reason: str) -> int | None:
+        self._crashes += 1
+        again = self._crashes < CRASHES_AT_START
+        self._tell(Died(how, reason, "restart" if again else "give up"))
+        return None if self._fall_back() or again else 1
 
     def _fall_back(self) -> bool:
         """Serve the other model from now on; False where there is none."""
         if self._fallback is None:
             return False
-        self._on_report(FellBack(self._spec.name, self._fallback.name))
+        self._tell(FellBack(self._spec.name, self._fallback.name))
         self._spec, self._fallback, self._crashes = self._fallback, None, 0
         return True
 
-    def _start_worker(self) -> subprocess.Popen[bytes]:
-        """The worker's stdin stays open as long as the supervisor lives: its end is the sign for
-        an orphan to stop."""
-        command = [sys.executable, "-m", self._module]
-        environment = {"GOMP_SPINCOUNT": BARRIER_SPINS, **os.environ}
-        sockets = self._listeners.sockets
-        handed_over: tuple[int | bytes, ...]
-        if sys.platform == "win32":
-            worker = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-            )
-            handed_over = tuple(one.share(worker.pid) for one in sockets)
-        else:
-            numbers = tuple(one.fileno() for one in sockets)
-            worker = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment,
-                pass_fds=numbers,
-                process_group=0,  # the terminal's Ctrl-C reaches the supervisor alone
-            )
-            handed_over = numbers
-        assert worker.stdin is not None
-        pickle.dump(WorkerArguments(self._settings, self._spec, handed_over), worker.stdin)
-        worker.stdin.flush()
-        return worker
+    def _wait_before_restart(self, seconds: float) -> int | None:
+        """Wait, but for no signal to stop; the exit status if one came."""
+        deadline = time.monotonic() + seconds
+        while (event := self._next_event(deadline)) is not None:
+            assert isinstance(event, Signalled), "without a worker there are signals only"
+            if event.number not in RELOAD_SIGNALS:
+                return 0
+            self._reload_due = True
+        return None
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        worker, again = self._worker, self._stopping
-        self._stopping = True
-        if worker is None or worker.poll() is not None:
-            return
-        if again:
-            worker.kill()
-        elif sys.platform != "win32":  # there the worker gets the terminal's Ctrl-C itself
-            worker.terminate()
+    def _kill(self, worker: WorkerProcess) -> None:
+        worker.kill()
+        deadline = time.monotonic() + REAP_SECONDS
+        while (event := self._next_event(deadline)) is not None and not isinstance(event, Ended):
+            pass
 
-    def _reload(self, number: int, frame: FrameType | None) -> None:
-        if self._worker is not None and self._worker.poll() is None:
-            self._worker.send_signal(number)
+    def _next_event(self, deadline: float = math.inf) -> Event | None:
+        """The next event; None when there is none before `deadline` on the monotonic clock."""
+        while True:
+            left = min(deadline - time.monotonic(), POLL_SECONDS)
+            with contextlib.suppress(queue.Empty):
+                return self._events.get(timeout=max(0.0, left) if left < math.inf else None)
+            if time.monotonic() >= deadline:
+                return None
+
+    @contextlib.contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        def take(number: int, frame: FrameType | None) -> None:
+            self._events.put(Signalled(number))
+
+        numbers = STOP_SIGNALS | RELOAD_SIGNALS
+        before = {number: signal.signal(number, take) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def _stop_signals() -> tuple[signal.Signals, ...]:
-    return (signal.SIGINT, signal.SIGTERM)
-
-
-def _how(status: int) -> str:
+def describe_status(status: int) -> str:
+    """How a process ended, such as 'was killed by SIGSEGV'."""
     if status >= 0:
         return f"ended with status {status}"
     try:

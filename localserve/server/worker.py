@@ -1,28 +1,26 @@
 """The process that serves: one event loop, the web server, the model manager.
 
-Started by the supervisor as `python -m localserve.server.worker`; gets its arguments through stdin
-and tells what happens on stdout. It ends when told to, when its model cannot be loaded, or when its
-supervisor is gone.
+Started by the supervisor as `python -m localserve.server.worker`; gets its arguments and then
+orders through stdin, and tells what happens on stdout. It ends when told to (by an order or a
+signal), when its model cannot be loaded, or when its supervisor is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import pickle
-import queue
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Iterable
 
 import psutil
-import uvicorn
 
 from localserve.backends import local
 from localserve.backends.base import Backend
@@ -31,7 +29,10 @@ from localserve.catalog.spec import ModelSpec
 from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress, served_spec
 from localserve.server.app import create_app
+from localserve.server.orders import Order, read_orders
+from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
 from localserve.server.records import format_record
+from localserve.server.reporter import Reporter, ReportHandler
 from localserve.server.reports import (
     Aborting,
     Answered,
@@ -39,11 +40,10 @@ from localserve.server.reports import (
     Loaded,
     LoadFailed,
     LoadProgress,
-    Note,
-    Report,
-    encode,
+    Reloaded,
 )
-from localserve.server.supervisor import LOAD_FAILED_STATUS, WorkerArguments
+from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
+from localserve.server.web import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -53,112 +53,54 @@ SWITCH_SECONDS = 0.0005
 GOODBYE_SECONDS = 1.0
 """How long an abort waits for running streams to be told."""
 
-
-class Reporter:
-    """Writes reports from a thread of its own, so that a stopped terminal stops no answer."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self._queue: queue.Queue[Report | None] = queue.Queue(maxsize=10_000)
-        self._lost = 0
-        self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
-        self._thread.start()
-
-    def report(self, report: Report) -> None:
-        try:
-            self._queue.put_nowait(report)
-        except queue.Full:
-            self._lost += 1
-
-    def flush(self, timeout_seconds: float) -> None:
-        """Wait until everything is written, and write no more."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
-            self._thread.join(timeout_seconds)
-
-    def _write(self) -> None:
-        with contextlib.suppress(OSError):  # the supervisor is gone: nobody wants to know
-            while (report := self._queue.get()) is not None:
-                self._out.write(encode(report))
-                if self._lost and self._queue.empty():
-                    lost, self._lost = self._lost, 0
-                    text = f"{lost} lines were lost: the terminal did not take them"
-                    self._out.write(encode(Note(logging.WARNING, text)))
-                if self._queue.empty():
-                    self._out.flush()
-            self._out.flush()
-
-
-class ReportHandler(logging.Handler):
-    """Sends log records to the supervisor as notes."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        super().__init__()
-        self._reporter = reporter
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = self.format(record)
-        except Exception:
-            text = str(record.msg)
-        self._reporter.report(Note(record.levelno, text))
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, which says when it answers."""
-
-    def __init__(self, config: uvicorn.Config, on_live: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_live = on_live
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_live()
+SELF_DESTRUCT_SECONDS = 5.0
+"""A worker that should have been killed ends itself so much later: its supervisor is gone."""
 
 
 class Worker:
     """Everything of one worker process, put together."""
 
     def __init__(self, arguments: WorkerArguments, reporter: Reporter) -> None:
-        self._arguments = arguments
         self._settings = arguments.settings
         self._reporter = reporter
         self._failed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
         self._backend: local.LocalBackend | None = None
-        self._server: Server | None = None
-
-    async def serve(self, sockets: list[socket.socket]) -> bool:
-        """Serve until told to stop; returns whether all was well."""
-        manager = ModelManager(self._arguments.spec, self._load)
+        self._manager = ModelManager(
+            arguments.spec, self._load, max_waiting=self._settings.max_waiting
+        )
         app = create_app(
-            manager,
+            self._manager,
             self._settings,
-            reload=lambda: self._reload(manager),
-            on_request=lambda record: self._reporter.report(Answered(format_record(record))),
+            reload=self._reload,
+            on_request=lambda record: reporter.report(Answered(format_record(record))),
         )
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(self._settings.drain_seconds)),
-            timeout_keep_alive=75,
-        )
-        server = self._server = Server(config, lambda: self._reporter.report(Live()))
+        self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
+
+    async def serve(self, sockets: list[socket.socket], orders: Iterable[bytes]) -> bool:
+        """Serve until told to stop; returns whether all was well."""
         loop = asyncio.get_running_loop()
-        _stop_with_supervisor(server, loop)
-        if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(
-                signal.SIGHUP,
-                lambda: self._tasks.add(asyncio.create_task(self._reload_quietly(manager))),
-            )
-        # uvicorn raises the signal that stopped it once more when it is done.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        await server.serve(sockets)
+        threading.Thread(target=self._obey, args=(orders, loop), name="orders", daemon=True).start()
+        await self._server.serve(sockets)
         return not self._failed
+
+    def stop(self) -> None:
+        """Let running answers end within the drain time, then end. From any thread."""
+        patience = self._settings.drain_seconds + GRACE_SECONDS + SELF_DESTRUCT_SECONDS
+        # Works without the interpreter's lock, so also within a call that never returns.
+        faulthandler.dump_traceback_later(patience, exit=True, file=self._nowhere)
+        self._server.stop()
+
+    def _obey(self, lines: Iterable[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        for order in read_orders(lines):
+            match order:
+                case Order.STOP:
+                    self.stop()
+                case Order.RELOAD:
+                    with contextlib.suppress(RuntimeError):  # the loop has ended
+                        loop.call_soon_threadsafe(self._reload_soon)
 
     async def _load(self, spec: ModelSpec, progress: Progress) -> Backend:
         began = time.monotonic()
@@ -186,8 +128,7 @@ class Worker:
             if first:  # nothing was ever served: say why, and end
                 self._failed = True
                 self._reporter.report(LoadFailed(error.message, error.hint))
-                assert self._server is not None
-                self._server.should_exit = True
+                self.stop()
             raise
         self._backend = backend
         seconds = time.monotonic() - began
@@ -210,35 +151,35 @@ class Worker:
             told.wait(GOODBYE_SECONDS)
         self._reporter.flush(GOODBYE_SECONDS)
 
-    async def _reload(self, manager: ModelManager) -> None:
+    async def _reload(self) -> None:
         """Read models.toml again. Raises: ConfigInvalid; then all stays as it was."""
-        try:
-            registry = await asyncio.to_thread(load_registry, self._settings)
-        except LocalserveError as error:
-            log.error("models.toml stays as it was: %s", error)
-            raise
-        manager.reconfigure(served_spec(registry, manager.spec))
-        log.info("models.toml was read again: %d models", len(registry))
+        async with self._reloading:
+            try:
+                registry = await asyncio.to_thread(load_registry, self._settings)
+            except LocalserveError as error:
+                log.error("models.toml stays as it was: %s", error)
+                raise
+            spec = served_spec(registry, self._manager.spec)
+            self._manager.reconfigure(spec)
+            self._reporter.report(Reloaded(spec))
+            log.info("models.toml was read again: %d models", len(registry))
 
-    async def _reload_quietly(self, manager: ModelManager) -> None:
-        with contextlib.suppress(LocalserveError):
-            await self._reload(manager)
+    def _reload_soon(self) -> None:
+        async def reload() -> None:
+            with contextlib.suppress(LocalserveError):
+                await self._reload()
 
-
-def _stop_with_supervisor(server: uvicorn.Server, loop: asyncio.AbstractEventLoop) -> None:
-    """Stop as soon as stdin ends: then nobody holds the other end any more."""
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        server.should_exit = True
-
-    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
+        task = asyncio.create_task(reload(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
 
 def main() -> None:
     """The worker process."""
-    arguments: WorkerArguments = pickle.load(sys.stdin.buffer)
+    try:
+        arguments: WorkerArguments = pickle.load(sys.stdin.buffer)
+    except (EOFError, pickle.UnpicklingError):
+        return  # the supervisor is gone already
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not look like a report
     reporter = Reporter(out)
@@ -248,15 +189,28 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     sockets = [_take_over(one) for one in arguments.sockets]
     worker = Worker(arguments, reporter)
+    _take_signals(worker)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        well = runner.run(worker.serve(sockets))
-    reporter.flush(GOODBYE_SECONDS)
-    # Threads of libraries must not hold up the end: everything of ours is freed by now.
-    os._exit(0 if well else LOAD_FAILED_STATUS)
+        well = runner.run(worker.serve(sockets, sys.stdin.buffer))
+        reporter.flush(GOODBYE_SECONDS)
+        # Neither threads of libraries nor a prompt that is still being tokenized for a client that
+        # was told off must hold up the end: everything of ours is freed by now.
+        os._exit(0 if well else LOAD_FAILED_STATUS)
+
+
+def _take_signals(worker: Worker) -> None:
+    """From now on the signals that were held back since the start are handled."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda number, frame: worker.stop())
+    if sys.platform != "win32":
+        for number in RELOAD_SIGNALS:  # the supervisor's business, even if sent to a whole group
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS | RELOAD_SIGNALS)
 
 
 def _take_over(handed_over: int | bytes) -> socket.socket:
     if isinstance(handed_over, int):
+        os.set_inheritable(handed_over, False)  # a child would hold it open when we close it
         return socket.socket(fileno=handed_over)
     return socket.fromshare(handed_over)  # type: ignore[attr-defined,no-any-return,unused-ignore]
 

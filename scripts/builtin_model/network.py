@@ -17,6 +17,9 @@ from torch.nn import functional
 SIZE = 0.3
 """Of the embedding's numbers at the start."""
 
+BACK = (1, 2, 3)
+"""How many tokens back the heads of the first layer look at the start."""
+
 STILL = 1e10
 """The factor by which the frequencies of unrotated pairs are divided."""
 
@@ -112,14 +115,21 @@ class Network(nn.Module):
             self.look_back()
             self.look_up()
 
-    def prepared(self) -> list[nn.Parameter]:
-        """The matrices that start with something to do; large steps would destroy it."""
+    def prepared(self) -> dict[nn.Parameter, Tensor]:
+        """The weights that start with something to do, and True where training must leave them.
+
+        Training would wear the circuit down: it copies words that training never shows.
+        """
         first, second = self.blk[0], self.blk[1]
-        return [
-            *(first.attn_q.weight, first.attn_k.weight, first.attn_v.weight),
-            *(second.attn_q.weight, second.attn_k.weight, second.attn_v.weight),
-            *(first.attn_output.weight, second.attn_output.weight),
-        ]
+        kept: dict[nn.Parameter, Tensor] = {}
+        for block, heads in ((first, len(BACK)), (second, self.shape.heads // 2)):
+            block.attn_norm.weight.requires_grad = False
+            for linear in (block.attn_q, block.attn_k, block.attn_v, block.attn_output):
+                mask = torch.zeros_like(linear.weight, dtype=torch.bool)
+                side = mask.T if linear is block.attn_output else mask
+                side[: heads * self.shape.head_width] = True
+                kept[linear.weight] = mask
+        return kept
 
     def embed(self, spaced: dict[int, int]) -> None:
         """Draw the embedding: the lower half of the width for the token itself, its first number
@@ -135,7 +145,7 @@ class Network(nn.Module):
         weight[:, 0] = 5 * SIZE
         self.output_norm.weight.fill_(0.06 / SIZE)
 
-    def look_back(self, back: tuple[int, ...] = (1, 2, 3)) -> None:
+    def look_back(self) -> None:
         """Start heads of the first layer as looking one, two and three tokens back.
 
         All embeddings share one constant, from which these heads make the same query and key
@@ -144,7 +154,7 @@ class Network(nn.Module):
         """
         first, wide, half = self.blk[0], self.shape.head_width, self.shape.width // 2
         self.code = torch.linalg.qr(torch.randn(half, wide))[0].T
-        for head, distance in enumerate(back):
+        for head, distance in enumerate(BACK):
             rows = slice(head * wide, (head + 1) * wide)
             first.attn_q.weight[rows] = 0.0
             first.attn_k.weight[rows] = 0.0

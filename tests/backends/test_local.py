@@ -133,6 +133,24 @@ async def test_several_prompts_and_choices_are_numbered_prompt_by_prompt(
     completed = events[-1]
     assert isinstance(completed, Completed)
     assert completed.usage.completion_tokens == 32
+    assert completed.timings.timed_tokens == 28  # the first of each choice began its time
+
+
+async def test_an_answer_of_no_tokens_computes_the_prompt_and_keeps_it(
+    backend: LocalBackend,
+) -> None:
+    prompt = tuple(range(100, 200))
+    accepted, finished, completed = await events_of(
+        backend.complete(completion(prompt, max_tokens=0))
+    )
+    assert accepted == Accepted("tiny", 100)
+    assert finished == Finished(0, "length")
+    assert isinstance(completed, Completed)
+    assert (completed.usage.prompt_tokens, completed.usage.completion_tokens) == (100, 0)
+    assert completed.timings.tokens_per_second is None
+    following = (await events_of(backend.complete(completion(prompt))))[-1]
+    assert isinstance(following, Completed)
+    assert following.usage.cached_tokens == 99
 
 
 async def test_the_same_prompt_again_is_cached_but_for_its_last_token(

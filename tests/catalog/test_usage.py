@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
@@ -48,3 +49,17 @@ def test_a_folder_that_cannot_be_made_is_no_error(settings: Settings) -> None:
     settings.cache_dir.write_text("a file in its place")
     remember_use(Path("/a"), settings)
     assert last_uses(settings) == {}
+
+
+def test_a_full_disk_is_no_error_and_leaves_nothing_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_use(Path("/a"), settings)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    remember_use(Path("/b"), settings)
+    assert last_uses(settings).keys() == {"/a"}
+    assert [path.name for path in settings.cache_dir.iterdir()] == [FILE_NAME]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -39,25 +40,33 @@ class Server:
             cwd=home,
         )
         self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._silent = False  # nobody who could write to its output is left
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._silent = True
+            self._news.notify_all()
 
     def wait_for_line(self, pattern: str) -> re.Match[str]:
         """The first line that matches, waiting for it."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
-            ended = self.process.poll() is not None
-            for line in list(self.lines):
-                if found := re.search(pattern, line):
-                    return found
-            assert not ended, self.output
-            time.sleep(0.02)
-        raise AssertionError(f"no line like {pattern!r} in:\n{self.output}")
+
+        def found() -> re.Match[str] | None:
+            matches = (re.search(pattern, line) for line in self.lines)
+            return next((match for match in matches if match), None)
+
+        with self._news:
+            self._news.wait_for(lambda: found() or self._silent, WAIT_SECONDS)
+            match = found()
+        assert match is not None, f"no line like {pattern!r} in:\n{self.output}"
+        return match
 
     @property
     def output(self) -> str:
@@ -99,17 +108,41 @@ class Server:
         engine: dict[str, int] = self.get("/health/ready").json()["engine"]
         return engine
 
+    def wait(self) -> int:
+        """Its exit status, once it and its worker are gone and all that they wrote is read."""
+        family = self._family()
+        try:
+            status = self.process.wait(WAIT_SECONDS)
+            self._reader.join(WAIT_SECONDS)
+            assert self._silent, f"a worker outlived its supervisor:\n{self.output}"
+        finally:
+            self._end(family)
+        return status
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Ask it to stop; returns its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        try:
-            return self.process.wait(WAIT_SECONDS)
-        finally:
-            self.process.kill()
-            self._reader.join(WAIT_SECONDS)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it and all its processes, whatever they are doing. Harmless when it has ended."""
+        self._end(self._family())
+
+    def _family(self) -> list[psutil.Process]:
+        if self.process.poll() is not None:
+            return []
+        main = psutil.Process(self.process.pid)
+        return [main, *main.children(recursive=True)]
+
+    def _end(self, family: list[psutil.Process]) -> None:
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.process.wait()
+        self._reader.join(WAIT_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 Start = Callable[..., Server]
@@ -129,7 +162,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield start_one
     for server in servers:
-        server.stop(signal.SIGKILL)
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,25 @@
-"""A worker whose llama.cpp meets a broken invariant when a file appears. For tests only."""
+"""A worker whose llama.cpp meets a broken invariant when a file appears. For tests only.
+
+With FAULT_AT_START it aborts before it serves, with FAULT_AT_END it hangs in its shutdown, with
+FAULT_IN_THREAD it never ends to tokenize.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import llama_cpp
 
 import localserve.server.worker
+from localserve.backends.local import LocalBackend
 from localserve.engine.runner import Sampled, Slice
 from localserve.llama.runner import LlamaRunner, _BatchArrays
+
+log = logging.getLogger(__name__)
 
 FAULT = Path(os.environ["FAULT_FILE"])
 
@@ -28,9 +37,25 @@ def run(self: LlamaRunner, batch: Sequence[Slice]) -> list[Sampled | None]:
     return _run(self, batch)
 
 
+async def hang(self: object) -> None:
+    time.sleep(600)  # noqa: ASYNC251 (a hang is meant)
+
+
+def stall(self: object, text: str) -> list[int]:
+    log.warning("it is stuck")
+    time.sleep(600)
+    return []
+
+
 LlamaRunner.run = run  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     if os.environ.get("FAULT_AT_START"):
         os.abort()
+    if os.environ.get("FAULT_AT_END"):
+        localserve.server.worker.ModelManager.close = hang  # type: ignore[method-assign]
+        localserve.server.worker.GRACE_SECONDS = 0.5
+        localserve.server.worker.SELF_DESTRUCT_SECONDS = 0.5
+    if os.environ.get("FAULT_IN_THREAD"):
+        LocalBackend._tokenize = stall  # type: ignore[method-assign]
     localserve.server.worker.main()

@@ -56,8 +56,7 @@ def test_a_named_model_that_cannot_be_loaded_is_not_replaced(
 ) -> None:
     write_gguf(tmp_path / "lm-studio" / "o" / "r" / "cut-off.gguf")
     server = start("cut-off", environ=environ)
-    assert server.process.wait(60) == 1
-    server.stop()
+    assert server.wait() == 1
     assert "serving" not in server.output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import string
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.e2e.conftest import WAIT_SECONDS, Server
+from tests.e2e.conftest import WAIT_SECONDS, Server, Start
 
 pytestmark = pytest.mark.e2e
 
@@ -78,7 +79,7 @@ OPTIONS = {
         st.dictionaries(st.text(string.ascii_lowercase, max_size=9), SCALARS, max_size=2)
     ),
 }
-FEW_TOKENS = {"max_tokens": st.integers(1, 4)}
+FEW_TOKENS = {"max_tokens": st.integers(0, 4)}
 
 
 @settings(
@@ -146,3 +147,25 @@ def test_what_is_no_request_is_a_client_error(server: Server, body: bytes) -> No
     response = httpx2.post(url, content=body, timeout=WAIT_SECONDS)
     assert response.status_code in (400, 422)
     assert response.json()["error"]["message"]
+
+
+def test_one_connection_too_many_is_told_so(start: Start) -> None:
+    server = start(environ={"LOCALSERVE_MAX_CONNECTIONS": "4"})
+    parts = urlsplit(server.url)
+    address = (parts.hostname, parts.port)
+    with contextlib.ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(socket.create_connection(address))
+        server.wait_until(lambda: server.get("/health/live").status_code == 503)
+        refused = server.post("/v1/completions", {"prompt": "once " * 100_000})
+        assert refused.json()["error"]["code"] == "too_many_connections"
+        assert refused.headers["retry-after"] == "5"
+    server.wait_until(lambda: server.get("/health/live").status_code == 200)
+    assert server.stop() == 0
+
+
+def test_a_head_without_end_is_refused(server: Server) -> None:
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=WAIT_SECONDS) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * 70_000)
+        assert client.recv(100).startswith(b"HTTP/1.1 431 ")

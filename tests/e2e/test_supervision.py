@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -22,28 +23,51 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent
 
 
+def start_faulty(start: Start, fault: Path, **environ: str) -> Server:
+    """A server with a faulty worker, see there."""
+    return start(
+        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
+        environ={"FAULT_FILE": str(fault), "PYTHONPATH": str(ROOT), **environ},
+    )
+
+
 @pytest.fixture
 def faulty(start: Start, tmp_path: Path) -> tuple[Server, Path]:
     fault = tmp_path / "fault"
-    server = start(
-        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
-        environ={"FAULT_FILE": str(fault), "PYTHONPATH": str(ROOT)},
-    )
+    server = start_faulty(start, fault)
     assert server.url
     return server, fault
 
 
-def endless_stream(server: Server) -> Any:
-    """An answer that does not end by itself, after its first event."""
+LONG_DRAIN = {"LOCALSERVE_DRAIN_SECONDS": "120"}
+
+
+def limited_stream(server: Server, tokens: int = 200) -> Any:
+    """An answer of so many tokens, after its first event."""
     stream = server.client().completions.create(
         model="localserve-tiny",
         prompt="once",
-        max_tokens=8000,
+        max_tokens=tokens,
         stream=True,
         extra_body={"ignore_eos": True},
     )
     next(iter(stream))
     return stream
+
+
+def endless_stream(server: Server) -> Any:
+    """An answer that does not end by itself, after its first event."""
+    return limited_stream(server, 8000)
+
+
+def refused(url: str) -> bool:
+    """Whether a new connection is refused at once, on every address."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def answers(server: Server) -> bool:
@@ -92,35 +116,34 @@ def test_an_assertion_in_llama_cpp_tells_streams_and_log_before_it_kills(
 
 
 def test_three_crashes_at_the_start_end_it_with_a_reason(start: Start, tmp_path: Path) -> None:
-    server = start(
-        program=[sys.executable, "-m", "tests.e2e.faulty_up", "up", "--port", "0"],
-        environ={
-            "FAULT_FILE": str(tmp_path / "none"),
-            "FAULT_AT_START": "1",
-            "PYTHONPATH": str(ROOT),
-        },
-    )
-    assert server.process.wait(60) == 1
-    server.stop()
+    server = start_faulty(start, tmp_path / "none", FAULT_AT_START="1")
+    assert server.wait() == 1
     assert server.output.count("was killed by SIGABRT") == 3
     assert "three times" in server.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_gets_a_signal_itself_lets_its_answers_end_and_is_replaced(
+    start: Start, number: signal.Signals
+) -> None:
+    server = start(environ=LONG_DRAIN)
+    stream = limited_stream(server)
+    server.worker.send_signal(number)
+    assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
+    assert server.wait_for_line("The worker ended with status 0")
+    assert answers(server)
+    assert server.stop() == 0
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_lets_running_answers_end(start: Start, number: signal.Signals) -> None:
-    server = start()
-    stream = server.client().completions.create(
-        model="localserve-tiny",
-        prompt="once",
-        max_tokens=300,
-        stream=True,
-        extra_body={"ignore_eos": True},
-    )
-    next(iter(stream))
+    server = start(environ=LONG_DRAIN)
+    stream = limited_stream(server)
     worker = server.worker
     server.process.send_signal(number)
     assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
-    assert server.stop() == 0
+    assert server.wait() == 0
     assert not worker.is_running()
 
 
@@ -139,7 +162,44 @@ def test_answers_that_outlast_the_drain_are_cancelled(start: Start) -> None:
     with pytest.raises((openai.APIError, httpx2.RemoteProtocolError)):
         for _ in stream:
             pass
-    assert server.stop() == 0
+    assert server.wait() == 0
+
+
+def test_new_connections_are_refused_as_soon_as_it_is_told_to_stop(start: Start) -> None:
+    server = start(environ=LONG_DRAIN)
+    stream = endless_stream(server)
+    server.process.send_signal(signal.SIGINT)
+    server.wait_until(lambda: refused(server.url))
+    assert next(iter(stream)).choices, "the stream was not running any more"
+    server.process.send_signal(signal.SIGINT)
+    assert server.wait() == 130
+
+
+def test_a_worker_that_hangs_in_its_end_ends_itself_when_its_supervisor_is_gone(
+    start: Start, tmp_path: Path
+) -> None:
+    options = {"FAULT_AT_END": "1", "LOCALSERVE_DRAIN_SECONDS": "1"}
+    server = start_faulty(start, tmp_path / "none", **options)
+    assert server.url
+    worker = server.worker
+    server.process.kill()
+    _, alive = psutil.wait_procs([worker], timeout=WAIT_SECONDS)
+    assert not alive
+
+
+def test_work_in_a_thread_that_nobody_waits_for_does_not_hold_up_the_end(
+    start: Start, tmp_path: Path
+) -> None:
+    options = {"FAULT_IN_THREAD": "1", "LOCALSERVE_DRAIN_SECONDS": "1"}
+    server = start_faulty(start, tmp_path / "none", **options)
+    parts = urlsplit(server.url)
+    body = b'{"messages": [{"role": "user", "content": "Hello"}]}'
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((parts.hostname, parts.port), WAIT_SECONDS) as client:
+        client.sendall(head.encode() + body)
+        assert server.wait_for_line("it is stuck")
+        assert server.stop() == 0
+        assert client.recv(100).startswith(b"HTTP/1.1 503 ")
 
 
 def test_a_worker_whose_supervisor_is_gone_ends(start: Start) -> None:
@@ -155,8 +215,7 @@ def test_a_busy_port_is_named_with_its_holder_and_the_next_free_one(start: Start
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         server = start(program=[sys.executable, "-m", "localserve", "up", "--port", str(port)])
-        assert server.process.wait(60) == 1
-        server.stop()
+        assert server.wait() == 1
     assert f"Port {port} is in use" in server.output
     assert f"(pid {os.getpid()})" in server.output
     assert "is free" in server.output
@@ -178,8 +237,7 @@ def test_an_unusable_file_ends_it_with_one_clear_error(
     if content is not None:
         path.write_bytes(content)
     server = start(str(path))
-    assert server.process.wait(60) == 1
-    server.stop()
+    assert server.wait() == 1
     assert said in server.output
     assert "Traceback" not in server.output
 
@@ -200,4 +258,7 @@ def test_a_reload_takes_over_aliases_and_keeps_the_old_ones_on_an_error(
     refused = server.post("/admin/reload", {})
     assert refused.status_code == 400
     assert "line 2" in refused.json()["error"]["message"]
+    assert server.get("/v1/models/two").status_code == 200
+    server.worker.kill()
+    assert server.wait_for_line("was killed by SIGKILL")
     assert server.get("/v1/models/two").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
@@ -65,6 +66,12 @@ def test_other_mappings_become_dicts() -> None:
 def test_options_that_are_not_json_are_refused(value: object) -> None:
     with pytest.raises(InvalidRequest, match="not JSON"):
         encode_request(RenderRequest("t", (), options={"a": value}))
+
+
+def test_what_an_untrusted_child_says_is_never_unpickled() -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(ValueError):  # noqa: PT011 (JSON's or the decoder's)
+            decode_answer(pickle.dumps(["anything"], protocol))
 
 
 @pytest.mark.parametrize("kind", [InvalidRequest, TemplateFailed])

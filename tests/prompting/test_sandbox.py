@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -18,7 +19,7 @@ import pytest_asyncio
 from localserve.chat import Message
 from localserve.errors import InvalidRequest, Overloaded, TemplateFailed, Unavailable
 from localserve.prompting import sandbox
-from localserve.prompting.frames import encode_request
+from localserve.prompting.frames import encode_answer, encode_request
 from localserve.prompting.renderer import READY
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
@@ -312,7 +313,35 @@ def test_nothing_but_frames_comes_out_of_the_child() -> None:
     ) as child:
         output, _ = child.communicate(encode_request(request("{{ 'printed' }}")))
     assert child.returncode == 0
-    assert output == READY + b"\x00\x00\x00\x15" + b'{"prompt": "printed"}'
+    assert output == READY + encode_answer("printed")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_the_whole_group_leaves_the_child_to_the_server(
+    process: TemplateProcess, number: signal.Signals
+) -> None:
+    assert await process.render(request()) == prompt()
+    (child,) = children()
+    child.send_signal(number)
+    assert await process.render(request()) == prompt()
+    assert children() == [child]
+
+
+@pytest.mark.parametrize(("characters", "on_loop"), [(1000, True), (300_000, False)])
+async def test_a_large_conversation_is_encoded_off_the_event_loop(
+    process: TemplateProcess, monkeypatch: pytest.MonkeyPatch, characters: int, on_loop: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def encode(request: RenderRequest) -> bytes:
+        threads.append(threading.current_thread())
+        return encode_request(request)
+
+    monkeypatch.setattr(sandbox, "encode_request", encode)
+    text = "x" * characters
+    assert await process.render(request(text=text)) == prompt(text)
+    assert (threads[0] is threading.current_thread()) is on_loop
 
 
 def test_it_works_on_uvloop() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -10,15 +13,16 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from localserve.config import Settings, read_settings
 from localserve.manager import ModelManager, Ready
 from localserve.server.app import create_app
 from localserve.server.records import RequestRecord
+from localserve.server.web import WebServer
 from localserve.testing import FakeBackend, fake_manager
 
+CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}
 
 Serve = Callable[..., AbstractAsyncContextManager["Served"]]
@@ -33,7 +37,7 @@ class Served:
         self.records = records
         self.client: httpx2.AsyncClient
         self.port = 0
-        self.server: uvicorn.Server
+        self.server: WebServer
 
     async def record(self) -> RequestRecord:
         """The record of the next request that ends."""
@@ -48,14 +52,63 @@ async def until(condition: Callable[[], bool], timeout_seconds: float = 20.0) ->
             await asyncio.sleep(0.005)
 
 
+class RawConnection:
+    """A socket that speaks just enough HTTP."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, head: str, body: bytes = b"") -> None:
+        self._writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+        await self._writer.drain()
+
+    async def send_raw(self, data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):  # the other end has had enough
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def ends(self) -> bool:
+        """Whether the other end closes it or resets it."""
+        with contextlib.suppress(ConnectionError):
+            await self.read_to_the_end()
+        return True
+
+    async def post(self, body: dict[str, Any], path: str = CHAT) -> None:
+        content = json.dumps(body).encode()
+        await self.send(f"POST {path} HTTP/1.1\nhost: x\ncontent-length: {len(content)}", content)
+
+    async def read_until(self, text: bytes) -> bytes:
+        async with asyncio.timeout(20):
+            return await self._reader.readuntil(text)
+
+    async def read_to_the_end(self) -> bytes:
+        async with asyncio.timeout(20):
+            return await self._reader.read()
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+@asynccontextmanager
+async def connected(served: Served) -> AsyncIterator[RawConnection]:
+    connection = RawConnection(*await asyncio.open_connection("127.0.0.1", served.port))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def _made(
     backend: FakeBackend | None, manager: ModelManager | None, options: dict[str, Any]
-) -> Served:
+) -> tuple[Settings, Served]:
     manager = manager or fake_manager(backend or FakeBackend())
     records: list[RequestRecord] = []
     arguments = {"on_request": records.append, **options.pop("arguments", {})}
     settings: Settings = replace(read_settings(environ={}), **options)
-    return Served(create_app(manager, settings, **arguments), manager, records)
+    return settings, Served(create_app(manager, settings, **arguments), manager, records)
 
 
 async def _ready(served: Served) -> None:
@@ -70,7 +123,7 @@ async def _call_directly(
     ready: bool = True,
     **options: Any,
 ) -> AsyncIterator[Served]:
-    served = _made(backend, manager, options)
+    _, served = _made(backend, manager, options)
     transport = httpx2.ASGITransport(app=served.app)
     async with (
         served.app.router.lifespan_context(served.app),
@@ -90,21 +143,13 @@ async def _serve(
     shutdown_seconds: int = 1,
     **options: Any,
 ) -> AsyncIterator[Served]:
-    served = _made(backend, manager, options)
-    config = uvicorn.Config(
-        served.app,
-        host="127.0.0.1",
-        port=0,
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=shutdown_seconds,
-    )
-    server = served.server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
+    settings, served = _made(backend, manager, options | {"drain_seconds": shutdown_seconds})
+    server = served.server = WebServer(served.app, settings)
+    listener = socket.create_server(("127.0.0.1", 0))
+    served.port = listener.getsockname()[1]
+    serving = asyncio.create_task(server.serve([listener]))
     try:
         await until(lambda: server.started or serving.done())
-        served.port = server.servers[0].sockets[0].getsockname()[1]
         async with httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{served.port}", timeout=30
         ) as served.client:
@@ -112,7 +157,7 @@ async def _serve(
                 await _ready(served)
             yield served
     finally:
-        server.should_exit = True
+        server.stop()
         await serving
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -61,6 +62,24 @@ async def test_several_prompts_and_choices_are_numbered_prompt_by_prompt(call: S
         assert texts == [(0, "ato a"), (1, "ato a"), (2, "bto b"), (3, "bto b")]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"), [(CHAT, HELLO), ("/v1/completions", {"prompt": "Hello"})]
+)
+async def test_no_tokens_asked_for_are_an_empty_answer(
+    call: Serve, path: str, asked: dict[str, Any]
+) -> None:
+    async with call() as served:
+        body = asked | {"max_tokens": 0}
+        answer = (await served.client.post(path, json=body)).json()
+        choice = answer["choices"][0]
+        assert choice["finish_reason"] == "length"
+        assert choice.get("text", choice.get("message", {}).get("content")) == ""
+        assert answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] == 1
+        events = events_of(await served.client.post(path, json=body | {"stream": True}))
+        assert events[-2]["choices"][0]["finish_reason"] == "length"
+        assert events[-1] == "[DONE]"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_overflow_is_answered_before_any_stream(call: Serve, stream: bool) -> None:
     async with call(FakeBackend(context_tokens=2)) as served:
@@ -81,6 +100,18 @@ async def test_a_full_queue_answers_503_and_when_to_try_again(call: Serve, strea
         assert response.status_code == 503
         assert response.headers["retry-after"] == "7"
         assert response.json()["type"] == "/errors/overloaded"
+
+
+async def test_only_so_many_requests_wait_for_a_load(call: Serve) -> None:
+    manager = fake_manager(FakeBackend(), load_seconds=0.5, max_waiting=2)
+    async with call(manager=manager, ready=False) as served:
+        answers = await asyncio.gather(*(served.client.post(CHAT, json=HELLO) for _ in range(4)))
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503]
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert refused.headers["retry-after"] == "5"
+        assert refused.json()["error"]["code"] == "overloaded"
+        assert "2 requests wait" in refused.json()["detail"]
+        assert (await served.client.post(CHAT, json=HELLO)).status_code == 200
 
 
 async def test_a_model_that_cannot_be_loaded_answers_503(call: Serve) -> None:

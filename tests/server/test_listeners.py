@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,56 @@ def test_a_busy_port_is_named_with_its_holder_and_the_next_free_one() -> None:
     assert f"pid {os.getpid()}" in refused.value.message
     assert refused.value.hint.startswith("--port ")
     assert refused.value.hint != f"--port {port} is free."
+
+
+@pytest.fixture
+def port_taken_on_ipv6() -> Iterator[int]:
+    try:
+        holder = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with holder:
+        yield int(holder.getsockname()[1])
+
+
+def test_a_port_that_another_server_has_on_ipv6_is_warned_of(port_taken_on_ipv6: int) -> None:
+    listeners = listen("127.0.0.1", port_taken_on_ipv6)
+    try:
+        assert [one.family for one in listeners.sockets] == [socket.AF_INET]
+        assert f"Port {port_taken_on_ipv6} of ::1 is in use" in listeners.warning
+        assert f"(pid {os.getpid()})" in listeners.warning
+        assert listeners.url in listeners.warning
+    finally:
+        listeners.close()
+
+
+def test_the_next_free_port_is_free_on_both_addresses(port_taken_on_ipv6: int) -> None:
+    try:
+        holder = socket.create_server(("127.0.0.1", port_taken_on_ipv6 - 1))
+    except OSError:
+        pytest.skip("the port before it is taken")
+    with holder, pytest.raises(ConfigInvalid) as refused:
+        listen("127.0.0.1", port_taken_on_ipv6 - 1)
+    assert f"--port {port_taken_on_ipv6} " not in refused.value.hint
+
+
+def test_a_machine_without_ipv6_is_served_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def without_ipv6(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == "::1":
+            raise socket.gaierror(socket.EAI_ADDRFAMILY, "Address family not supported")
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_ipv6)
+    listeners = listen("127.0.0.1", 0)
+    try:
+        assert len(listeners.sockets) == 1
+        assert listeners.warning == ""
+    finally:
+        listeners.close()
 
 
 def test_an_address_that_is_not_there_is_named() -> None:

@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
 import pytest
-from starlette.types import Message
 
 from localserve.errors import Overloaded
-from localserve.server import streaming
 from localserve.testing import FakeBackend, fake_manager
-from tests.server.conftest import HELLO, Serve, Served, until
+from tests.server.conftest import CHAT, HELLO, Serve, Served, connected, until
 
-CHAT = "/v1/chat/completions"
 LONG = " word" * 10_000
-
-
-class RawConnection:
-    """A socket that speaks just enough HTTP."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, head: str, body: bytes = b"") -> None:
-        self._writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
-        await self._writer.drain()
-
-    async def post(self, body: dict[str, Any], path: str = CHAT) -> None:
-        content = json.dumps(body).encode()
-        await self.send(f"POST {path} HTTP/1.1\nhost: x\ncontent-length: {len(content)}", content)
-
-    async def read_until(self, text: bytes) -> bytes:
-        async with asyncio.timeout(20):
-            return await self._reader.readuntil(text)
-
-    async def read_to_the_end(self) -> bytes:
-        async with asyncio.timeout(20):
-            return await self._reader.read()
-
-    async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def connected(served: Served) -> AsyncIterator[RawConnection]:
-    connection = RawConnection(*await asyncio.open_connection("127.0.0.1", served.port))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -142,7 +99,7 @@ async def test_a_stream_ends_with_an_error_event_when_the_drain_is_over(
     async with serve(backend) as served, connected(served) as connection:
         await connection.post(HELLO | {"stream": True})
         await connection.read_until(b" word")
-        served.server.should_exit = True
+        served.server.stop()
         text = await connection.read_to_the_end()
         assert b"The server is shutting down." in text
         assert b"[DONE]" not in text
@@ -158,7 +115,20 @@ async def test_a_whole_answer_that_outlasts_the_drain_is_a_503(
     async with serve(backend) as served, connected(served) as connection:
         await connection.post(HELLO)
         await until(lambda: backend.running == 1)
-        served.server.should_exit = True
+        served.server.stop()
+        text = await connection.read_to_the_end()
+        assert text.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in text
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_body_that_is_still_coming_when_the_drain_is_over_is_a_503(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve() as served, connected(served) as connection:
+        await connection.send(f"POST {CHAT} HTTP/1.1\nhost: x\ncontent-length: 1000", b"{")
+        await until(lambda: bool(served.server.server_state.tasks))
+        served.server.stop()
         text = await connection.read_to_the_end()
         assert text.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 5" in text
@@ -170,7 +140,7 @@ async def test_an_answer_that_ends_within_the_drain_is_whole(serve: Serve) -> No
     async with serve(backend, shutdown_seconds=20) as served, connected(served) as connection:
         await connection.post(HELLO | {"stream": True})
         await connection.read_until(b'"content":"a"')
-        served.server.should_exit = True
+        served.server.stop()
         assert b'"content":" d"' in await connection.read_until(b"[DONE]")
 
 
@@ -189,29 +159,6 @@ async def test_doubled_slashes_reach_the_route_through_a_server(serve: Serve) ->
     async with serve() as served, connected(served) as connection:
         await connection.send("GET //v1//models/ HTTP/1.1\nhost: x")
         assert b"HTTP/1.1 200" in await connection.read_until(b"\r\n\r\n")
-
-
-async def test_a_client_that_takes_nothing_counts_as_gone(
-    call: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streaming, "SEND_SECONDS", 0.05)
-    content = json.dumps(HELLO | {"stream": True}).encode()
-    waiting: list[Message] = [{"type": "http.request", "body": content}]
-
-    async def receive() -> Message:
-        if not waiting:
-            await asyncio.Event().wait()
-        return waiting.pop()
-
-    async def send(message: Message) -> None:
-        await asyncio.Event().wait()
-
-    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": [], "query_string": b""}
-    backend = FakeBackend(LONG, token_delay_seconds=0.01)
-    async with call(backend) as served:
-        await served.app(scope, receive, send)
-        assert backend.cancelled == 1
-        assert (await served.record()).client_left
 
 
 def official(served: Served, **options: Any) -> openai.AsyncOpenAI:

@@ -160,7 +160,10 @@ def usage_fields(usage: Usage) -> dict[str, object]:
 
 
 def timing_fields(usage: Usage, timings: Timings) -> dict[str, object]:
-    """Counts and times under llama-server's names; `prompt_n` are the tokens really computed."""
+    """Counts and times under llama-server's names; `prompt_n` are the tokens really computed.
+
+    `predicted_ms` begins with the first token, so the rate is that of the tokens after it.
+    """
     computed = usage.prompt_tokens - usage.cached_tokens
     return {
         "cache_n": usage.cached_tokens,
@@ -169,7 +172,7 @@ def timing_fields(usage: Usage, timings: Timings) -> dict[str, object]:
         "prompt_per_second": per_second(computed, timings.prompt_ms),
         "predicted_n": usage.completion_tokens,
         "predicted_ms": round(timings.answer_ms, 3),
-        "predicted_per_second": per_second(usage.completion_tokens, timings.answer_ms),
+        "predicted_per_second": per_second(timings.timed_tokens, timings.answer_ms),
     }
 
 

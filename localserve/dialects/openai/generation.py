@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from localserve.chat import Generation, Sampling
 from localserve.dialects.openai.schema import WireBody, WireModel
@@ -36,13 +36,7 @@ _LARGEST_INTEGER = (1 << 63) - 1
 _LARGEST_TOKEN = (1 << 31) - 1
 
 
-def _one_or_unlimited(value: int) -> int:
-    if value == 0:
-        raise ValueError("must be at least 1, or -1 for no limit")
-    return value
-
-
-Limit = Annotated[int, Field(ge=-1, le=_LARGEST_INTEGER), AfterValidator(_one_or_unlimited)]
+Limit = Annotated[int, Field(ge=-1, le=_LARGEST_INTEGER)]
 StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=5)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -57,7 +51,11 @@ class StreamOptions(WireModel):
 
 
 class GenerationBody(WireBody):
-    """`max_tokens`, `max_completion_tokens` and `n_predict` are one limit: the smallest counts."""
+    """`max_tokens`, `max_completion_tokens` and `n_predict` are one limit: the smallest counts.
+
+    -1 is no limit. 0 computes the prompt, so that it is kept for the next request, and answers
+    with no text; chat does as text completions do here. Source: llama-server's `n_predict`.
+    """
 
     model: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
     stream: bool | None = None
@@ -102,7 +100,7 @@ class GenerationBody(WireBody):
 
     def _max_tokens(self) -> int | None:
         given = (self.max_tokens, self.max_completion_tokens, self.n_predict)
-        return min((limit for limit in given if limit is not None and limit > 0), default=None)
+        return min((limit for limit in given if limit is not None and limit >= 0), default=None)
 
     def _stops(self) -> tuple[str, ...]:
         """An empty stop string stands for none."""

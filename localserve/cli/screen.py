@@ -1,0 +1,178 @@
+"""What `localserve up` shows of its workers: progress, the model's facts, requests, deaths.
+
+A thread of its own writes, so that a stopped terminal holds up nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from localserve.cli.terminal import Lasting, count_text, plain, size_text
+from localserve.server.reports import (
+    Aborting,
+    Answered,
+    Live,
+    Loaded,
+    LoadFailed,
+    LoadProgress,
+    Note,
+    Reloaded,
+)
+from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
+
+QUEUED_REPORTS = 10_000
+"""So many wait for a terminal that takes nothing; more are counted and lost."""
+
+CLOSE_SECONDS = 2.0
+"""How long the end waits for the terminal."""
+
+
+class Screen:
+    """Shows reports in their order. `show` never waits and never fails."""
+
+    def __init__(self, url: str, out: Lasting, err: Lasting) -> None:
+        self._url = url
+        self._streams = (out, err)
+        self._out = _console(out)
+        self._err = _console(err)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._lost = 0
+        self._queue: queue.Queue[Told | None] = queue.Queue(QUEUED_REPORTS)
+        self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
+        self._thread.start()
+
+    def show(self, report: Told) -> None:
+        """Show it soon, from any thread."""
+        try:
+            self._queue.put_nowait(report)
+        except queue.Full:
+            self._lost += 1
+
+    def close(self) -> bool:
+        """Show what is left, waiting a moment for it; returns whether all of it got out."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=CLOSE_SECONDS)
+            self._thread.join(CLOSE_SECONDS)
+        return not self._thread.is_alive() and all(stream.empties() for stream in self._streams)
+
+    def _work(self) -> None:
+        while (report := self._queue.get()) is not None:
+            self._show(report)
+            if self._lost and self._queue.empty():
+                lost, self._lost = self._lost, 0
+                self._err.print(f"{lost} lines were lost: the terminal did not take them")
+        self._hide_progress()
+
+    def _show(self, report: Told) -> None:
+        if not isinstance(report, LoadProgress):
+            self._hide_progress()
+        match report:
+            case Live() | Reloaded():
+                pass
+            case LoadProgress(name, share):
+                self._show_progress(name, share)
+            case Loaded():
+                self._show_loaded(report)
+            case LoadFailed(message, hint):
+                self._show_error(" ".join([message, hint]).rstrip())
+            case Answered(line):
+                self._out.print(time.strftime("%H:%M:%S"), line, markup=False)
+            case Note(level, text):
+                style = "yellow" if level < logging.ERROR else "red"
+                style = "dim" if level < logging.WARNING else style
+                self._err.print(f"[{style}]{escape(text)}[/]")
+            case Aborting(reason):
+                self._err.print(f"[red]llama.cpp gave up: {escape(reason)}[/]")
+            case Stopping(seconds):
+                self._err.print(
+                    f"[dim]Stopping: running answers have {seconds:g} seconds to end; a second"
+                    " Ctrl-C ends at once.[/]"
+                )
+            case Died():
+                self._show_death(report)
+            case FellBack(failed, name):
+                text = (
+                    f"{failed} was not named by you and cannot be loaded: {name} is served instead."
+                )
+                self._err.print(
+                    plain(f"{text} `localserve up NAME` serves another."), style="yellow"
+                )
+            case Killed(seconds):
+                self._show_error(
+                    f"The worker did not end within {seconds:g} seconds and was killed."
+                )
+
+    def _hide_progress(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar, self._task = None, None
+
+    def _show_progress(self, name: str, share: float) -> None:
+        if not self._out.is_terminal:
+            return
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                console=self._out,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=1.0)
+        assert self._task is not None
+        doing = "loading" if share < 1.0 else "warming up"
+        self._bar.update(self._task, completed=share, description=f"{doing} {escape(name)}")
+
+    def _show_loaded(self, loaded: Loaded) -> None:
+        facts = loaded.facts
+        rows = {
+            "model": f"{facts.name} ({facts.architecture}, {count_text(facts.parameters)}"
+            f" parameters, {size_text(facts.weights_bytes)})",
+            "file": facts.file,
+            "device": facts.device,
+            "context": f"{facts.context_tokens} tokens for up to {facts.parallel} requests at once"
+            f" (trained for {facts.trained_context_tokens})",
+            "memory": f"{size_text(loaded.memory_bytes)} in use",
+            "ready": f"[bold green]{self._url}[/] after {loaded.seconds:.1f} s",
+        }
+        for name, text in rows.items():
+            shown = text if name == "ready" else escape(plain(text).plain)
+            self._out.print(f"  [dim]{name:8}[/] {shown}")
+        self._out.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
+
+    def _example(self) -> str:
+        return (
+            f"curl {self._url}/v1/chat/completions"
+            """ -d '{"messages": [{"role": "user", "content": "Hello"}]}'"""
+        )
+
+    def _show_death(self, death: Died) -> None:
+        why = f": {death.reason}" if death.reason else ""
+        self._err.print(f"[red]The worker {escape(death.how + why)}.[/]")
+        if "SIGKILL" in death.how:
+            self._err.print("If the system's memory ran out, a smaller --ctx or model helps.")
+        if death.then == "restart":
+            self._err.print("It is started again; requests wait meanwhile.")
+        elif death.then == "give up":
+            self._show_error(
+                "It died three times before the model was loaded. Is the file damaged? Try another"
+                " model, a smaller --ctx, or LOCALSERVE_LOG_LEVEL=debug."
+            )
+
+    def _show_error(self, text: str) -> None:
+        self._err.print("[bold red]error[/]", end=" ")
+        self._err.print(text, markup=False)
+
+
+def _console(stream: Lasting) -> Console:
+    return Console(file=stream, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
