@@ -14,6 +14,7 @@ LocalserveError
 │   └── EngineFailed        the engine stopped in the middle of this answer
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
 └── ModelUnusable           the model file is missing, damaged or does not fit
+    ├── ModelMalformed      the file breaks the rules of GGUF or contradicts itself
     └── NotDownloaded       models.toml knows the model, and it is not on this disk
 
 Every error has a `code` (stable, for programs), a message (what is wrong, with numbers) and a
@@ -196,6 +197,23 @@ class ModelUnusable(LocalserveError):
 
     code: ClassVar[str] = "model_unusable"
     description: ClassVar[str] = "The model file is missing, damaged or does not fit into memory."
+
+
+class ModelMalformed(ModelUnusable):
+    """The file breaks the rules of GGUF, or says things of its model that contradict each other.
+
+    The message is one line that names the file, what is wrong in it and the numbers.
+    """
+
+    code: ClassVar[str] = "model_malformed"
+    description: ClassVar[str] = (
+        "The model file breaks the rules of GGUF or contradicts itself, so it was not loaded. The "
+        "message says what is wrong in it; a file that was cut off must be downloaded again."
+    )
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        one_line = "".join(c if c.isprintable() else "?" for c in message)  # it quotes the file
+        super().__init__(one_line, hint=hint)
 
 
 class NotDownloaded(ModelUnusable):

@@ -1,8 +1,6 @@
 """Files of a model on the hub -> the models folder, over plain HTTP, resumed where they were cut.
 
-Knows nothing of what is in the files. The hub's library gives addresses, tokens and the meaning
-of refusals; it is slow to import and is imported when a download begins. Blocking: call it from a
-worker thread.
+Knows nothing of what is in the files. Blocking: call it from a worker thread.
 """
 
 from __future__ import annotations
@@ -12,11 +10,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from localserve.catalog.filenames import by_preference, files_by_quantization
+from localserve.catalog.hub import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    RemoteFile,
+    choose_files,
+    hub_errors,
+    list_files,
+)
 from localserve.catalog.locate import check_file, repository_folder
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.config import Settings
@@ -29,20 +34,8 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are on disk and the bytes of all files. What it raises ends the
 download; the part that is there is kept."""
 
-CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final = 60.0
 FRUITLESS_TRIES: Final = 4
 SPARE_DISK_BYTES: Final = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _RemoteFile:
-    """One file of one commit. `content_id` changes when its bytes do."""
-
-    name: str
-    url: str
-    size_bytes: int
-    content_id: str
 
 
 def download(
@@ -66,54 +59,15 @@ def download(
         raise ModelUnusable(f"The model {spec.name!r} must be downloaded first.", hint=hint)
     source = spec.source
     folder = repository_folder(source, settings)
-    with _hub_errors(source, settings):
-        files = _choose(spec, source, _list_files(source, settings), quantization)
+    with _errors(source, settings):
+        files = choose_files(spec.name, source, list_files(source, settings), quantization)
         _check_disk(folder, files)
         with _only_one_download(folder):
             _fetch_all(files, folder, progress, retry_seconds)
     return replace(spec, source=LocalFile(check_file(folder / files[0].name)))
 
 
-def _list_files(source: HubFile, settings: Settings) -> list[_RemoteFile]:
-    from huggingface_hub import HfApi, hf_hub_url
-
-    api = HfApi(endpoint=settings.hub_endpoint, library_name="localserve")
-    info = api.model_info(source.repo, files_metadata=True, timeout=READ_SECONDS)
-    files = []
-    for found in info.siblings or ():
-        path = PurePosixPath(found.rfilename)
-        if path.is_absolute() or ".." in path.parts or "\\" in found.rfilename or not found.size:
-            continue
-        endpoint = settings.hub_endpoint
-        url = hf_hub_url(source.repo, found.rfilename, revision=info.sha, endpoint=endpoint)
-        content_id = found.lfs.sha256 if found.lfs else found.blob_id or str(found.size)
-        files.append(_RemoteFile(found.rfilename, url, found.size, content_id))
-    return files
-
-
-def _choose(
-    spec: ModelSpec, source: HubFile, files: list[_RemoteFile], quantization: str | None
-) -> list[_RemoteFile]:
-    """The files of the quantization that was asked for, first shard first."""
-    by_name = {file.name: file for file in files}
-    offered = files_by_quantization(source, by_name)
-    whole = {name: shards for name, shards in offered.items() if by_name.keys() >= set(shards)}
-    if not whole:
-        raise ModelUnusable(
-            f"The repository {source.repo} has no GGUF file for {spec.name!r}.",
-            hint=f"It has {len(files)} files; say which with 'pattern' in models.toml.",
-        )
-    best = by_preference(whole, quantization)[0]
-    if quantization is not None and best.upper() != quantization.upper():
-        have = ", ".join(sorted(whole))
-        raise ModelUnusable(
-            f"The repository {source.repo} has no {quantization} of {spec.name!r}.",
-            hint=f"It has {have}.",
-        )
-    return [by_name[shard] for shard in whole[best]]
-
-
-def _check_disk(folder: Path, files: list[_RemoteFile]) -> None:
+def _check_disk(folder: Path, files: list[RemoteFile]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     missing = sum(file.size_bytes - _bytes_there(folder, file) for file in files)
     free = shutil.disk_usage(folder).free - SPARE_DISK_BYTES
@@ -127,7 +81,7 @@ def _check_disk(folder: Path, files: list[_RemoteFile]) -> None:
 
 
 def _fetch_all(
-    files: list[_RemoteFile], folder: Path, progress: Progress, retry_seconds: float
+    files: list[RemoteFile], folder: Path, progress: Progress, retry_seconds: float
 ) -> None:
     total = sum(file.size_bytes for file in files)
     before = 0
@@ -141,7 +95,7 @@ def _shifted(progress: Progress, before: int, total: int) -> Callable[[int], Non
 
 
 def _fetch(
-    file: _RemoteFile, folder: Path, report: Callable[[int], None], retry_seconds: float
+    file: RemoteFile, folder: Path, report: Callable[[int], None], retry_seconds: float
 ) -> None:
     """Complete one file, trying again as long as tries bring bytes; then move it in place."""
     import httpx2
@@ -162,7 +116,7 @@ def _fetch(
         os.replace(partial, folder / file.name)
 
 
-def _fetch_rest(file: _RemoteFile, partial: Path, done: int, report: Callable[[int], None]) -> None:
+def _fetch_rest(file: RemoteFile, partial: Path, done: int, report: Callable[[int], None]) -> None:
     """Append what is missing. Raises: httpx2.TransportError, where the connection is cut."""
     import httpx2
     from huggingface_hub import get_session, get_token, hf_raise_for_status
@@ -202,12 +156,12 @@ def _continues(response: httpx2.Response, start: int) -> bool:
     return response.status_code == 206 and sent.startswith(f"bytes {start}-")
 
 
-def _partial(folder: Path, file: _RemoteFile) -> Path:
+def _partial(folder: Path, file: RemoteFile) -> Path:
     """Where the bytes lie until all are there; another content has another name."""
     return folder / f"{file.name}.{file.content_id[:16]}.partial"
 
 
-def _bytes_there(folder: Path, file: _RemoteFile) -> int:
+def _bytes_there(folder: Path, file: RemoteFile) -> int:
     final, partial = folder / file.name, _partial(folder, file)
     if final.is_file() and final.stat().st_size == file.size_bytes:
         return file.size_bytes
@@ -234,46 +188,18 @@ def _only_one_download(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _hub_errors(source: HubFile, settings: Settings) -> Iterator[None]:
+def _errors(source: HubFile, settings: Settings) -> Iterator[None]:
     """Turn what the hub, the network and the disk refuse into what the user can do about it."""
-    import httpx2
-    from huggingface_hub import errors
-
-    page = f"{settings.hub_endpoint}/{source.repo}"
-    access = "set HF_TOKEN to a token of an account with access (or run `hf auth login`)."
+    folder = repository_folder(source, settings)
+    on_cut = (
+        "Run the same command again; it goes on where it ended. Without a network, copy the file"
+        f" into {folder}."
+    )
     try:
-        yield
-    except errors.GatedRepoError as error:
-        raise ModelUnusable(
-            f"The repository {source.repo} gives its files only to those who accepted its terms.",
-            hint=f"Accept them at {page}, then {access}",
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ModelUnusable(
-            f"The hub has no repository {source.repo}, or it is private.",
-            hint=f"Check {page}; if it is private, {access}",
-        ) from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        hint = access[0].upper() + access[1:] if status in (401, 403) else "Try again later."
-        raise ModelUnusable(f"{page} answered with HTTP {status}.", hint=hint) from error
-    except ValueError as error:
-        raise ModelUnusable(
-            f"{page} did not answer as a hub does: {error}",
-            hint="Check HF_ENDPOINT and the network's proxy, and that 'repo' is OWNER/NAME.",
-        ) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ModelUnusable(
-            f"{source.repo} cannot be downloaded: HF_HUB_OFFLINE is set.", hint="Unset it."
-        ) from error
-    except httpx2.TransportError as error:
-        raise ModelUnusable(
-            f"The connection to {settings.hub_endpoint} failed: {error or type(error).__name__}.",
-            hint="Run the same command again; it goes on where it ended. Without a network, copy"
-            f" the file into {repository_folder(source, settings)}.",
-        ) from error
+        with hub_errors(source, settings, on_cut=on_cut):
+            yield
     except OSError as error:
         raise ModelUnusable(
             f"The files of {source.repo} cannot be written: {error.strerror or error}.",
-            hint=f"Check {repository_folder(source, settings)}.",
+            hint=f"Check {folder}.",
         ) from error

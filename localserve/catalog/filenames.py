@@ -13,30 +13,53 @@ from typing import Final
 from localserve.catalog.spec import HubFile
 
 BITS_PER_WEIGHT: Final = {
+    "Q1_0": 1.1,
+    "IQ1_S": 1.6,
+    "TQ1_0": 1.7,
+    "IQ1_M": 1.8,
+    "TQ2_0": 2.1,
     "IQ2_XXS": 2.1,
+    "Q2_0": 2.25,
+    "IQ2_XS": 2.3,
+    "IQ2_S": 2.5,
     "IQ2_M": 2.7,
+    "Q2_K_S": 2.8,
     "Q2_K": 3.0,
+    "Q2_K_L": 3.1,
     "IQ3_XXS": 3.1,
+    "Q2_K_XL": 3.2,
+    "IQ3_XS": 3.3,
+    "IQ3_S": 3.4,
     "Q3_K_S": 3.5,
     "IQ3_M": 3.7,
     "Q3_K": 3.9,
     "Q3_K_M": 3.9,
+    "Q3_K_XL": 4.1,
     "Q3_K_L": 4.3,
     "IQ4_XS": 4.3,
     "MXFP4": 4.4,
+    "MXFP4_MOE": 4.4,
     "IQ4_NL": 4.5,
+    "NVFP4": 4.5,
     "Q4_0": 4.6,
     "Q4_K_S": 4.6,
     "Q4_K": 4.85,
     "Q4_K_M": 4.85,
+    "Q4_K_XL": 4.95,
+    "Q4_K_L": 5.0,
     "Q4_1": 5.1,
     "Q5_0": 5.5,
     "Q5_K_S": 5.5,
     "Q5_K": 5.7,
     "Q5_K_M": 5.7,
+    "Q5_K_XL": 5.75,
+    "Q5_K_L": 5.8,
     "Q5_1": 6.0,
     "Q6_K": 6.6,
+    "Q6_K_L": 6.7,
+    "Q6_K_XL": 7.0,
     "Q8_0": 8.5,
+    "Q8_K_XL": 10.0,
     "F16": 16.0,
     "BF16": 16.0,
     "F32": 32.0,
@@ -77,12 +100,14 @@ def by_preference(quantizations: Iterable[str], wanted: str | None = None) -> li
 def shard_of(filename: str) -> tuple[int, int] | None:
     """(this shard, all shards), counted from 1, or None for a file that is whole."""
     found = _SHARD.search(filename)
-    return (int(found[1]), int(found[2])) if found else None
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        return None
+    return int(found[1]), int(found[2])
 
 
 def without_shard(filename: str) -> str:
     """The file name without its shard suffix."""
-    return _SHARD.sub("", filename)
+    return _SHARD.sub("", filename) if shard_of(filename) else filename
 
 
 def shard_names(filename: str) -> tuple[str, ...]:
@@ -125,4 +150,5 @@ def _matches(pattern: str | None, filename: str, quantization: str | None) -> bo
     if pattern is None:
         return True
     wanted = pattern.lower().replace("{quantization}", (quantization or "").lower())
-    return fnmatchcase(without_shard(filename).lower().replace("fp16", "f16"), wanted)
+    name = without_shard(filename).lower()
+    return fnmatchcase(name.replace("fp16", "f16"), wanted.replace("fp16", "f16"))

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import llama_cpp
 
+from localserve.catalog.headers import read_local
 from localserve.errors import ModelUnusable
+from localserve.gguf.loadable import check_loadable
 from localserve.llama import library
 from localserve.llama.parameters import model_parameters
 from localserve.llama.vocabulary import LlamaVocabulary, Weights
@@ -21,7 +23,9 @@ Progress = Callable[[float], bool]
 class LlamaModel:
     """Loads `path` (of a split model, its first part) as `runtime` says.
 
-    With `dry`, memory is only counted, and the model cannot compute. Raises: ModelUnusable.
+    The headers of all parts are checked in Python first: llama.cpp may abort the process over a
+    malformed one. With `dry`, memory is only counted, and the model cannot compute.
+    Raises: ModelUnusable.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class LlamaModel:
         *,
         dry: bool = False,
     ) -> None:
+        check_loadable(read_local(path).facts)
         library.start()
         library.newest_errors()
         callback = llama_cpp.llama_progress_callback(lambda share, _: progress(share))

@@ -1,4 +1,4 @@
-"""A hub on localhost: the two routes that a download needs, and the ways in which they fail."""
+"""A hub on localhost: the routes that downloads and header reads need, and how they may fail."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Hub:
     `cut_after_bytes` ends so many coming file answers early, one entry each. `refuse` answers a
     repository's files with (status, X-Error-Code). `redirect_to` sends clients to another origin
     for the files, as a hub with a content network does; `authorizations` tells the origins apart.
+    `versions` are contents that coming file answers have instead, one entry each. `ranges` off
+    answers with whole files; `wrong_range` is what Content-Range says then; `encoding` what
+    Content-Encoding says. `/plain/OWNER/REPO/FILE` is a file outside the hub's own addresses.
     """
 
     url: str
@@ -32,6 +35,10 @@ class Hub:
     ranges: bool = True
     redirect_to: str | None = None
     garbled: bool = False
+    etags: bool = True
+    versions: list[bytes] = field(default_factory=list)
+    wrong_range: str | None = None
+    encoding: str | None = None
     requests: list[str] = field(default_factory=list)
     authorizations: set[tuple[str, str | None]] = field(default_factory=set)
 
@@ -51,6 +58,10 @@ def serve_hub() -> Iterator[Hub]:
         server.server_close()
 
 
+_HUB_FILE = re.compile(rf"/([^/]+/[^/]+)/resolve/{COMMIT}/(.+)")
+_PLAIN_FILE = re.compile(r"/plain/([^/]+/[^/]+)/([^?]+)(?:\?.*)?")
+
+
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
@@ -62,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"<html>please log in</html>")
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/?]+)(\?.*)?", self.path):
             self._answer_listing(hub, found[1])
-        elif found := re.fullmatch(rf"/([^/]+/[^/]+)/resolve/{COMMIT}/(.+)", self.path):
+        elif found := _HUB_FILE.fullmatch(self.path) or _PLAIN_FILE.fullmatch(self.path):
             self._answer_file(hub, found[1], found[2], requested)
         else:
             self._refuse(404, "EntryNotFound")
@@ -94,11 +105,22 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound")
         if hub.redirect_to and not self.headers["Host"].startswith("localhost"):
             return self._send(302, b"", {"Location": hub.redirect_to + self.path})
-        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
-        if not start or not hub.ranges:
-            return self._send(200, content)
-        span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-        return self._send(206, content[start:], span)
+        if hub.versions:
+            content = hub.versions.pop(0)
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'} if hub.etags else {}
+        if hub.encoding:
+            headers["Content-Encoding"] = hub.encoding
+        if headers.get("ETag") and self.headers.get("If-None-Match") == headers["ETag"]:
+            return self._send(304, b"", headers)
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", requested or "")
+        if span is None or not hub.ranges:
+            return self._send(200, content, headers)
+        start, last = int(span[1]), int(span[2] or len(content) - 1)
+        if start >= len(content):
+            return self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+        part = content[start : last + 1]
+        sent = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+        return self._send(206, part, headers | {"Content-Range": hub.wrong_range or sent})
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, b"{}", {"X-Error-Code": code})

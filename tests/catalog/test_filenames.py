@@ -27,7 +27,9 @@ from localserve.catalog.spec import HubFile
         ("gpt-oss-120b-mxfp4-00001-of-00003.gguf", "MXFP4"),
         ("Q8_0/GLM-Q8_0-00001-of-00003.gguf", "Q8_0"),
         ("Llama-Q4_0_4_4.gguf", None),
-        ("Qwen3-8B-Q2_K_L.gguf", None),
+        ("Qwen3-8B-UD-Q4_K_XL.gguf", "Q4_K_XL"),
+        ("UD-IQ1_S/R1-UD-IQ1_S-00001-of-00003.gguf", "IQ1_S"),
+        ("Qwen3-8B-Q2_K_LARGE.gguf", None),
         ("model.gguf", None),
         ("xQ4_K_M.gguf", None),
     ],
@@ -50,6 +52,10 @@ def test_the_default_quantization_comes_first_and_the_nearest_in_size_follow() -
 def test_shards_are_numbered_from_the_name_of_any_of_them() -> None:
     assert shard_of("m-00002-of-00003.gguf") == (2, 3)
     assert shard_of("m.gguf") is None
+    for wrong in ("m-00001-of-00000.gguf", "m-00004-of-00003.gguf", "m-00000-of-00002.gguf"):
+        assert shard_of(wrong) is None
+        assert shard_names(wrong) == (wrong,)
+        assert without_shard(wrong) == wrong
     assert without_shard("m-00002-of-00003.gguf") == "m.gguf"
     assert shard_names("m.gguf") == ("m.gguf",)
     assert shard_names("m-00002-of-00003.gguf") == (
@@ -73,6 +79,12 @@ def test_a_pattern_tells_two_models_of_one_repository_apart() -> None:
         "F16": ("Qwen3-8B-fp16.gguf",),
         "Q4_K_M": ("Qwen3-8B-Q4_K_M.gguf",),
     }
+
+
+def test_a_pattern_may_be_a_files_name_whatever_it_calls_its_quantization() -> None:
+    files = ["bge-m3-FP16.gguf", "bge-m3-Q8_0.gguf"]
+    found = files_by_quantization(HubFile("a/b", "bge-m3-FP16.gguf"), files)
+    assert found == {"F16": ("bge-m3-FP16.gguf",)}
 
 
 def test_all_shards_of_a_split_model_are_listed_even_those_that_are_not_there() -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from localserve.planner.readings import CHILD_ENVIRONMENT, PROBLEM_CHARACTERS, Answer, Readings
-from localserve.server import supervisor
+from localserve.server import process
 
 Ask = Callable[..., Answer]
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -118,7 +118,7 @@ def test_a_child_does_not_import_from_the_current_folder(
 
 
 def test_measuring_children_have_the_threads_of_the_serving_process() -> None:
-    assert CHILD_ENVIRONMENT["GOMP_SPINCOUNT"] == supervisor.BARRIER_SPINS
+    assert CHILD_ENVIRONMENT["GOMP_SPINCOUNT"] == process.BARRIER_SPINS
 
 
 def test_commands_that_fail_or_are_missing_have_no_output() -> None:

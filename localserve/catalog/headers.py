@@ -1,0 +1,286 @@
+"""The headers of a model's files, wherever they are: what the model is before it is downloaded.
+
+From this disk, from the hub (one quantization or all) or from any address; a few MB each, kept
+until the files change. Blocking: call it from a worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from localserve.catalog.filenames import by_preference, shard_names
+from localserve.catalog.header_cache import HeaderCache
+from localserve.catalog.header_fetch import Progress, Target, fetch_header
+from localserve.catalog.hub import (
+    RemoteFile,
+    choose_files,
+    hub_errors,
+    list_files,
+    missing_shards,
+    nothing_offered,
+    offer_of,
+    token_header,
+)
+from localserve.catalog.locate import check_file
+from localserve.catalog.ranges import FIRST_READ_BYTES, shown
+from localserve.catalog.shared_vocabulary import START_BYTES
+from localserve.catalog.sources import UrlFile
+from localserve.catalog.spec import HubFile, LocalFile
+from localserve.config import Settings
+from localserve.errors import ModelUnusable
+from localserve.gguf.facts import GgufFacts, in_order, merge_files
+from localserve.gguf.header import Header, parse_file
+
+if TYPE_CHECKING:
+    import httpx2
+
+FETCHES_AT_ONCE: Final = 4
+LATER_SHARD_BYTES: Final = 128 << 10
+"""What is asked for first of shards but the first one, which have no vocabulary."""
+
+MAX_SHARDS: Final = 512
+_ON_CUT: Final = "Check the network and run the same command again."
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The headers of all files of one model, first shard first."""
+
+    files: tuple[Header, ...]
+    facts: GgufFacts
+
+
+def read_local(path: Path) -> Headers:
+    """The headers of a file on this disk and of its other shards, which lie beside it.
+
+    Raises: ModelUnusable (not there, not readable), ModelMalformed.
+    """
+    first = check_file(path)
+    return _merged([parse_file(first.with_name(name)) for name in shard_names(first.name)])
+
+
+def read_headers(
+    source: LocalFile | HubFile | UrlFile,
+    settings: Settings,
+    quantization: str | None = None,
+    progress: Progress = lambda count: None,
+) -> Headers:
+    """The headers of one model: of all its shards, whichever is named.
+
+    `quantization` chooses among a repository's; None takes Q4_K_M, else the one nearest to it.
+    Raises: ModelUnusable (offline, not found, no access, connection lost), ModelMalformed.
+    """
+    match source:
+        case LocalFile(path):
+            return read_local(path)
+        case UrlFile():
+            return _read_url(source, settings, progress)
+        case HubFile():
+            with _Hub(source, settings, progress) as hub:
+                files = choose_files(source.repo, source, hub.files, quantization)
+                return hub.read(files)
+        case other:
+            assert_never(other)
+
+
+def read_facts(
+    source: LocalFile | HubFile | UrlFile,
+    settings: Settings,
+    quantization: str | None = None,
+    progress: Progress = lambda count: None,
+) -> GgufFacts:
+    """The facts of `read_headers`."""
+    return read_headers(source, settings, quantization, progress).facts
+
+
+def read_quantizations(
+    source: HubFile, settings: Settings, progress: Progress = lambda count: None
+) -> Mapping[str, Headers | ModelUnusable]:
+    """The headers of every quantization of a repository, a few at a time; or why not.
+
+    The vocabulary is fetched once, where its ends and its length say that all have the same.
+
+    Raises: ModelUnusable, where the repository itself cannot be had or has no GGUF files.
+    """
+    with _Hub(source, settings, progress) as hub:
+        offer = offer_of(source, hub.files)
+        if not offer.whole and not offer.broken:
+            raise nothing_offered(source.repo, source, hub.files)
+        found: dict[str, Headers | ModelUnusable] = {
+            quantization: missing_shards(source, quantization, missing)
+            for quantization, missing in offer.broken.items()
+        }
+        order = by_preference(offer.whole)
+        while order and hub.sibling is None:  # the first good one helps to read the others
+            name = order.pop(0)
+            found[name] = hub.try_to_read(offer.whole[name])
+        with ThreadPoolExecutor(FETCHES_AT_ONCE, "headers") as workers:
+            rest = workers.map(hub.try_to_read, [offer.whole[name] for name in order])
+            found |= zip(order, rest, strict=True)
+    return found
+
+
+class _Hub:
+    """One repository as it is now, and a connection to it for as long as the block lasts."""
+
+    def __init__(self, source: HubFile, settings: Settings, progress: Progress) -> None:
+        _check_online(source.repo, settings)
+        self._source = source
+        self._settings = settings
+        self._progress = progress
+        self._cache = _cache(settings)
+        self.sibling: Header | None = None
+
+    def __enter__(self) -> _Hub:
+        import httpx2
+
+        with self._errors():
+            self.files = list_files(self._source, self._settings)
+            self._authorization = token_header()
+        self._client = httpx2.Client()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def read(self, files: Sequence[RemoteFile]) -> Headers:
+        from huggingface_hub import hf_raise_for_status
+
+        _check_shard_count(self._source.repo, len(files))
+        with self._errors():
+            return _merged(
+                [
+                    fetch_header(
+                        self._client,
+                        self._target(file, is_first=index == 0),
+                        self._cache,
+                        hf_raise_for_status,
+                        self._progress,
+                        self.sibling if index == 0 else None,
+                    )
+                    for index, file in enumerate(files)
+                ]
+            )
+
+    def try_to_read(self, files: Sequence[RemoteFile]) -> Headers | ModelUnusable:
+        try:
+            headers = self.read(files)
+        except ModelUnusable as error:
+            return error
+        self.sibling = self.sibling or headers.files[0]
+        return headers
+
+    def _target(self, file: RemoteFile, *, is_first: bool) -> Target:
+        endpoint, repo = self._settings.hub_endpoint, self._source.repo
+        return Target(
+            name=f"{repo}/{file.name}",
+            url=file.url,
+            key=f"{endpoint}/{repo}/{file.name}",
+            content_id=file.content_id,
+            size_bytes=file.size_bytes,
+            headers=self._authorization,
+            plain_http_to=endpoint,
+            first_bytes=self._first_bytes(is_first),
+        )
+
+    def _first_bytes(self, is_first: bool) -> int:
+        if not is_first:
+            return LATER_SHARD_BYTES
+        return FIRST_READ_BYTES if self.sibling is None else START_BYTES
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return hub_errors(self._source, self._settings, on_cut=_ON_CUT)
+
+
+def _read_url(source: UrlFile, settings: Settings, progress: Progress) -> Headers:
+    import httpx2
+
+    _check_online(source.name, settings)
+    names = shard_names(source.name)
+    _check_shard_count(source.name, len(names))
+    cache = _cache(settings)
+    with httpx2.Client() as client, _url_errors(source):
+        return _merged(
+            [
+                fetch_header(
+                    client, _url_target(source, name, settings), cache, _raise_for_status, progress
+                )
+                for name in names
+            ]
+        )
+
+
+def _url_target(source: UrlFile, name: str, settings: Settings) -> Target:
+    """The file of that name beside the one at the address."""
+    parts = urlsplit(source.url)
+    url = source.url
+    if name != source.name:
+        folder = parts.path.rsplit("/", 1)[0]
+        url = urlunsplit(parts._replace(path=f"{folder}/{quote(name)}"))
+    endpoint = urlsplit(settings.hub_endpoint)
+    on_hub = (parts.scheme, parts.netloc) == (endpoint.scheme, endpoint.netloc)
+    return Target(
+        name=name,
+        url=url,
+        key=url,
+        headers=token_header() if on_hub else {},
+        plain_http_to=settings.hub_endpoint,
+        first_bytes=FIRST_READ_BYTES if name == shard_names(name)[0] else LATER_SHARD_BYTES,
+    )
+
+
+@contextmanager
+def _url_errors(source: UrlFile) -> Iterator[None]:
+    import httpx2
+
+    try:
+        yield
+    except (httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
+        raise ModelUnusable(
+            f"The connection to {shown(source.url)} failed: {error or type(error).__name__}.",
+            hint=_ON_CUT,
+        ) from error
+
+
+def _raise_for_status(response: httpx2.Response) -> None:
+    """Raises: ModelUnusable, where the status is an error; with what to do about it."""
+    status = response.status_code
+    if status in (200, 206):
+        return
+    hint = "Try again later."
+    if status in (401, 403):
+        hint = "It wants a login; download the file by hand, or use one on the hub."
+    elif status in (404, 410):
+        hint = "Check the address."
+    elif status == 429:
+        hint = "Too many requests; wait a few minutes."
+    raise ModelUnusable(f"{shown(str(response.url))} answered with HTTP {status}.", hint=hint)
+
+
+def _merged(files: Sequence[Header]) -> Headers:
+    """Raises: ModelMalformed, where the files do not belong together."""
+    return Headers(tuple(in_order(files)), merge_files(files))
+
+
+def _cache(settings: Settings) -> HeaderCache:
+    return HeaderCache(settings.cache_dir / "headers")
+
+
+def _check_online(name: str, settings: Settings) -> None:
+    if settings.offline:
+        hint = "Leave --offline away, or give the path of a .gguf file."
+        raise ModelUnusable(f"{name} cannot be looked at without the network.", hint=hint)
+
+
+def _check_shard_count(name: str, count: int) -> None:
+    if count > MAX_SHARDS:
+        raise ModelUnusable(
+            f"{name} is split into {count} files; up to {MAX_SHARDS} are read.",
+            hint="Use another conversion of the model.",
+        )

@@ -1,0 +1,175 @@
+"""The hub: which files a repository has, what they are called, and what a refusal means.
+
+The hub's library gives addresses, tokens and the meaning of refusals; it is slow to import and is
+imported when the hub is first asked. Knows nothing of what is in the files. Blocking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from localserve.catalog.filenames import by_preference, files_by_quantization
+from localserve.catalog.spec import HubFile
+from localserve.config import Settings
+from localserve.errors import ModelUnusable
+
+CONNECT_SECONDS: Final = 10.0
+READ_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of one commit. `content_id` changes when its bytes do."""
+
+    name: str
+    url: str
+    size_bytes: int
+    content_id: str
+
+
+def list_files(source: HubFile, settings: Settings) -> list[RemoteFile]:
+    """All files of the repository as it is now. Raises: what `hub_errors` translates."""
+    from huggingface_hub import HfApi, hf_hub_url
+
+    api = HfApi(endpoint=settings.hub_endpoint, library_name="localserve")
+    info = api.model_info(source.repo, files_metadata=True, timeout=READ_SECONDS)
+    files = []
+    for found in info.siblings or ():
+        path = PurePosixPath(found.rfilename)
+        if path.is_absolute() or ".." in path.parts or "\\" in found.rfilename or not found.size:
+            continue
+        endpoint = settings.hub_endpoint
+        url = hf_hub_url(source.repo, found.rfilename, revision=info.sha, endpoint=endpoint)
+        content_id = found.lfs.sha256 if found.lfs else found.blob_id or str(found.size)
+        files.append(RemoteFile(found.rfilename, url, found.size, content_id))
+    return files
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The quantizations of a model in a repository, first shard first.
+
+    `broken` ones lack files: the names of those that the repository does not have.
+    """
+
+    whole: Mapping[str, tuple[RemoteFile, ...]]
+    broken: Mapping[str, tuple[str, ...]]
+
+
+def offer_of(source: HubFile, files: Sequence[RemoteFile]) -> Offer:
+    """Group a repository's files by quantization, in whatever folders they lie."""
+    by_name = {file.name: file for file in files}
+    whole, broken = {}, {}
+    for quantization, names in files_by_quantization(source, by_name).items():
+        missing = tuple(name for name in names if name not in by_name)
+        if missing:
+            broken[quantization] = missing
+        else:
+            whole[quantization] = tuple(by_name[name] for name in names)
+    return Offer(whole, broken)
+
+
+def choose_files(
+    name: str, source: HubFile, files: Sequence[RemoteFile], quantization: str | None
+) -> list[RemoteFile]:
+    """The files of the quantization that was asked for, first shard first.
+
+    None takes Q4_K_M, else the one nearest to it in size. Raises: ModelUnusable.
+    """
+    offer = offer_of(source, files)
+    if quantization is not None:
+        for broken, missing in offer.broken.items():
+            if broken.upper() == quantization.upper():
+                raise missing_shards(source, broken, missing)
+    if not offer.whole:
+        raise nothing_offered(name, source, files)
+    best = by_preference(offer.whole, quantization)[0]
+    if quantization is not None and best.upper() != quantization.upper():
+        have = ", ".join(sorted(offer.whole))
+        raise ModelUnusable(
+            f"The repository {source.repo} has no {quantization} of {name!r}.",
+            hint=f"It has {have}.",
+        )
+    return list(offer.whole[best])
+
+
+def nothing_offered(name: str, source: HubFile, files: Sequence[RemoteFile]) -> ModelUnusable:
+    """The error for a repository without GGUF files of that model."""
+    if any(file.name.lower().endswith(".gguf") for file in files):
+        hint = f"It has {len(files)} files; say which with 'pattern' in models.toml."
+    else:
+        hint = f"It has {len(files)} files, none a .gguf; look for a repository NAME-GGUF."
+    return ModelUnusable(
+        f"The repository {source.repo} has no GGUF file for {name!r}.",
+        hint=hint,
+    )
+
+
+def missing_shards(source: HubFile, quantization: str, missing: Sequence[str]) -> ModelUnusable:
+    """The error for a quantization that the repository has only a part of."""
+    listed = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
+    return ModelUnusable(
+        f"The repository {source.repo} has not all files of {quantization}; missing: {listed}.",
+        hint="Take another quantization, or another repository of the model.",
+    )
+
+
+def token_header() -> dict[str, str]:
+    """The header that says who asks the hub; empty for a stranger."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@contextmanager
+def hub_errors(source: HubFile, settings: Settings, *, on_cut: str) -> Iterator[None]:
+    """Turn what the hub and the network refuse into what the user can do about it.
+
+    `on_cut` is the hint for a connection that failed.
+    """
+    import httpx2
+    from huggingface_hub import errors
+
+    page = f"{settings.hub_endpoint}/{source.repo}"
+    access = "set HF_TOKEN to a token of an account with access (or run `hf auth login`)."
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise ModelUnusable(
+            f"The repository {source.repo} gives its files only to those who accepted its terms.",
+            hint=f"Accept them at {page}, then {access}",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelUnusable(
+            f"The hub has no repository {source.repo}, or it is private.",
+            hint=f"Check {page}; if it is private, {access}",
+        ) from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = "Try again later."
+        if status in (401, 403):
+            hint = access[0].upper() + access[1:]
+        elif status == 429:
+            hint = (
+                "Too many requests; wait a few minutes. A token (`hf auth login`) raises the limit."
+            )
+        raise ModelUnusable(f"{page} answered with HTTP {status}.", hint=hint) from error
+    except ValueError as error:
+        raise ModelUnusable(
+            f"{page} did not answer as a hub does: {error}",
+            hint="Check HF_ENDPOINT and the network's proxy, and that 'repo' is OWNER/NAME.",
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise ModelUnusable(
+            f"{source.repo} cannot be asked for: HF_HUB_OFFLINE is set.", hint="Unset it."
+        ) from error
+    except httpx2.TransportError as error:
+        raise ModelUnusable(
+            f"The connection to {settings.hub_endpoint} failed: {error or type(error).__name__}.",
+            hint=on_cut,
+        ) from error
