@@ -52,10 +52,19 @@ def dry_run(
         end = _how_it_ended(process.returncode, complaint)
     except subprocess.TimeoutExpired:
         process.kill()
-        output, _ = process.communicate()
+        output = _rest(process)
         end = f"llama.cpp did not answer within {timeout_seconds:.0f} s"
     answers = [_read(line) for line in output.splitlines()]
     return [*answers, *[Refused(end)] * (len(runtimes) - len(answers))]
+
+
+def _rest(process: subprocess.Popen[str]) -> str:
+    """What a killed child had written; a driver may hold it, and is not waited for."""
+    try:
+        output, _ = process.communicate(timeout=2.0)
+    except subprocess.TimeoutExpired:
+        return ""
+    return output
 
 
 def _read(line: str) -> MemoryUsage | Refused:

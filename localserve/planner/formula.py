@@ -33,6 +33,10 @@ CACHE_BITS = {
 }
 """Bits of one number in the cache, scales included."""
 
+REPACKED = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
+"""Types that most processors multiply in a layout of their own. An embedding that is the output
+too is then there twice: rows are looked up in the plain layout. Source: ggml-cpu/repack.cpp."""
+
 CELL_PADDING = 256
 ALIGNMENT = 32
 
@@ -42,7 +46,7 @@ def estimate(facts: GgufFacts, runtime: Runtime, gpus: Sequence[str] = ()) -> Me
     places = layer_devices(facts.hyperparameters.layers, runtime, gpus)
     weights: Counter[str] = Counter()
     for tensor in facts.tensors:
-        for device in _homes(tensor, places, facts, runtime):
+        for device in homes(tensor, places, facts, runtime):
             weights[device] += _padded(tensor.size_bytes, ALIGNMENT)
     cache: Counter[str] = Counter()
     for layer, device in enumerate(places[:-1]):
@@ -92,9 +96,9 @@ def cache_bytes(facts: GgufFacts, runtime: Runtime, layer: int) -> int:
 def has_cache(facts: GgufFacts, layer: int) -> bool:
     """Whether a layer keeps keys and values of its own."""
     sizes, attention = facts.hyperparameters, facts.hyperparameters.attention
-    if sizes.recurrence is not None and sizes.recurrence.layers[layer]:
-        if facts.tensor(f"blk.{layer}.attn_k.weight") is None:
-            return False
+    recurrent = sizes.recurrence is not None and sizes.recurrence.layers[layer]
+    if recurrent and facts.tensor(f"blk.{layer}.attn_k.weight") is None:
+        return False
     own = layer < sizes.layers - attention.shared_kv_layers
     return own and attention.causal and attention.kv_heads(layer) > 0
 
@@ -151,18 +155,19 @@ def vocabulary(facts: GgufFacts) -> int:
     return embedding.shape[1] if embedding is not None else facts.hyperparameters.vocabulary or 0
 
 
-def _homes(
-    tensor: Tensor, places: Sequence[str], facts: GgufFacts, runtime: Runtime
-) -> list[str]:
+def homes(tensor: Tensor, places: Sequence[str], facts: GgufFacts, runtime: Runtime) -> list[str]:
     """The devices that hold a tensor: a tied embedding lies in RAM and where the output is."""
+    attention = facts.hyperparameters.attention
     head, _, rest = tensor.name.partition(".")
-    if head == "blk":
-        layer = int(rest.partition(".")[0])
+    number = rest.partition(".")[0]
+    if head == "blk" and number.isdecimal():
+        layer = int(number)
         if "_exps" in rest and layer < runtime.cpu_expert_layers:
             return [RAM]
         return [places[min(layer, len(places) - 2)]]
-    if tensor.name == "token_embd.weight" and facts.tied_embeddings and places[-1] != RAM:
-        return [RAM, places[-1]]
+    if tensor.name == "token_embd.weight" and facts.tied_embeddings and attention.causal:
+        twice = places[-1] != RAM or tensor.type.name in REPACKED
+        return [RAM, places[-1]] if twice else [RAM]
     return [places[-1]] if head.startswith("output") else [RAM]
 
 

@@ -128,6 +128,8 @@ def _add_tensor(writer: GGUFWriter, name: str, shape: Shape, weights: GGMLQuanti
 def _is_weight_matrix(name: str, shape: Shape) -> bool:
     plain = (
         "norm",
+        "lerp",
+        "norm",
         "conv",
         "ssm_x",
         "ssm_dt",

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileType
 
+from benchmarks.vocabulary import CHAT_TEMPLATE, SPECIAL_TOKENS, build_vocabulary
+
 Type = GGMLQuantizationType
 
 
@@ -95,8 +97,7 @@ def write_header(path: Path, shape: RealShape, quantization: str) -> Path:
     usual, better, file_type = QUANTIZATIONS[quantization]
     writer = GGUFWriter(path, shape.architecture)
     _add_keys(writer, shape, file_type)
-    writer.add_tokenizer_model("none")  # tokens would only make the header longer
-    writer.add_vocab_size(shape.vocabulary)
+    _add_tokenizer(writer, shape.vocabulary)
     end = 0
     for name, dimensions in _tensors(shape).items():
         if len(dimensions) == 1 or "ffn_gate_inp" in name:
@@ -149,6 +150,17 @@ def _add_keys(writer: GGUFWriter, shape: RealShape, file_type: LlamaFileType) ->
         writer.add_expert_count(shape.experts)
         writer.add_expert_used_count(shape.experts_used)
         writer.add_expert_feed_forward_length(shape.expert_feed_forward)
+
+
+def _add_tokenizer(writer: GGUFWriter, size: int) -> None:
+    vocabulary = build_vocabulary(size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(vocabulary.tokens)
+    writer.add_token_types([1] * vocabulary.ordinary + [3] * len(SPECIAL_TOKENS))
+    writer.add_token_merges(vocabulary.merges)
+    writer.add_eos_token_id(vocabulary.id_of("<|im_end|>"))
+    writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def _tensors(shape: RealShape) -> dict[str, tuple[int, ...]]:
