@@ -65,7 +65,7 @@ class Trainer:
         matrices = [p for n, p in named if p.ndim == 2 and "embd" not in n]
         norms = [p for n, p in named if p.ndim == 1]
         embedding = self.network.token_embd.weight
-        self.rates = [options.rate, options.rate / 5, options.rate / 10]
+        self.rates = [options.rate, options.rate / 5, options.rate / 5]
         adam = {"betas": (0.9, 0.98), "weight_decay": 0.0}
         self.optimizers: list[torch.optim.Optimizer] = [
             Muon(matrices, lr=self.rates[0]),
