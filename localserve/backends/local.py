@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     DEFAULT_SAMPLING,
@@ -25,12 +26,14 @@ from localserve.chat import (
     Prompt,
 )
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL
-from localserve.engine.engine import Engine
+from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
+from localserve.gguf.facts import GgufFacts
 from localserve.planner.processor import usable_cores
 from localserve.planner.runtime import Runtime, sequences_for
+from localserve.planner.usage import MemoryUsage
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
 
@@ -58,20 +61,25 @@ async def load(
     options: LoadOptions,
     progress: Callable[[float], None],
     *,
+    runtime: Runtime | None = None,
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
-    """Load a model that is on this disk.
+    """Load a model that is on this disk, to be run as `runtime` says (None: as the options and
+    the model's entry say).
 
     `progress` is called on the event loop with the loaded share. `on_abort` is called with the
     reason, on the thread that failed, when llama.cpp is about to abort the process.
 
-    Raises: ModelUnusable.
+    Raises: ModelUnusable; OutOfMemory, after which nothing is left of it.
     """
     if not isinstance(spec.source, LocalFile):
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
     loop = asyncio.get_running_loop()
     path = spec.source.path
-    parallel = options.parallel or spec.parallel or DEFAULT_PARALLEL
+    if runtime is None:
+        facts = (await asyncio.to_thread(read_local, path)).facts
+        runtime = choose_runtime(spec, options, facts)
+    parallel = parallel_of(spec, options)
     wanted = True
 
     def report(share: float) -> bool:
@@ -85,14 +93,9 @@ async def load(
         from localserve.llama.runner import LlamaRunner
 
         library.watch_abort(on_abort)
-        placement = Runtime(context_tokens=0, sequences=1)  # the model's file tells the rest
-        model = LlamaModel(path, placement, report)
+        model = LlamaModel(path, runtime, report)
         try:
-            runtime = replace(
-                placement,
-                context_tokens=choose_context(spec, options, model),
-                sequences=sequences_for(parallel, model.recurrent),
-            )
+            check_generates(spec, model)
             runner = LlamaRunner(model, runtime, threads=options.threads or usable_cores())
         except BaseException:
             model.close()
@@ -121,23 +124,38 @@ async def load(
         raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
 
 
-def choose_context(spec: ModelSpec, options: LoadOptions, model: LlamaModel) -> int:
-    """The pool of cells. Raises: ModelUnusable where the model cannot do what is asked."""
-    trained = model.trained_context_tokens
+def parallel_of(spec: ModelSpec, options: LoadOptions) -> int:
+    """How many answers run together."""
+    return options.parallel or spec.parallel or DEFAULT_PARALLEL
+
+
+def choose_runtime(spec: ModelSpec, options: LoadOptions, facts: GgufFacts) -> Runtime:
+    """How a model is run, by what was asked for and what its file says.
+
+    Raises: ModelUnusable, where the model cannot do what is asked.
+    """
+    trained = facts.hyperparameters.context_length or DEFAULT_CONTEXT_TOKENS
+    asked = options.context_tokens or spec.context_tokens
+    if asked is not None and asked > trained:
+        raise ModelUnusable(
+            f"{spec.name!r} was trained for a context of {trained} tokens, {asked} were asked for.",
+            hint=f"--ctx {trained} is the most.",
+        )
+    return Runtime(
+        context_tokens=asked or min(trained, DEFAULT_CONTEXT_TOKENS),
+        sequences=sequences_for(
+            parallel_of(spec, options), facts.hyperparameters.recurrence is not None
+        ),
+    )
+
+
+def check_generates(spec: ModelSpec, model: LlamaModel) -> None:
+    """Raises: ModelUnusable, where the model makes something else than text."""
     if not model.generates:
         raise ModelUnusable(
             f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
             hint="Choose a chat or completion model.",
         )
-    asked = options.context_tokens or spec.context_tokens
-    if asked is None:
-        return min(trained, DEFAULT_CONTEXT_TOKENS)
-    if asked > trained:
-        raise ModelUnusable(
-            f"{spec.name!r} was trained for a context of {trained} tokens, {asked} were asked for.",
-            hint=f"--ctx {trained} is the most.",
-        )
-    return asked
 
 
 class LocalBackend:
@@ -160,10 +178,15 @@ class LocalBackend:
         self._chat_template = runner.model.chat_template
         self._spec = spec
         self._facts = _facts(spec, runner, parallel)
+        self._memory = runner.memory_at_start
 
     @property
     def facts(self) -> ModelFacts:
         return self._facts
+
+    @property
+    def memory(self) -> MemoryUsage | None:
+        return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         text = await self._templates.render(
@@ -213,6 +236,7 @@ class LocalBackend:
             cells_used=now.cells_used,
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
+            tokens_per_second=_rate(now),
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -319,6 +343,14 @@ class LocalBackend:
         if isinstance(prompt, str):
             return prompt
         return b"".join(map(self._vocabulary.spelling, prompt)).decode("utf-8", "replace")
+
+
+def _rate(now: Snapshot) -> float:
+    """Tokens per second of the last step."""
+    step = now.last_step
+    if not now.running or step is None:
+        return 0.0
+    return step.answering / max(1e-6, (step.run_ms + step.thread_ms) / 1e3)
 
 
 def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:

@@ -19,6 +19,7 @@ from localserve.chat import Sampling
 from localserve.toml import KeyPath, TomlFile
 
 MAX_TEMPLATE_BYTES = 1 << 20
+MAX_KEEP_ALIVE_SECONDS = 31_536_000
 
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
@@ -62,6 +63,8 @@ class ModelTable(_Table):
     context: int | None = Field(None, ge=64, le=1 << 24)
     parallel: int | None = Field(None, ge=1, le=256)
     max_tokens: Count | None = None
+    keep_alive: float | None = Field(None, ge=0, le=MAX_KEEP_ALIVE_SECONDS)
+    pin: bool | None = None
     template: str | None = Field(None, min_length=1, max_length=MAX_TEMPLATE_BYTES)
     template_file: str | None = Field(None, min_length=1)
     sampling: SamplingTable | None = None
@@ -109,6 +112,10 @@ def read_entry(
         max_tokens=entry.max_tokens or base.max_tokens,
         sampling=sampling.over(base.sampling),
         chat_template=template or base.chat_template,
+        keep_alive_seconds=base.keep_alive_seconds
+        if entry.keep_alive is None
+        else entry.keep_alive or None,
+        pin=base.pin if entry.pin is None else entry.pin,
         shape=shape,
         quantizations=entry.quantizations or base.quantizations,
         verified=base.verified if entry.verified is None else entry.verified,

@@ -179,7 +179,7 @@ class Supervisor:
 
     def _take(self, report: Report) -> None:
         match report:
-            case Loaded():
+            case Loaded(default=True):
                 self._crashes, self._served, self._fallback = 0, True, None
             case Reloaded(spec):
                 self._spec, self._reload_due = spec, False

@@ -1,0 +1,103 @@
+"""How much memory models may still take here, measured, and whether an unload gave it back.
+
+Lives on the event loop; what asks drivers runs in a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import sys
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import psutil
+
+from localserve.config import Settings
+from localserve.planner.hardware import Hardware, probe, refresh
+from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
+from localserve.planner.usage import RAM
+
+RECOVERY_SECONDS = 5.0
+"""The longest that an unload is waited for: drivers give memory back a second or so late."""
+
+RECOVERED_SHARE = 0.75
+"""So much of what was freed must be seen to be free: other programs go on taking meanwhile."""
+
+POLL_SECONDS = 0.1
+
+
+class Room(Protocol):
+    """Measures memory."""
+
+    async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+        """Bytes that models may take of each device besides `held`, which they hold already."""
+        ...
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        """Wait, within bounds, until `freed` bytes per device are back; `before` was in use."""
+        ...
+
+    async def used(self) -> Mapping[str, int]:
+        """Bytes in use now by device, for `recover`."""
+        ...
+
+
+class MachineRoom:
+    """The memory of this machine, less what is left to other programs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._baseline_bytes = psutil.Process().memory_info().rss
+        self._hardware: Hardware | None = None
+
+    async def measure(self, held: Mapping[str, int]) -> dict[str, int]:
+        hardware = await self._look()
+        memory = hardware.memory
+        # What was allocated and never written to does not count as used yet, and will be.
+        untouched = max(0, held.get(RAM, 0) - (_resident_bytes() - self._baseline_bytes))
+        free = memory.available_bytes - ram_margin(memory.usable_bytes) - untouched
+        room = {RAM: max(0, free)}
+        for gpu in hardware.gpus:
+            room[gpu.name] = room[RAM] if gpu.unified else max(0, gpu.free_bytes - GPU_MARGIN_BYTES)
+        return room
+
+    async def used(self) -> dict[str, int]:
+        hardware = await self._look()
+        gpus = {gpu.name: gpu.total_bytes - gpu.free_bytes for gpu in hardware.gpus}
+        return gpus | {RAM: _resident_bytes()}
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            await asyncio.to_thread(give_back)
+            now = await self.used()
+            back = all(
+                before.get(device, 0) - now.get(device, 0) >= RECOVERED_SHARE * size
+                for device, size in freed.items()
+            )
+            if back or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _look(self) -> Hardware:
+        if self._hardware is None:
+            self._hardware = await asyncio.to_thread(probe, self._settings)
+        else:
+            self._hardware = await asyncio.to_thread(refresh, self._hardware)
+        return self._hardware
+
+
+def give_back() -> None:
+    """Return freed memory to the system: glibc keeps small pieces for later."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _resident_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
