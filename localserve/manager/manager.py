@@ -477,6 +477,8 @@ class ModelManager:
     async def _discard(self, model: ManagedModel) -> None:
         """Close the backend, if there is one, and let go of its memory."""
         backend, model.backend, model.loaded = model.backend, None, None
+        if model.loading is not None and model.loading.done():
+            model.loading = None  # its result would keep the weights
         if backend is not None:
             with contextlib.suppress(LocalserveError):
                 await backend.close()

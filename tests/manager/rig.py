@@ -73,7 +73,7 @@ class Rig:
     async def _load(self, spec: ModelSpec, need: Need, progress: Progress) -> Backend:
         self.loads.append(spec.name)
         self.needs.append(need)
-        backend = FakeBackend(name=spec.name, context_tokens=need.runtime.context_tokens)
+        backend = FakeBackend(name=spec.name, context_tokens=need.runtime.context_tokens or 64)
         self.present.setdefault(spec.name, []).append(backend)
         if sum(self.sizes[name] for name in self.loaded()) > self.total_bytes:
             self.overruns.append(self.loaded())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -275,3 +277,13 @@ async def test_the_default_model_is_ready_when_it_is_loaded() -> None:
     assert not isinstance(rig.manager.state, Ready)
     await rig.manager.start()
     assert isinstance(rig.manager.state, Ready)
+
+
+async def test_nothing_keeps_hold_of_a_backend_that_was_unloaded() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100)
+    for name in ("chat", "code"):
+        await rig.use(name)
+        weak = weakref.ref(rig.present.pop(name)[-1])
+        await rig.manager.unload(name)
+        gc.collect()
+        assert weak() is None
