@@ -56,6 +56,8 @@ def ask(
             f"The server at {server.url} does not answer: {error or type(error).__name__}.",
             hint="`localserve logs` says what it is doing; `localserve stop` ends it.",
         ) from None
-    if response.status_code >= 400:
-        raise LocalserveError(str(document.get("detail") or document["error"]["message"]))
+    if not isinstance(document, dict) or ("detail" not in document and response.is_error):
+        raise NoServer(f"What answers at {server.url} is no localserve.")
+    if response.is_error:
+        raise LocalserveError(str(document["detail"]))
     return document

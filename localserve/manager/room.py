@@ -10,7 +10,7 @@ import ctypes
 import gc
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import psutil
@@ -18,6 +18,7 @@ import psutil
 from localserve.config import Settings
 from localserve.planner.hardware import Hardware, probe, refresh
 from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
+from localserve.planner.readings import Readings
 from localserve.planner.usage import RAM
 
 RECOVERY_SECONDS = 5.0
@@ -48,26 +49,35 @@ class Room(Protocol):
 class MachineRoom:
     """The memory of this machine, less what is left to other programs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        readings: Readings | None = None,
+        resident_bytes: Callable[[], int] = lambda: int(psutil.Process().memory_info().rss),
+    ) -> None:
+        """Made before the first model is loaded: what the process holds then is not theirs."""
         self._settings = settings
-        self._baseline_bytes = psutil.Process().memory_info().rss
+        self._readings = readings
+        self._resident_bytes = resident_bytes
+        self._baseline_bytes = resident_bytes()
         self._hardware: Hardware | None = None
 
     async def measure(self, held: Mapping[str, int]) -> dict[str, int]:
         hardware = await self._look()
         memory = hardware.memory
         # What was allocated and never written to does not count as used yet, and will be.
-        untouched = max(0, held.get(RAM, 0) - (_resident_bytes() - self._baseline_bytes))
+        untouched = max(0, held.get(RAM, 0) - (self._resident_bytes() - self._baseline_bytes))
         free = memory.available_bytes - ram_margin(memory.usable_bytes) - untouched
         room = {RAM: max(0, free)}
         for gpu in hardware.gpus:
-            room[gpu.name] = room[RAM] if gpu.unified else max(0, gpu.free_bytes - GPU_MARGIN_BYTES)
+            free = gpu.free_bytes if gpu.unified else gpu.free_bytes - GPU_MARGIN_BYTES
+            room[gpu.name] = max(0, min(free, room[RAM]) if gpu.unified else free)
         return room
 
     async def used(self) -> dict[str, int]:
         hardware = await self._look()
         gpus = {gpu.name: gpu.total_bytes - gpu.free_bytes for gpu in hardware.gpus}
-        return gpus | {RAM: _resident_bytes()}
+        return gpus | {RAM: self._resident_bytes()}
 
     async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
         deadline = time.monotonic() + RECOVERY_SECONDS
@@ -84,9 +94,9 @@ class MachineRoom:
 
     async def _look(self) -> Hardware:
         if self._hardware is None:
-            self._hardware = await asyncio.to_thread(probe, self._settings)
+            self._hardware = await asyncio.to_thread(probe, self._settings, self._readings)
         else:
-            self._hardware = await asyncio.to_thread(refresh, self._hardware)
+            self._hardware = await asyncio.to_thread(refresh, self._hardware, self._readings)
         return self._hardware
 
 
@@ -97,7 +107,3 @@ def give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def _resident_bytes() -> int:
-    return int(psutil.Process().memory_info().rss)
