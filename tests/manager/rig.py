@@ -11,9 +11,22 @@ from localserve.catalog.spec import ModelSpec
 from localserve.errors import LocalserveError
 from localserve.manager import ModelManager, Progress
 from localserve.manager.ledger import Ledger
+from localserve.manager.model import ManagedModel
 from localserve.manager.need import Need
 from localserve.planner.usage import RAM
 from localserve.testing import FakeBackend, FakeOffer, FakeRoom, fake_estimate, fake_spec
+
+
+class WatchedManager(ModelManager):
+    """Notes when it evicts what it must not."""
+
+    violations: tuple[str, ...] = ()
+
+    async def _unload_now(self, model: ManagedModel, why: str) -> None:
+        evicted = why.startswith("to make room")
+        if evicted and (model.pinned or model.in_use):
+            self.violations += (f"{model.spec.name} {why}",)
+        await super()._unload_now(model, why)
 
 
 class Rig:
@@ -48,7 +61,7 @@ class Rig:
             for name in sizes
         }
         all_specs = list(self.specs.values())
-        self.manager = ModelManager(
+        self.manager = WatchedManager(
             all_specs[0],
             self._load,
             offer=FakeOffer(all_specs),

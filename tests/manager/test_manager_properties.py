@@ -49,6 +49,7 @@ async def play(drawn: list[tuple[int, tuple[str, str, int]]]) -> None:
         if not task.cancelled():
             assert task.exception() is None, task.exception()
     assert rig.overruns == []
+    assert rig.manager.violations == ()
     assert rig.held_bytes() == sum(SIZES[name] for name in rig.loaded()) <= TOTAL
     async with asyncio.timeout(20):
         await rig.manager.close()
