@@ -102,6 +102,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "model_ram_bytes", int, None, "RAM that models may take together (what is free).", 1 << 20
     ),
+    Setting(
+        "unload_after_seconds",
+        float,
+        0.0,
+        "Idle time after which models are unloaded; 0: never.",
+        0.0,
+        31_536_000.0,
+    ),
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
@@ -154,6 +162,7 @@ class Settings:
     max_waiting: int
     memory_wait_seconds: float
     model_ram_bytes: int | None
+    unload_after_seconds: float
     max_connections: int
     step_budget_ms: float
     max_body_bytes: int

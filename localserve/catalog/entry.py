@@ -114,7 +114,7 @@ def read_entry(
         chat_template=template or base.chat_template,
         keep_alive_seconds=base.keep_alive_seconds
         if entry.keep_alive is None
-        else entry.keep_alive or None,
+        else entry.keep_alive,
         pin=base.pin if entry.pin is None else entry.pin,
         shape=shape,
         quantizations=entry.quantizations or base.quantizations,

@@ -61,7 +61,7 @@ class ModelSpec:
     """One model that can be served.
 
     None means: as the server or the model's own file says. `keep_alive_seconds` without a request
-    unload it (None: it stays until its memory is needed), one with `pin` stays in any case.
+    unload it (0: it stays until its memory is needed), one with `pin` stays in any case.
     `quantizations` maps the name of a quantization to the bytes of its files. `verified` says that
     repository, file names and bytes agree with published records; in either case they only serve
     to plan before a download.

@@ -52,6 +52,11 @@ class FileEstimate:
         key = ((path, status.st_size, status.st_mtime_ns), runtime)
         if key not in self._kept:
             answer = dry_run(path, [runtime])[0]
+            if isinstance(answer, Refused) and answer.crashed:
+                raise ModelUnusable(
+                    f"{spec.name!r} is not loaded, for it would end the server: {answer.reason}.",
+                    hint="Use another conversion of the model.",
+                )
             if isinstance(answer, Refused):
                 log.warning("%s: its memory is estimated: %s", spec.name, answer.reason)
                 return Need(runtime, formula.estimate(facts, runtime))

@@ -89,11 +89,13 @@ class ModelManager:
         on_failure: Callable[[ModelSpec, LocalserveError], None] = lambda spec, error: None,
         load_wait_seconds: float = 600.0,
         memory_wait_seconds: float = 60.0,
+        keep_alive_seconds: float = 0.0,
         max_waiting: int = 64,
     ) -> None:
         """At most `max_waiting` leases wait for loads, none longer than `load_wait_seconds`; a load
         waits at most `memory_wait_seconds` for memory that running answers hold. `on_failure` is
-        told of every load that failed."""
+        told of every load that failed. `keep_alive_seconds` are for models that do not say (0: they
+        stay until their memory is needed)."""
         self._load = load
         self._offer = offer
         self._estimate = estimate
@@ -102,6 +104,7 @@ class ModelManager:
         self._on_failure = on_failure
         self._load_wait_seconds = load_wait_seconds
         self._memory_wait_seconds = memory_wait_seconds
+        self._keep_alive_seconds = keep_alive_seconds
         self._max_waiting = max_waiting
         self._waiting = 0
         self._default = ManagedModel(default, Loading(default.name, 0.0, time.monotonic()))
@@ -137,6 +140,16 @@ class ModelManager:
         """How busy the default model is; None while it is not loaded."""
         backend = self._default.backend
         return backend.status() if backend is not None else None
+
+    async def responsive(self, timeout_seconds: float) -> bool:
+        """Whether the default model's engine steps; a dead one is loaded again first.
+
+        Does not count as a use of the model. Raises: as `lease`.
+        """
+        model = self._default
+        if not model.alive:
+            await self._wait_for(self._ensure_loading(model), model)
+        return model.backend is not None and await model.backend.responsive(timeout_seconds)
 
     def report(self) -> tuple[ModelReport, ...]:
         """All models that were asked for, the default one first."""
@@ -391,7 +404,7 @@ class ModelManager:
                 device_bytes=self._ledger.held_by(model.key),
                 reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
                 idle_seconds=model.idle_seconds,
-                promised=model.idle_seconds < (model.spec.keep_alive_seconds or 0.0),
+                promised=model.idle_seconds < self._keep_alive_of(model),
             )
             for model in self._models.values()
             if model is not wanted and _may_go(model)
@@ -486,7 +499,7 @@ class ModelManager:
 
     def _start_timer(self, model: ManagedModel) -> None:
         """Unload after the keep-alive, if the model has one."""
-        seconds = model.spec.keep_alive_seconds
+        seconds = self._keep_alive_of(model)
         if not seconds or model.pinned or model.in_use or model.backend is None or self._closed:
             return
         self._stop_timer(model)
@@ -498,6 +511,10 @@ class ModelManager:
                 model.unloading = asyncio.create_task(self._free(model, why))
 
         model.timer = asyncio.get_running_loop().call_later(seconds, unload)
+
+    def _keep_alive_of(self, model: ManagedModel) -> float:
+        own = model.spec.keep_alive_seconds
+        return self._keep_alive_seconds if own is None else own
 
     def _stop_timer(self, model: ManagedModel) -> None:
         if model.timer is not None:

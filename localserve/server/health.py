@@ -79,6 +79,5 @@ class Health:
 
     async def _ask(self) -> bool:
         with contextlib.suppress(LocalserveError):
-            async with self._manager.lease(None) as lease:
-                return await lease.backend.responsive(RESPONSIVE_SECONDS)
+            return await self._manager.responsive(RESPONSIVE_SECONDS)
         return False

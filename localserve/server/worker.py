@@ -87,6 +87,7 @@ class Worker:
             room=MachineRoom(settings),
             ledger=Ledger({RAM: limit} if limit is not None else {}),
             memory_wait_seconds=settings.memory_wait_seconds,
+            keep_alive_seconds=settings.unload_after_seconds,
             on_failure=self._on_failure,
             max_waiting=settings.max_waiting,
         )

@@ -20,7 +20,7 @@ def entry(tmp_path: Path, line: str) -> ModelSpec:
 
 def test_a_model_stays_until_its_memory_is_needed_unless_it_says_otherwise(tmp_path: Path) -> None:
     assert entry(tmp_path, "").keep_alive_seconds is None
-    assert entry(tmp_path, "keep_alive = 0").keep_alive_seconds is None
+    assert entry(tmp_path, "keep_alive = 0").keep_alive_seconds == 0
     assert entry(tmp_path, "keep_alive = 600").keep_alive_seconds == 600
     assert entry(tmp_path, "").pin is False
     assert entry(tmp_path, "pin = true").pin is True

@@ -228,6 +228,31 @@ async def test_a_keep_alive_that_ran_out_unloads_and_a_pin_keeps() -> None:
     await rig.use("chat")
 
 
+async def test_the_default_keep_alive_is_for_models_that_do_not_say() -> None:
+    rig = Rig(
+        {"chat": 1, "code": 1},
+        100,
+        specs={"chat": {"keep_alive_seconds": 0.0}},
+        keep_alive_seconds=0.02,
+    )
+    await rig.use("chat")
+    await rig.use("code")
+    async with asyncio.timeout(5):
+        while rig.loaded() != {"chat"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_asking_whether_the_engine_steps_is_no_use_of_the_model() -> None:
+    rig = Rig({"chat": 1}, 100)
+    await rig.use("chat")
+    since = (await rig.manager.report_on("chat")).idle_since
+    assert await rig.manager.responsive(1.0)
+    assert (await rig.manager.report_on("chat")).idle_since == since
+    rig.backend("chat").alive = False
+    assert await rig.manager.responsive(1.0)
+    assert rig.loads == ["chat", "chat"]
+
+
 async def test_names_that_nobody_has_are_refused_and_load_nothing() -> None:
     rig = Rig({"chat": 1}, 100)
     with pytest.raises(UnknownModel):
