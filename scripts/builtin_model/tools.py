@@ -83,6 +83,9 @@ def phrase(rng: random.Random) -> str:
     return " ".join(rng.choice(table) for _ in range(rng.randint(2, 4)))
 
 
+SUMS = ("add", "subtract", "multiply", "run_python")
+"""Tools that could answer each other's requests."""
+
 JSON_TYPES: dict[str, str] = {"int": "integer", "number": "number", "bool": "boolean"}
 
 
@@ -226,7 +229,7 @@ def draw_tools(
     while len(tools) < wanted:
         if rng.random() < 0.5:
             entry = rng.choice(CATALOGUE)
-            if without_sums and entry.names[0] in ("add", "subtract", "multiply", "run_python"):
+            if without_sums and entry.names[0] in SUMS:
                 continue
             name, parameters = draw_names(rng, entry)
             description = rng.choice(entry.description)
@@ -249,6 +252,7 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         request = rng.choice(entry.requests).format(*arguments.values())
         tool = describe(rng, name, rng.choice(entry.description), parameters, form)
         clash = set(entry.names)
+        sums = entry.names[0] in SUMS
     else:
         made = invent(rng)
         name = made.name
@@ -257,10 +261,10 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
         description = description.format(v=made.verb.capitalize(), n=made.noun)
         tool = describe(rng, name, description, made.parameters, form)
-        clash = {name}
+        clash, sums = {name}, False
     others = [
         t
-        for t in draw_tools(rng, True, rng.randint(0, 2), form)
+        for t in draw_tools(rng, sums, rng.randint(0, 2), form)
         if t.get("function", t)["name"] not in clash
     ]
     tools = [*others, tool]
