@@ -144,13 +144,13 @@ def json_object(rng: random.Random) -> Sample:
     stated = list(data)
     if rng.random() < 0.08:
         rng.shuffle(stated)
-    form = rng.randrange(4) if rng.random() < 0.6 else rng.randrange(12)
+    form = rng.randrange(4) if rng.random() < 0.85 else rng.randrange(12)
     parts = [
         say_value(
             rng,
             key,
             data[key],
-            form if rng.random() < 0.9 else rng.randrange(12),
+            form if rng.random() < 0.97 else rng.randrange(12),
         )
         for key in stated
     ]

@@ -89,6 +89,11 @@ SUMS = ("add", "subtract", "multiply", "run_python")
 JSON_TYPES: dict[str, str] = {"int": "integer", "number": "number", "bool": "boolean"}
 
 
+def draw_form(rng: random.Random) -> int:
+    """How tools are written down: mostly in the plainest form."""
+    return 0 if rng.random() < 0.7 else rng.randrange(8)
+
+
 def describe(
     rng: random.Random, name: str, description: str, parameters: dict[str, str], form: int
 ) -> Tool:
@@ -223,7 +228,7 @@ def draw_tools(
     forms: int | None = None,
 ) -> list[Tool]:
     """Offered tools, one to three."""
-    form = rng.randrange(8) if forms is None else forms
+    form = draw_form(rng) if forms is None else forms
     tools: dict[str, Tool] = {}
     wanted = count if count is not None else rng.randint(1, 3)
     while len(tools) < wanted:
@@ -244,7 +249,7 @@ def draw_tools(
 
 def draw_tool_case(rng: random.Random) -> ToolCase:
     """One to three offered tools and a request for one of them."""
-    form = rng.randrange(8)
+    form = draw_form(rng)
     if rng.random() < 0.55:
         entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])
         name, parameters = draw_names(rng, entry)
