@@ -132,7 +132,8 @@ def _usable(model: FoundModel, registry: Registry) -> ModelSpec:
             what = entry.name if entry is not None else model.repo or "ADDRESS"
             if model.quantization is not None and what != "ADDRESS":
                 what += f":{model.quantization}"
-            hint = f"`localserve pull {what}` goes on with it, `localserve rm {model.name}` deletes it."
+            goes_on = f"`localserve pull {what}` goes on with it"
+            hint = f"{goes_on}, `localserve rm {model.name}` deletes it."
         raise ModelUnusable(f"{model.full_name} cannot be served: {model.problem}.", hint=hint)
     check_file(model.path)
     return to_spec(model, registry)
