@@ -137,7 +137,7 @@ def _only_one(folder: Path, tell: Tell) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell(Said(f"another process downloads into {folder}; waiting for it to end"))
+        tell(Said(f"another process downloads into {folder}; waiting for it (Ctrl-C gives up)"))
         lock.acquire()
     try:
         yield

@@ -14,6 +14,7 @@ from localserve.catalog.filenames import (
     BITS_PER_WEIGHT,
     by_preference,
     files_by_quantization,
+    is_projector,
     without_shard,
 )
 from localserve.catalog.finders.record import FoundModel
@@ -78,8 +79,12 @@ def _begins(spec: ModelSpec, text: str) -> bool:
 
 
 def find_here(wanted: Wanted, registry: Registry, settings: Settings) -> FoundModel | None:
-    """The model on this disk that is what is wanted, whoever brought it here."""
-    models = [one for one in find_downloaded(registry, settings).models if not one.problem]
+    """The model on this disk that is what is wanted, whoever brought it here.
+
+    One of localserve's own whose projector was cut is not all here.
+    """
+    found = find_downloaded(registry, settings).models
+    models = [one for one in found if not one.problem and not _is_cut(one)]
     remote = wanted.remote
     if isinstance(remote, UrlFile):
         folder = url_folder(remote, settings)
@@ -92,6 +97,14 @@ def find_here(wanted: Wanted, registry: Registry, settings: Settings) -> FoundMo
         fitting = [one for one in fitting if (one.quantization or "").upper() == asked]
     order = by_preference({one.quantization or "" for one in fitting})
     return next((one for one in fitting if (one.quantization or "") == order[0]), None)
+
+
+def _is_cut(model: FoundModel) -> bool:
+    """Whether the projector that came along is only partly here."""
+    if model.source != "localserve":
+        return False
+    cut = (path.name.partition(".gguf")[0] for path in model.path.parent.glob("*.partial"))
+    return any(is_projector(f"{stem}.gguf") for stem in cut)
 
 
 def _is_of(model: FoundModel, wanted: Wanted, source: HubFile, registry: Registry) -> bool:
@@ -107,7 +120,7 @@ def _is_of(model: FoundModel, wanted: Wanted, source: HubFile, registry: Registr
 
 
 def find_same(package: Package, models: Iterable[FoundModel]) -> FoundModel | None:
-    """The model that has the very files of a package, wherever they lie and whatever it is called.
+    """The model that has the very files of a package in another place, whatever it is called.
 
     Known by the SHA-256 in their names (Ollama and the hub's cache call files so), else by the
     name of the file with the size of all.
@@ -115,7 +128,8 @@ def find_same(package: Package, models: Iterable[FoundModel]) -> FoundModel | No
     sizes = sum(file.size_bytes for file in package.files)
     checksum = package.files[0].checksum
     for model in models:
-        if model.problem or model.size_bytes != sizes:
+        in_its_place = model.path == package.place_of(package.files[0])
+        if model.problem or in_its_place or model.size_bytes != sizes:
             continue
         same_name = model.path.name == Path(package.files[0].name).name
         if same_name or (checksum and model.path.resolve().name.endswith(checksum.digest)):

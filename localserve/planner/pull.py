@@ -115,15 +115,16 @@ def _of_hub(
     say: Say,
 ) -> tuple[Package, Headers, tuple[str, ...]]:
     source = remote.source
+    name = wanted.entry.name if wanted.entry is not None else source.repo.partition("/")[2]
     with Repository(source, settings, say=say) as repository:
         files = repository.files
         if remote.quantization is not None:
-            chosen = choose_files(wanted.name, source, files, remote.quantization)
+            chosen = choose_files(name, source, files, remote.quantization)
             quantization, headers, reason = remote.quantization.upper(), repository.read(chosen), ""
         else:
             offer = offer_of(source, files).whole
             if not offer:
-                raise nothing_offered(wanted.name, source, files)
+                raise nothing_offered(name, source, files)
             reference = by_preference(offer)[0]
             headers = repository.read(offer[reference])
             rest = _beside_weights(headers.facts, settings, wanted)

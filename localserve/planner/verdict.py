@@ -50,10 +50,11 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """Such as 'needs 5.9 GiB of memory with 8192 tokens of context; fits in RAM (21.0 GiB)'."""
-        needed = f"needs {self.needed_bytes / GIB:.1f} GiB of memory with {self.context_tokens}"
+        """Such as 'needs 5.9 GiB of memory with 8192 tokens of context; 21.0 GiB are free: it fits
+        in RAM'."""
+        needed = f"needs {_size(self.needed_bytes)} of memory with {self.context_tokens}"
         needed += " tokens of context"
-        free, most = f"{self.free_bytes / GIB:.1f} GiB", f"{self.most_bytes / GIB:.1f} GiB"
+        free, most = _size(self.free_bytes), _size(self.most_bytes)
         match self.level:
             case "fits":
                 return f"{needed}; {free} are free: it fits in {self.place}"
@@ -61,6 +62,12 @@ class Verdict:
                 return f"{needed}; {free} of {most} are free: not now, other programs hold the rest"
             case "too large":
                 return f"{needed}; this machine has {most} for models: it cannot run here"
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < GIB:
+        return f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / GIB:.1f} GiB"
 
 
 def judge(

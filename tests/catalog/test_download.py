@@ -485,7 +485,7 @@ def test_a_second_download_waits_for_the_first_and_finds_its_files(
     assert download(package, settings, begin_another).read_bytes() == CONTENT
     other.join()
     assert second.lines == [
-        f"another process downloads into {package.folder}; waiting for it to end"
+        f"another process downloads into {package.folder}; waiting for it (Ctrl-C gives up)"
     ]
     assert second.reports == [(len(CONTENT), len(CONTENT))]
     assert len(_ranges(hub)) == 1

@@ -152,7 +152,7 @@ def too_small(readings: RecordedReadings) -> None:
 def test_what_cannot_run_here_needs_yes(run: Run, hub: Hub, settings: Settings) -> None:
     ran = run("pull", REPO)
     assert ran.status == 1
-    assert "this machine has 0.0 GiB for models: it cannot run here" in ran.err
+    assert "this machine has 0 MiB for models: it cannot run here" in ran.err
     assert "--yes" in ran.err
     assert not settings.models_dir.exists()
     assert run("pull", REPO, "--yes").status == 0
@@ -224,6 +224,20 @@ def test_the_projector_goes_with_the_last_model_that_can_use_it(
     assert projector.exists()
     assert str(projector) in run("rm", "tiny-Q4_K_M", "--yes").out
     assert list(settings.models_dir.iterdir()) == []
+
+
+def test_a_projector_that_was_cut_comes_with_the_next_pull(
+    run: Run, hub: Hub, settings: Settings
+) -> None:
+    projector = b"GGUF" + b"x" * 2_000_000
+    hub.repositories[REPO]["mmproj-F16.gguf"] = projector
+    hub.cut_after_bytes = [len(CONTENT), len(CONTENT), 1_000_000, *[0] * 9]
+    assert run("pull", REPO).status == 1
+    assert (settings.models_dir / REPO / NAME).exists()
+    hub.cut_after_bytes = []
+    assert run("pull", REPO).status == 0
+    assert (settings.models_dir / REPO / "mmproj-F16.gguf").read_bytes() == projector
+    assert "already" in run("pull", REPO).out
 
 
 def test_a_model_whose_file_is_given_is_said_to_be_here(run: Run, hub: Hub) -> None:

@@ -118,11 +118,11 @@ def test_memory_that_others_hold_is_told_from_memory_that_is_not_there(
     busy = dataclasses.replace(hardware.memory, available_bytes=0)
     now = judge(facts, dataclasses.replace(hardware, memory=busy), settings)
     assert now.level == "not now"
-    assert "0.0 GiB of 60.8 GiB are free" in now.text
+    assert "0 MiB of 60.8 GiB are free" in now.text
     none = dataclasses.replace(busy, total_bytes=GIB // 2, usable_bytes=GIB // 2)
     never = judge(facts, dataclasses.replace(hardware, memory=none), settings)
     assert never.level == "too large"
-    assert "this machine has 0.0 GiB for models: it cannot run here" in never.text
+    assert "this machine has 0 MiB for models: it cannot run here" in never.text
 
 
 def test_a_proposal_fetches_headers_and_no_weights(
