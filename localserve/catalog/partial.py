@@ -139,7 +139,8 @@ class Partial:
             self._hash_what_is_here(size_bytes)
 
     def _hash_what_is_here(self, size_bytes: int) -> None:
-        self._say(f"going on after {size_bytes / 1e6:,.1f} MB of {self._final.name}")
+        checked = ", which are read again for the checksum" if self._hash is not None else ""
+        self._say(f"going on after {_megabytes(size_bytes)} of {self._final.name}{checked}")
         self._stream.seek(0)
         while chunk := self._stream.read(_HASHED_AT_ONCE):
             self._count(chunk)
@@ -159,11 +160,11 @@ class Partial:
         for other in sorted(self._path.parent.iterdir()):
             named = other.name.startswith(prefix) and other.name.endswith(".partial")
             if named and other != self._path:
-                size = other.stat().st_size / 1e6
+                size = _megabytes(other.stat().st_size)
                 other.unlink()
                 self._say(
                     f"{self._final.name} has changed since its download was cut: it starts again"
-                    f" ({size:,.1f} MB of the old version are deleted)"
+                    f" ({size} of the old version are deleted)"
                 )
 
     def _look_at_the_disk(self, coming_bytes: int) -> None:
@@ -176,11 +177,12 @@ class Partial:
             raise self._disk_full()
 
     def _disk_full(self) -> ModelUnusable:
-        here, total = self.size_bytes / 1e9, self._file.size_bytes / 1e9
-        free = shutil.disk_usage(self._path.parent).free / 1e9
+        total = self._file.size_bytes
+        free = shutil.disk_usage(self._path.parent).free
         return ModelUnusable(
-            f"The disk is full: {here:.2f} of {total:.2f} GB of {self._final.name} are in"
-            f" {self._final.parent}, {total - here:.2f} GB are missing, {free:.2f} GB are free.",
+            f"The disk is full: {_megabytes(self.size_bytes)} of {_megabytes(total)} of"
+            f" {self._final.name} are in {self._final.parent},"
+            f" {_megabytes(total - self.size_bytes)} are missing, {_megabytes(free)} are free.",
             hint=ON_FULL,
         )
 
@@ -190,3 +192,7 @@ class Partial:
             f" {self._file.size_bytes / 1e9:.1f} GB ({self._final.name}).",
             hint="Set LOCALSERVE_MODELS_DIR to a folder on a disk that does (FAT32 ends at 4 GB).",
         )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"

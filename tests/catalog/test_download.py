@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import random
 import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import ModuleType
@@ -189,7 +191,7 @@ def test_a_connection_that_stays_cut_is_an_error_and_the_next_try_goes_on(
     told = Told()
     assert download(_package(settings), settings, told).read_bytes() == CONTENT
     assert _ranges(hub) == ["bytes=1000000-"]
-    assert told.lines == [f"going on after 1.0 MB of {NAME}"]
+    assert told.lines == [f"going on after 1.0 MB of {NAME}, which are read again for the checksum"]
     assert told.reports[0] == (1_000_000, len(CONTENT))
 
 
@@ -224,6 +226,23 @@ def test_a_busy_hub_is_asked_again_for_its_list(
     hub.busy = [(502, {}), (429, {"Retry-After": "3"})]
     assert len(list_files(SOURCE, settings)) == 4
     assert waits[1] == 3
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_however_often_it_is_cut_the_bytes_are_right(
+    hub: Hub, settings: Settings, seed: int
+) -> None:
+    chance = random.Random(seed)
+    content = b"GGUF" + chance.randbytes(4000)
+    hub.repositories[REPO][NAME] = content
+    package = _package(settings) if seed % 2 else _url_package(hub, settings)
+    hub.cut_after_bytes = [chance.randrange(2500) for _ in range(chance.randrange(10))]
+    hub.ranges = seed % 3 > 0
+    for _ in range(len(hub.cut_after_bytes) + 1):
+        with suppress(ModelUnusable):
+            download(package, settings)
+    assert package.place_of(package.files[0]).read_bytes() == content
+    assert not _partials(settings)
 
 
 def test_a_server_that_knows_no_ranges_sends_the_whole_file_again(
@@ -379,7 +398,7 @@ def test_a_disk_that_fills_up_is_said_with_numbers_and_the_part_goes_on_later(
     with monkeypatch.context() as patch:
         patch.setattr(partial, "FileIO", FullDisk)
         patch.setattr(FullDisk, "room", 700_000)
-        with pytest.raises(ModelUnusable, match=r"The disk is full: 0\.00 of 0\.00 GB") as caught:
+        with pytest.raises(ModelUnusable, match=r"The disk is full: 0\.7 MB of 2\.3 MB") as caught:
             download(_package(settings), settings)
     assert "goes on where it ended" in caught.value.hint
     assert _partials(settings) == [700_000]

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from localserve.catalog import download as downloading
 from localserve.catalog.registry import SHIPPED_FILE, Registry
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.cli import download as command
+from localserve.cli import progress
 from localserve.cli.download import find_or_download
 from localserve.cli.progress import Rate, duration_text
 from localserve.config import Settings, read_settings
@@ -69,6 +71,29 @@ def test_it_says_what_comes_and_brings_it(run: Run, hub: Hub, settings: Settings
     assert run("show", "tiny-Q4_K_M").status == 0
 
 
+def test_without_a_terminal_there_is_a_line_now_and_then(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    lines = [line for line in run("pull", REPO).out.splitlines() if " of 2.8 MB (" in line]
+    assert lines[0].startswith("0 kB of 2.8 MB (0 %)")
+    assert lines[-1].startswith("2.8 MB of 2.8 MB (100 %), ")
+    assert lines[-1].endswith("/s, 0:00 left")
+
+
+def test_on_a_terminal_there_is_one_bar_for_all_files(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repositories[REPO]["mmproj-F16.gguf"] = b"GGUF" + b"x" * 500_000
+    wide = Console(force_terminal=True, width=100)
+    for name in ("progress", "download", "pull"):
+        monkeypatch.setattr(sys.modules[f"localserve.cli.{name}"], "console", wide)
+    out = run("pull", REPO).out
+    assert "━" in out
+    assert "3.3/3.3 MB" in out
+    assert "mmproj-F16" not in out.partition("disk:")[2]
+
+
 def test_what_is_here_is_not_asked_for_again(run: Run, hub: Hub, settings: Settings) -> None:
     run("pull", REPO)
     hub.requests.clear()
@@ -109,9 +134,9 @@ def test_json_is_one_object_a_line_and_the_last_is_the_result(
     assert [file["name"] for file in plan["files"]] == [NAME, "mmproj-F16.gguf"]
     assert (plan["size_bytes"], plan["present_bytes"]) == (total, 0)
     assert plan["memory"]["level"] == "fits"
-    progress = [event for event in between if event["event"] == "progress"]
-    assert progress[0]["total_bytes"] == total
-    assert progress[-1]["done_bytes"] == total
+    steps = [event for event in between if event["event"] == "progress"]
+    assert steps[0]["total_bytes"] == total
+    assert steps[-1]["done_bytes"] == total
     assert any("trying again" in event.get("message", "") for event in between)
     assert (result["event"], result["status"]) == ("result", "downloaded")
     assert result["path"] == str(settings.models_dir / REPO / NAME)
