@@ -10,6 +10,7 @@ import typer
 from localserve.cli.hardware import hardware
 from localserve.cli.list import list_models
 from localserve.cli.paths import paths
+from localserve.cli.pull import pull
 from localserve.cli.rm import rm
 from localserve.cli.show import show
 from localserve.cli.up import up
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(pull)
 app.command("list")(list_models)
 app.command()(show)
 app.command()(rm)

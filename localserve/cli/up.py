@@ -30,20 +30,25 @@ Examples:
 
   localserve up ~/some.gguf      a file
 
+  localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
+
   localserve up --ctx 32768 --parallel 4 --port 9000
 
 Ctrl-C lets running answers end, for 10 seconds at most; a second one
 ends at once. SIGHUP reads models.toml again.
 
 Exit status: 0 stopped, 1 it cannot serve or a worker hung in its end,
-2 wrong usage, 130 (143) ended by a second SIGINT (SIGTERM).
+2 wrong usage, 130 (143) ended by a second SIGINT (SIGTERM), 130 also
+by one during a download.
 """
 
 
 def up(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|PATH.gguf", help="What to serve [LOCALSERVE_MODEL]."),
+        typer.Argument(
+            metavar="NAME|PATH.gguf|REPO[:QUANT]|URL", help="What to serve [LOCALSERVE_MODEL]."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
