@@ -646,3 +646,17 @@ def test_a_hub_address_of_another_revision_is_checked_by_the_linked_etag(
     with pytest.raises(ModelUnusable, match="is not what was published"):
         download(Package(source, files, url_folder(source, settings)), settings)
     assert hub.authorizations == {("127.0.0.1", "Bearer hf_test"), ("localhost", None)}
+
+
+def test_a_checksum_tells_versions_apart_where_etags_differ_between_machines(
+    hub: Hub, settings: Settings
+) -> None:
+    hub.redirect_to = hub.url.replace("127.0.0.1", "localhost")
+    source = UrlFile(f"{hub.url}/{REPO}/resolve/v2/{NAME}")
+    with httpx2.Client() as client:
+        files = list_url_files(source, settings, client)
+    hub.etags = False
+    hub.cut_after_bytes = [1_000_000]
+    package = Package(source, files, url_folder(source, settings))
+    assert download(package, settings).read_bytes() == CONTENT
+    assert _ranges(hub)[-1] == "bytes=1000000-"
