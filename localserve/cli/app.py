@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
 from localserve.cli.list import list_models
 from localserve.cli.paths import paths
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(fit)
 app.command("list")(list_models)
 app.command()(show)
 app.command()(rm)
