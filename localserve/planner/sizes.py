@@ -18,7 +18,7 @@ MOST_BYTES = 1 << 50
 MOST_GPUS = 16
 """llama.cpp splits a model over at most so many. Source: GGML_CUDA_MAX_DEVICES in ggml-cuda.h."""
 
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]I?B)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([MGT]I?B)", re.IGNORECASE)
 
 
 def parse_size(text: str, option: str) -> int:
