@@ -26,6 +26,7 @@ from localserve.planner.bandwidth import (
 )
 from localserve.planner.fit import fit_model, rank_catalog
 from localserve.planner.hardware import Hardware, probe
+from localserve.planner.learned import lessons
 from localserve.planner.machine import Machine, imagined, machine_of
 from localserve.planner.plan import wanted_of
 from localserve.planner.sizes import parse_size, parse_sizes
@@ -141,7 +142,7 @@ def _answer(
             plans = rank_catalog(registry, wanted, machine)
         else:
             say(f"planning {escape(candidates.spec.name)}")
-            found = fit_model(candidates, wanted, machine)
+            found = fit_model(candidates, wanted, machine, lessons(settings))
     if candidates is None:
         if as_json:
             typer.echo(json.dumps(catalog_document(plans, machine), indent=2))

@@ -106,16 +106,17 @@ def _confirmed(
 
 def _terms(plan: Plan, place: Place) -> Iterator[Term]:
     device = plan.usage.of(place.name)
+    needed = next(load.needed_bytes for load in plan.loads if load.place == place.name)
+    rest = needed - device.total_bytes
     yield Term("weights", device.weights_bytes)
     yield Term("cache", device.cache_bytes)
     yield Term("compute", device.compute_bytes)
     if place.name == RAM:
         yield Term("output", plan.usage.output_bytes)
         yield Term("process", PROCESS_BYTES)
-        needed = next(load.needed_bytes for load in plan.loads if load.place == RAM)
-        shared = needed - device.total_bytes - plan.usage.output_bytes - PROCESS_BYTES
-        if shared:
-            yield Term("gpu", shared)
+        rest -= plan.usage.output_bytes + PROCESS_BYTES
+    if rest:  # earlier loads took more than predicted, or GPUs without memory of their own do
+        yield Term("other", rest)
     yield Term("margin", place.margin_bytes)
     yield Term("other_programs", max(0, place.total_bytes - place.free_bytes))
 

@@ -5,7 +5,7 @@ Blocks: llama.cpp is asked in child processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -24,17 +24,15 @@ from localserve.planner.choice import (
 )
 from localserve.planner.explain import Explanation, explain
 from localserve.planner.gauge import DryRuns, Sibling, by_formula
+from localserve.planner.learned import NOTHING_LEARNED, Lessons
 from localserve.planner.machine import Machine
 from localserve.planner.placement import Measure
-from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected
 from localserve.planner.runtime import Runtime
 from localserve.planner.shapes import facts_of
-from localserve.planner.speed import AS_PREDICTED, Corrections
 
 FRONTIER_CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """Contexts that a model is planned with to show what longer ones cost."""
-
-Correct = Callable[[GgufFacts], Corrections]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +59,17 @@ def fit_model(
     candidates: Candidates,
     wanted: Wanted,
     machine: Machine,
-    correct: Correct = lambda facts: AS_PREDICTED,
+    known: Lessons = NOTHING_LEARNED,
 ) -> Fit:
     """Plan every quantization and choose. Raises: ModelUnusable, where none can be loaded at all
     or the model was not trained for the context."""
     wanted = wanted.over(candidates.spec)
     usable, unusable = _sorted_out(candidates)
+    architecture = next(iter(usable.values())).facts.architecture
+    correct = uncorrected if machine.imagined else known.correct
+    if not machine.imagined:
+        surcharge = known.surcharge(architecture, machine.backend)
+        machine = replace(machine, surcharge=surcharge)
     with ExitStack() as stack:
         bench = _Bench(candidates, usable, machine, stack)
         facts = {name: headers.facts for name, headers in usable.items()}
@@ -75,9 +78,8 @@ def fit_model(
         bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
 
         def plan(name: str, wish: Wanted, measure: Measure) -> Plan:
-            correction = correct(facts[name])
             return make_plan(
-                facts[name], wish, machine, measure, quantization=name, corrections=correction
+                facts[name], wish, machine, measure, quantization=name, correct=correct
             )
 
         plans = [plan(name, wanted, bench.quick(name)) for name in facts]

@@ -5,6 +5,7 @@ One is made of this machine's measurements, or of sizes that somebody asks about
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,11 +73,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """RAM and the GPUs. `imagined` says that it is not this one: sizes and rates are assumed."""
+    """RAM and the GPUs. `imagined` says that it is not this one: sizes and rates are assumed.
+
+    `surcharge` is the share that a model takes beyond what is predicted, as earlier loads taught.
+    """
 
     ram: Place
     gpus: tuple[Place, ...] = ()
     imagined: bool = False
+    surcharge: float = 0.0
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -86,6 +91,11 @@ class Machine:
     def gpu_names(self) -> tuple[str, ...]:
         return tuple(gpu.name for gpu in self.gpus)
 
+    @property
+    def backend(self) -> str:
+        """What computes: the first GPU's kind ('CUDA', 'MTL'), else 'CPU'."""
+        return self.gpus[0].name.rstrip("0123456789") if self.gpus else RAM
+
     def place(self, name: str) -> Place:
         """The place of that name; RAM for every name that no GPU has."""
         return next((gpu for gpu in self.gpus if gpu.name == name), self.ram)
@@ -93,14 +103,20 @@ class Machine:
     def loads(self, usage: MemoryUsage) -> tuple[Load, ...]:
         """What the usage takes of each place, GPUs first. RAM also holds the output, the process,
         and what lies on GPUs without memory of their own."""
-        in_ram = usage.output_bytes + PROCESS_BYTES
-        in_ram += sum(
+        in_ram = sum(
             device.total_bytes
             for device in usage.devices
             if (place := self.place(device.device)) is self.ram or place.unified
         )
-        gpus = [Load(gpu.name, usage.of(gpu.name).total_bytes, gpu.room_bytes) for gpu in self.gpus]
+        in_ram = self._with_surcharge(in_ram) + usage.output_bytes + PROCESS_BYTES
+        gpus = [
+            Load(gpu.name, self._with_surcharge(usage.of(gpu.name).total_bytes), gpu.room_bytes)
+            for gpu in self.gpus
+        ]
         return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes))
+
+    def _with_surcharge(self, size_bytes: int) -> int:
+        return math.ceil(size_bytes * (1 + self.surcharge))
 
 
 TYPICAL_CPU = {

@@ -7,6 +7,7 @@ for the measure that is handed in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -20,7 +21,7 @@ from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, Placement, place, ways
 from localserve.planner.runtime import CacheType, Runtime, sequences_for
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
-from localserve.planner.usage import MemoryUsage
+from localserve.planner.usage import RAM, MemoryUsage
 
 Where = Literal["GPU", "GPU + RAM", "RAM"]
 
@@ -107,6 +108,15 @@ class Plan:
         return min(used, key=lambda load: load.headroom_bytes)
 
 
+Correct = Callable[[GgufFacts, str, str], Corrections]
+"""What earlier answers teach of a model's quantization on a backend."""
+
+
+def uncorrected(facts: GgufFacts, quantization: str, backend: str) -> Corrections:
+    """Where nothing was learned."""
+    return AS_PREDICTED
+
+
 def make_plan(
     facts: GgufFacts,
     wanted: Wanted,
@@ -114,7 +124,7 @@ def make_plan(
     measure: Measure,
     *,
     quantization: str | None = None,
-    corrections: Corrections = AS_PREDICTED,
+    correct: Correct = uncorrected,
 ) -> Plan:
     """The best way to run the model that the constraints allow, fitting or not.
 
@@ -129,19 +139,29 @@ def make_plan(
         problem = placed.reason
         usage = estimate(facts, allowed[-1], machine.gpu_names)
         placed = Placement(allowed[-1], usage, machine.loads(usage))
+    name = quantization or facts.quantization
+    where = _where(facts, placed.runtime, machine)
+    corrections = correct(facts, name, computes(where, machine))
     return Plan(
         facts=facts,
-        quantization=quantization or facts.quantization,
+        quantization=name,
         wanted=wanted,
         parallel=wanted.parallel or DEFAULT_PARALLEL,
         runtime=placed.runtime,
         usage=placed.usage,
         loads=placed.loads,
-        where=_where(facts, placed.runtime, machine),
+        where=where,
         speed=predict(facts, placed.runtime, machine, corrections),
         answers=corrections.answers,
         problem=problem,
     )
+
+
+def computes(where: Where, machine: Machine) -> str:
+    """The backend that answers are made on, for lessons: 'CPU', 'CUDA', 'CUDA + RAM'."""
+    if where == "RAM":
+        return RAM
+    return machine.backend + where.removeprefix("GPU")
 
 
 def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
