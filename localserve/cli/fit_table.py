@@ -160,7 +160,8 @@ def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
     if machine.imagined:
         return f"{text} (assuming a usual machine of its kind)"
     if answers:
-        return f"{text} (from the measured bandwidth, calibrated by {answers} answers)"
+        count = "1 answer" if answers == 1 else f"{answers} answers"
+        return f"{text} (from the measured bandwidth, calibrated by {count})"
     return f"{text} (from the measured bandwidth)"
 
 
