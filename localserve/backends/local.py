@@ -10,32 +10,39 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.lessons import Teacher, compare_load
+from localserve.backends.placement import Placed, place_model, predicted_speed
+from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     DEFAULT_SAMPLING,
     ChatEvent,
     ChatRequest,
+    Completed,
     CompletionRequest,
     Generation,
     Prompt,
 )
-from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL
+from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.engine import Engine
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
+from localserve.gguf.facts import GgufFacts
+from localserve.gguf.loadable import check_loadable
+from localserve.planner.devices import GPU_KINDS
+from localserve.planner.plan import Wanted
 from localserve.planner.processor import usable_cores
-from localserve.planner.runtime import Runtime, sequences_for
+from localserve.planner.speed import Speed
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
 
 if TYPE_CHECKING:
-    from localserve.llama.model import LlamaModel
     from localserve.llama.runner import LlamaRunner
 
 log = logging.getLogger(__name__)
@@ -45,12 +52,13 @@ log = logging.getLogger(__name__)
 class LoadOptions:
     """What the user decided; None means 'as models.toml says, or the default'."""
 
-    context_tokens: int | None = None
-    parallel: int | None = None
+    wanted: Wanted = field(default_factory=Wanted)
     threads: int | None = None
     max_waiting: int = 64
     step_budget_seconds: float = 0.5
     default_max_tokens: int | None = None
+    settings: Settings | None = None
+    """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
 
 async def load(
@@ -71,7 +79,8 @@ async def load(
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
     loop = asyncio.get_running_loop()
     path = spec.source.path
-    parallel = options.parallel or spec.parallel or DEFAULT_PARALLEL
+    wishes = options.wanted.over(spec)
+    parallel = wishes.parallel or DEFAULT_PARALLEL
     wanted = True
 
     def report(share: float) -> bool:
@@ -79,25 +88,37 @@ async def load(
             loop.call_soon_threadsafe(progress, share)
         return wanted
 
+    facts: GgufFacts
+    placed: Placed
+
     def make_runner() -> LlamaRunner:
+        nonlocal facts, placed
         from localserve.llama import library
+        from localserve.llama.devices import devices
         from localserve.llama.model import LlamaModel
         from localserve.llama.runner import LlamaRunner
 
+        def has_gpu() -> bool:
+            return any(device.kind in GPU_KINDS for device in devices())
+
         library.watch_abort(on_abort)
-        placement = Runtime(context_tokens=0, sequences=1)  # the model's file tells the rest
-        model = LlamaModel(path, placement, report)
+        facts = read_local(path).facts
+        check_loadable(facts)
+        placed = place_model(path, facts, spec.name, wishes, options.settings, has_gpu)
+        model = LlamaModel(path, placed.runtime, report)
         try:
-            runtime = replace(
-                placement,
-                context_tokens=choose_context(spec, options, model),
-                sequences=sequences_for(parallel, model.recurrent),
-            )
-            runner = LlamaRunner(model, runtime, threads=options.threads or usable_cores())
+            if not model.generates:
+                raise ModelUnusable(
+                    f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
+                    hint="Choose a chat or completion model.",
+                )
+            runner = LlamaRunner(model, placed.runtime, threads=options.threads or usable_cores())
         except BaseException:
             model.close()
             raise
         runner.warm_up()
+        if options.settings is not None:
+            _compare(options.settings, facts, placed, runner)
         return runner
 
     engine = Engine(
@@ -110,7 +131,8 @@ async def load(
     templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
-        return LocalBackend(spec, options, engine, templates, runner, parallel)
+        teacher = _teacher(options.settings, facts, placed) if options.settings else None
+        return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
     except BaseException as failure:
         wanted = False
         await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
@@ -121,23 +143,19 @@ async def load(
         raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
 
 
-def choose_context(spec: ModelSpec, options: LoadOptions, model: LlamaModel) -> int:
-    """The pool of cells. Raises: ModelUnusable where the model cannot do what is asked."""
-    trained = model.trained_context_tokens
-    if not model.generates:
-        raise ModelUnusable(
-            f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
-            hint="Choose a chat or completion model.",
-        )
-    asked = options.context_tokens or spec.context_tokens
-    if asked is None:
-        return min(trained, DEFAULT_CONTEXT_TOKENS)
-    if asked > trained:
-        raise ModelUnusable(
-            f"{spec.name!r} was trained for a context of {trained} tokens, {asked} were asked for.",
-            hint=f"--ctx {trained} is the most.",
-        )
-    return asked
+def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: LlamaRunner) -> None:
+    """What the load took beside what was predicted, where llama.cpp tells."""
+    from localserve.llama.memory import MemoryUntold
+
+    with contextlib.suppress(MemoryUntold):
+        compare_load(settings, facts, placed.backend, placed.predicted, runner.memory())
+
+
+def _teacher(settings: Settings, facts: GgufFacts, placed: Placed) -> Teacher:
+    def predict() -> Speed | None:
+        return predicted_speed(settings, facts, placed.runtime)
+
+    return Teacher(settings, facts, placed.backend, predict)
 
 
 class LocalBackend:
@@ -151,8 +169,10 @@ class LocalBackend:
         templates: TemplateProcess,
         runner: LlamaRunner,
         parallel: int,
+        teacher: Teacher | None = None,
     ) -> None:
         self._options = options
+        self._teacher = teacher
         self._engine = engine
         self._templates = templates
         self._vocabulary = runner.vocabulary
@@ -179,7 +199,7 @@ class LocalBackend:
         tokens = await asyncio.to_thread(self._tokenize, text)
         self._check_length(tokens, "messages")
         answer = self._answer([tokens], request.generation, request.scope, request.priority)
-        async with contextlib.aclosing(answer.events()) as events:
+        async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
 
@@ -197,9 +217,24 @@ class LocalBackend:
         answer = self._answer(prompts, request.generation, request.scope, request.priority)
         if request.echo:
             answer.echoes = [self._spell(prompt) for prompt in request.prompts]
-        async with contextlib.aclosing(answer.events()) as events:
+        async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
+
+    async def _watched(self, answer: Answer) -> AsyncGenerator[ChatEvent, None]:
+        """The answer's events, from which the teacher learns how fast they came."""
+        completed = None
+        if self._teacher is not None:
+            self._teacher.begin(answer.sequences)
+        try:
+            async with contextlib.aclosing(answer.events()) as events:
+                async for event in events:
+                    if isinstance(event, Completed):
+                        completed = event
+                    yield event
+        finally:
+            if self._teacher is not None:
+                self._teacher.end(completed)
 
     async def responsive(self, timeout_seconds: float) -> bool:
         return await self._engine.responsive(timeout_seconds)
@@ -219,8 +254,9 @@ class LocalBackend:
         old = self._spec
         self._spec = spec
         self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
-        if (old.context_tokens, old.parallel) != (spec.context_tokens, spec.parallel):
-            log.warning("%s: a new context or parallel takes effect at the next start", spec.name)
+        if Wanted().over(old) != Wanted().over(spec):
+            what = "a new context, parallel, cache type or placement"
+            log.warning("%s: %s takes effect at the next start", spec.name, what)
 
     def break_all(self, error: LocalserveError) -> None:
         """End all answers with `error`, without asking the engine thread."""
@@ -228,6 +264,8 @@ class LocalBackend:
 
     async def close(self) -> None:
         await asyncio.gather(self._engine.close(), self._templates.close())
+        if self._teacher is not None:
+            await self._teacher.close()
 
     def _answer(
         self, prompts: list[list[int]], generation: Generation, scope: str, priority: int

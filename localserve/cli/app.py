@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
 from localserve.cli.list import list_models
 from localserve.cli.paths import paths
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(pull)
+app.command()(fit)
 app.command("list")(list_models)
 app.command()(show)
 app.command()(rm)

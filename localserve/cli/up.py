@@ -66,6 +66,20 @@ def up(
     parallel: Annotated[
         int | None, typer.Option(metavar="N", help="Requests computed together [8].")
     ] = None,
+    cache_type_k: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="How keys are stored: f16, q8_0, q4_0 ... [f16]."),
+    ] = None,
+    cache_type_v: Annotated[
+        str | None, typer.Option(metavar="T", help="How values are stored, likewise [f16].")
+    ] = None,
+    gpu_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="Layers on the GPUs [all that fit].")
+    ] = None,
+    cpu_moe_layers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Layers whose experts stay in RAM [as few as fit]."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads [the physical cores].")
     ] = None,
@@ -79,6 +93,10 @@ def up(
             "port": port,
             "context_tokens": ctx,
             "parallel": parallel,
+            "cache_type_k": cache_type_k,
+            "cache_type_v": cache_type_v,
+            "gpu_layers": gpu_layers,
+            "cpu_moe_layers": cpu_moe_layers,
             "threads": threads,
             "offline": offline or None,
         }

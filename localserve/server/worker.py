@@ -28,6 +28,7 @@ from localserve.catalog.registry import load_registry
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress, served_spec
+from localserve.planner.plan import wanted_of
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
@@ -112,12 +113,12 @@ class Worker:
 
         settings = self._settings
         options = local.LoadOptions(
-            context_tokens=settings.context_tokens,
-            parallel=settings.parallel,
+            wanted=wanted_of(settings),
             threads=settings.threads,
             max_waiting=settings.max_waiting,
             step_budget_seconds=settings.step_budget_ms / 1e3,
             default_max_tokens=settings.default_max_tokens,
+            settings=settings,
         )
         first = self._backend is None
         try:
