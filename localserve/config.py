@@ -25,6 +25,10 @@ DEFAULT_PARALLEL: Final = 8
 """The bound on sequences computed together where neither a setting nor the entry says one."""
 
 
+CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+"""How keys and values can be stored; f16 is the default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One thing that can be set. `type` is one of str, int, float, bool and Path.
@@ -95,6 +99,40 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         256,
         option="--parallel",
     ),
+    Setting(
+        "cache_type_k",
+        str,
+        None,
+        "How keys are stored (the model's choice, else f16).",
+        choices=CACHE_TYPES,
+        option="--cache-type-k",
+    ),
+    Setting(
+        "cache_type_v",
+        str,
+        None,
+        "How values are stored (the model's choice, else f16).",
+        choices=CACHE_TYPES,
+        option="--cache-type-v",
+    ),
+    Setting(
+        "gpu_layers",
+        int,
+        None,
+        "Layers on the GPUs, the output being one (all that fit).",
+        0,
+        100_000,
+        option="--gpu-layers",
+    ),
+    Setting(
+        "cpu_moe_layers",
+        int,
+        None,
+        "Layers whose experts stay in RAM (as few as fit).",
+        0,
+        100_000,
+        option="--cpu-moe-layers",
+    ),
     Setting("threads", int, None, "CPU threads (the physical cores).", 1, 1024, option="--threads"),
     Setting("offline", bool, False, "Never use the network.", option="--offline"),
     Setting("max_waiting", int, 64, "Requests that may wait; more get 503.", 0, 100_000),
@@ -157,6 +195,10 @@ class Settings:
     port: int
     context_tokens: int | None
     parallel: int | None
+    cache_type_k: str | None
+    cache_type_v: str | None
+    gpu_layers: int | None
+    cpu_moe_layers: int | None
     threads: int | None
     offline: bool
     max_waiting: int

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.placement import Placed
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     Accepted,
@@ -227,7 +228,7 @@ def fake_estimate(weights_bytes: Mapping[str, int], context_tokens: int = 4096) 
     async def estimate(spec: ModelSpec, limit: int | None) -> Need:
         tokens = min(context_tokens, limit or context_tokens)
         sizes = DeviceUsage(RAM, weights_bytes.get(spec.name, 0), tokens, 0)
-        return Need(Runtime(tokens, 8), MemoryUsage((sizes,), 0))
+        return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM))
 
     return estimate
 

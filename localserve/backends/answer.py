@@ -54,6 +54,11 @@ class Answer:
         self._ended: dict[int, Ended] = {}
         self.echoes: list[str] = []
 
+    @property
+    def sequences(self) -> int:
+        """How many sequences the request computes."""
+        return len(self._requests)
+
     async def events(self) -> AsyncGenerator[ChatEvent, None]:
         """All events of the request. Closing the generator cancels what still runs."""
         mailbox = Mailbox()

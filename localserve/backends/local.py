@@ -10,35 +10,40 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.lessons import Teacher, compare_load
+from localserve.backends.placement import Placed, place_model, predicted_speed
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     DEFAULT_SAMPLING,
     ChatEvent,
     ChatRequest,
+    Completed,
     CompletionRequest,
     Generation,
     Prompt,
 )
-from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL
+from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
 from localserve.gguf.facts import GgufFacts
+from localserve.gguf.loadable import check_loadable
+from localserve.planner.devices import GPU_KINDS
+from localserve.planner.plan import Wanted
 from localserve.planner.processor import usable_cores
-from localserve.planner.runtime import Runtime, sequences_for
+from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
 
 if TYPE_CHECKING:
-    from localserve.llama.model import LlamaModel
     from localserve.llama.runner import LlamaRunner
 
 log = logging.getLogger(__name__)
@@ -48,12 +53,13 @@ log = logging.getLogger(__name__)
 class LoadOptions:
     """What the user decided; None means 'as models.toml says, or the default'."""
 
-    context_tokens: int | None = None
-    parallel: int | None = None
+    wanted: Wanted = field(default_factory=Wanted)
     threads: int | None = None
     max_waiting: int = 64
     step_budget_seconds: float = 0.5
     default_max_tokens: int | None = None
+    settings: Settings | None = None
+    """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
 
 async def load(
@@ -61,11 +67,10 @@ async def load(
     options: LoadOptions,
     progress: Callable[[float], None],
     *,
-    runtime: Runtime | None = None,
+    placed: Placed | None = None,
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
-    """Load a model that is on this disk, to be run as `runtime` says (None: as the options and
-    the model's entry say).
+    """Load a model that is on this disk, as `placed` says (None: as it is planned now).
 
     `progress` is called on the event loop with the loaded share. `on_abort` is called with the
     reason, on the thread that failed, when llama.cpp is about to abort the process.
@@ -76,10 +81,8 @@ async def load(
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
     loop = asyncio.get_running_loop()
     path = spec.source.path
-    if runtime is None:
-        facts = (await asyncio.to_thread(read_local, path)).facts
-        runtime = choose_runtime(spec, options, facts)
-    parallel = parallel_of(spec, options)
+    wishes = options.wanted.over(spec)
+    parallel = wishes.parallel or DEFAULT_PARALLEL
     wanted = True
 
     def report(share: float) -> bool:
@@ -87,20 +90,37 @@ async def load(
             loop.call_soon_threadsafe(progress, share)
         return wanted
 
+    facts: GgufFacts
+    how = placed
+
     def make_runner() -> LlamaRunner:
+        nonlocal facts, how
         from localserve.llama import library
+        from localserve.llama.devices import devices
         from localserve.llama.model import LlamaModel
         from localserve.llama.runner import LlamaRunner
 
+        def has_gpu() -> bool:
+            return any(device.kind in GPU_KINDS for device in devices())
+
         library.watch_abort(on_abort)
-        model = LlamaModel(path, runtime, report)
+        facts = read_local(path).facts
+        check_loadable(facts)
+        how = how or place_model(path, facts, spec.name, wishes, options.settings, has_gpu)
+        model = LlamaModel(path, how.runtime, report)
         try:
-            check_generates(spec, model)
-            runner = LlamaRunner(model, runtime, threads=options.threads or usable_cores())
+            if not model.generates:
+                raise ModelUnusable(
+                    f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
+                    hint="Choose a chat or completion model.",
+                )
+            runner = LlamaRunner(model, how.runtime, threads=options.threads or usable_cores())
         except BaseException:
             model.close()
             raise
         runner.warm_up()
+        if options.settings is not None:
+            _compare(options.settings, facts, how, runner)
         return runner
 
     engine = Engine(
@@ -113,7 +133,9 @@ async def load(
     templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
-        return LocalBackend(spec, options, engine, templates, runner, parallel)
+        assert how is not None
+        teacher = _teacher(options.settings, facts, how) if options.settings else None
+        return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
     except BaseException as failure:
         wanted = False
         await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
@@ -124,38 +146,19 @@ async def load(
         raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
 
 
-def parallel_of(spec: ModelSpec, options: LoadOptions) -> int:
-    """How many answers run together."""
-    return options.parallel or spec.parallel or DEFAULT_PARALLEL
+def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: LlamaRunner) -> None:
+    """What the load took beside what was predicted, where llama.cpp tells."""
+    from localserve.llama.memory import MemoryUntold
+
+    with contextlib.suppress(MemoryUntold):
+        compare_load(settings, facts, placed.backend, placed.predicted, runner.memory())
 
 
-def choose_runtime(spec: ModelSpec, options: LoadOptions, facts: GgufFacts) -> Runtime:
-    """How a model is run, by what was asked for and what its file says.
+def _teacher(settings: Settings, facts: GgufFacts, placed: Placed) -> Teacher:
+    def predict() -> Speed | None:
+        return predicted_speed(settings, facts, placed.runtime)
 
-    Raises: ModelUnusable, where the model cannot do what is asked.
-    """
-    trained = facts.hyperparameters.context_length or DEFAULT_CONTEXT_TOKENS
-    asked = options.context_tokens or spec.context_tokens
-    if asked is not None and asked > trained:
-        raise ModelUnusable(
-            f"{spec.name!r} was trained for a context of {trained} tokens, {asked} were asked for.",
-            hint=f"--ctx {trained} is the most.",
-        )
-    return Runtime(
-        context_tokens=asked or min(trained, DEFAULT_CONTEXT_TOKENS),
-        sequences=sequences_for(
-            parallel_of(spec, options), facts.hyperparameters.recurrence is not None
-        ),
-    )
-
-
-def check_generates(spec: ModelSpec, model: LlamaModel) -> None:
-    """Raises: ModelUnusable, where the model makes something else than text."""
-    if not model.generates:
-        raise ModelUnusable(
-            f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
-            hint="Choose a chat or completion model.",
-        )
+    return Teacher(settings, facts, placed.backend, predict)
 
 
 class LocalBackend:
@@ -169,8 +172,10 @@ class LocalBackend:
         templates: TemplateProcess,
         runner: LlamaRunner,
         parallel: int,
+        teacher: Teacher | None = None,
     ) -> None:
         self._options = options
+        self._teacher = teacher
         self._engine = engine
         self._templates = templates
         self._vocabulary = runner.vocabulary
@@ -202,7 +207,7 @@ class LocalBackend:
         tokens = await asyncio.to_thread(self._tokenize, text)
         self._check_length(tokens, "messages")
         answer = self._answer([tokens], request.generation, request.scope, request.priority)
-        async with contextlib.aclosing(answer.events()) as events:
+        async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
 
@@ -220,9 +225,24 @@ class LocalBackend:
         answer = self._answer(prompts, request.generation, request.scope, request.priority)
         if request.echo:
             answer.echoes = [self._spell(prompt) for prompt in request.prompts]
-        async with contextlib.aclosing(answer.events()) as events:
+        async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
+
+    async def _watched(self, answer: Answer) -> AsyncGenerator[ChatEvent, None]:
+        """The answer's events, from which the teacher learns how fast they came."""
+        completed = None
+        if self._teacher is not None:
+            self._teacher.begin(answer.sequences)
+        try:
+            async with contextlib.aclosing(answer.events()) as events:
+                async for event in events:
+                    if isinstance(event, Completed):
+                        completed = event
+                    yield event
+        finally:
+            if self._teacher is not None:
+                self._teacher.end(completed)
 
     async def responsive(self, timeout_seconds: float) -> bool:
         return await self._engine.responsive(timeout_seconds)
@@ -243,8 +263,9 @@ class LocalBackend:
         old = self._spec
         self._spec = spec
         self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
-        if (old.context_tokens, old.parallel) != (spec.context_tokens, spec.parallel):
-            log.warning("%s: a new context or parallel takes effect at the next start", spec.name)
+        if Wanted().over(old) != Wanted().over(spec):
+            what = "a new context, parallel, cache type or placement"
+            log.warning("%s: %s takes effect at the next start", spec.name, what)
 
     def break_all(self, error: LocalserveError) -> None:
         """End all answers with `error`, without asking the engine thread."""
@@ -252,6 +273,8 @@ class LocalBackend:
 
     async def close(self) -> None:
         await asyncio.gather(self._engine.close(), self._templates.close())
+        if self._teacher is not None:
+            await self._teacher.close()
 
     def _answer(
         self, prompts: list[list[int]], generation: Generation, scope: str, priority: int

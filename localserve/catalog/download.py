@@ -1,205 +1,172 @@
-"""Files of a model on the hub -> the models folder, over plain HTTP, resumed where they were cut.
+"""A package -> the models folder: all its files as one download, one process at a time.
 
 Knows nothing of what is in the files. Blocking: call it from a worker thread.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
-from localserve.catalog.hub import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    RemoteFile,
-    choose_files,
-    hub_errors,
-    list_files,
-)
-from localserve.catalog.locate import check_file, repository_folder
-from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.catalog.hub import hub_access, hub_errors
+from localserve.catalog.locate import check_file
+from localserve.catalog.package import Package, check_disk
+from localserve.catalog.partial import is_here
+from localserve.catalog.ranges import FileChanged
+from localserve.catalog.remote import RemoteFile
+from localserve.catalog.remove import LOCK
+from localserve.catalog.sources import UrlFile
+from localserve.catalog.spec import HubFile
+from localserve.catalog.transfer import transfer
+from localserve.catalog.url_files import list_url_files, url_access, url_errors
+from localserve.catalog.web import Access, shown
 from localserve.config import Settings
 from localserve.errors import ModelUnusable
 
 if TYPE_CHECKING:
     import httpx2
 
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are on disk and the bytes of all files. What it raises ends the
-download; the part that is there is kept."""
-
-FRUITLESS_TRIES: Final = 4
-SPARE_DISK_BYTES: Final = 64 << 20
+MOST_CHANGES: Final = 3
 
 
-def download(
-    spec: ModelSpec,
-    quantization: str | None,
-    settings: Settings,
-    progress: Progress = lambda done, total: None,
-    *,
-    retry_seconds: float = 1.0,
-) -> ModelSpec:
-    """Bring all files of one quantization of a hub model to this disk; the spec with a LocalFile.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes that are on the disk, of those of all files together."""
 
-    `quantization` None takes Q4_K_M, else the one nearest to it in size. A file that is there
-    already is kept; one that was cut goes on where it ended. Sizes are checked, contents are not.
-    Raises: ModelUnusable: offline, not found, no access, disk too small, connection lost.
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that the user should know, in a line."""
+
+    text: str
+
+
+Tell = Callable[[Progress | Said], object]
+"""What it raises ends the download; the part that is there is kept."""
+
+
+def download(package: Package, settings: Settings, tell: Tell = lambda told: None) -> Path:
+    """Bring all files of the package to this disk; the path of the first.
+
+    A file that is there already is kept, one that was cut goes on where it ended. Where another
+    process downloads into the same folder, waits for it.
+    Raises: ModelUnusable: no access, not found, disk too small or full, connection lost, wrong
+    checksum. The part that is there is kept, but for a wrong checksum.
     """
-    if not isinstance(spec.source, HubFile):
-        return spec
-    if settings.offline:
-        hint = "Leave --offline away, or give the path of a .gguf file."
-        raise ModelUnusable(f"The model {spec.name!r} must be downloaded first.", hint=hint)
-    source = spec.source
-    folder = repository_folder(source, settings)
-    with _errors(source, settings):
-        files = choose_files(spec.name, source, list_files(source, settings), quantization)
-        _check_disk(folder, files)
-        with _only_one_download(folder):
-            _fetch_all(files, folder, progress, retry_seconds)
-    return replace(spec, source=LocalFile(check_file(folder / files[0].name)))
+    with _errors(package, settings), _only_one(package.folder, tell):
+        check_disk(package)
+        for _ in range(MOST_CHANGES):
+            try:
+                _fetch_all(package, settings, tell)
+                return check_file(package.place_of(package.files[0]))
+            except FileChanged:
+                tell(Said(f"{package.name} has changed on its server; it starts again"))
+                package = _as_it_is_now(package, settings, tell)
+    raise ModelUnusable(
+        f"{package.name} changed {MOST_CHANGES} times while it was downloaded.",
+        hint="Try again when its upload is complete.",
+    )
 
 
-def _check_disk(folder: Path, files: list[RemoteFile]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = sum(file.size_bytes - _bytes_there(folder, file) for file in files)
-    free = shutil.disk_usage(folder).free - SPARE_DISK_BYTES
-    if missing > max(free, 0):
-        raise ModelUnusable(
-            f"The download needs {missing / 1e9:.1f} GB in {folder}; {max(free, 0) / 1e9:.1f} GB"
-            " are free.",
-            hint="Free some space, set LOCALSERVE_MODELS_DIR to a larger disk, or take a smaller"
-            " quantization.",
-        )
+def _fetch_all(package: Package, settings: Settings, tell: Tell) -> None:
+    import httpx2
 
-
-def _fetch_all(
-    files: list[RemoteFile], folder: Path, progress: Progress, retry_seconds: float
-) -> None:
-    total = sum(file.size_bytes for file in files)
     before = 0
-    for file in files:
-        _fetch(file, folder, _shifted(progress, before, total), retry_seconds)
-        before += file.size_bytes
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Callable[[int], None]:
-    return lambda done: progress(before + done, total)
+    with httpx2.Client() as client:
+        for file in package.all_files:
+            _fetch(client, package, file, settings, _counted(tell, before, package.size_bytes))
+            before += file.size_bytes
+    tell(Progress(package.size_bytes, package.size_bytes))
 
 
 def _fetch(
-    file: RemoteFile, folder: Path, report: Callable[[int], None], retry_seconds: float
+    client: httpx2.Client,
+    package: Package,
+    file: RemoteFile,
+    settings: Settings,
+    tell: Callable[[int | Said], object],
 ) -> None:
-    """Complete one file, trying again as long as tries bring bytes; then move it in place."""
+    final = package.place_of(file)
+    if not is_here(final, file):
+        access = _access(package.source, file, settings)
+        transfer(client, file, access, final, tell, lambda text: tell(Said(text)))
+
+
+def _counted(tell: Tell, before: int, total: int) -> Callable[[int | Said], object]:
+    """Adds the bytes of the files before to those of one file."""
+    return lambda told: tell(Progress(before + told, total) if isinstance(told, int) else told)
+
+
+def _access(source: HubFile | UrlFile, file: RemoteFile, settings: Settings) -> Access:
+    match source:
+        case HubFile():
+            return hub_access(settings)
+        case UrlFile():
+            return url_access(file.url, settings)
+        case other:
+            assert_never(other)
+
+
+def _as_it_is_now(package: Package, settings: Settings, tell: Tell) -> Package:
+    """The package of an address, whose files have changed. Those of a commit never do."""
     import httpx2
 
-    partial, fruitless = _partial(folder, file), 0
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    while (done := _bytes_there(folder, file)) < file.size_bytes:
-        report(done)
-        try:
-            _fetch_rest(file, partial, done, report)
-        except httpx2.TransportError:
-            fruitless = 0 if _bytes_there(folder, file) > done else fruitless + 1
-            if fruitless >= FRUITLESS_TRIES:
-                raise
-            time.sleep(retry_seconds)
-    report(file.size_bytes)
-    if partial.exists():
-        os.replace(partial, folder / file.name)
-
-
-def _fetch_rest(file: RemoteFile, partial: Path, done: int, report: Callable[[int], None]) -> None:
-    """Append what is missing. Raises: httpx2.TransportError, where the connection is cut."""
-    import httpx2
-    from huggingface_hub import get_session, get_token, hf_raise_for_status
-
-    headers = {"Accept-Encoding": "identity", "User-Agent": "localserve"}
-    if token := get_token():
-        headers["Authorization"] = f"Bearer {token}"
-    if done:
-        headers["Range"] = f"bytes={done}-"
-    timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-    with (
-        get_session().stream(
-            "GET", file.url, headers=headers, timeout=timeout, follow_redirects=True
-        ) as response,
-        partial.open("ab") as stream,
-    ):
-        hf_raise_for_status(response)
-        if done and not _continues(response, done):
-            stream.truncate(0)
-            done = 0
-        for chunk in response.iter_bytes():
-            done += len(chunk)
-            if done > file.size_bytes:
-                raise ModelUnusable(
-                    f"{file.url} sends more than the {file.size_bytes} bytes it should have.",
-                    hint="Try again later.",
-                )
-            stream.write(chunk)
-            report(done)
-    if done < file.size_bytes:
-        raise httpx2.ReadError(f"{file.size_bytes - done} bytes are missing")
-
-
-def _continues(response: httpx2.Response, start: int) -> bool:
-    """Whether the answer begins where it was asked to; a server may send the whole file."""
-    sent = str(response.headers.get("Content-Range", ""))
-    return response.status_code == 206 and sent.startswith(f"bytes {start}-")
-
-
-def _partial(folder: Path, file: RemoteFile) -> Path:
-    """Where the bytes lie until all are there; another content has another name."""
-    return folder / f"{file.name}.{file.content_id[:16]}.partial"
-
-
-def _bytes_there(folder: Path, file: RemoteFile) -> int:
-    final, partial = folder / file.name, _partial(folder, file)
-    if final.is_file() and final.stat().st_size == file.size_bytes:
-        return file.size_bytes
-    if not partial.is_file():
-        return 0
-    size = partial.stat().st_size
-    if size > file.size_bytes:
-        partial.unlink()
-        return 0
-    return size
+    if not isinstance(package.source, UrlFile):
+        url = shown(package.files[0].url)
+        raise ModelUnusable(
+            f"{url} does not send the size that the hub tells.",
+            hint="The hub, or a mirror or proxy before it, is damaged; try again later.",
+        )
+    with httpx2.Client() as client:
+        files = list_url_files(package.source, settings, client, lambda text: tell(Said(text)))
+    return replace(package, files=files)
 
 
 @contextmanager
-def _only_one_download(folder: Path) -> Iterator[None]:
+def _only_one(folder: Path, tell: Tell) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
     try:
-        with FileLock(folder / ".download.lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise ModelUnusable(
-            f"Another process downloads into {folder} already.", hint="Wait for it to end."
-        ) from error
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell(Said(f"another process downloads into {folder}; waiting for it (Ctrl-C gives up)"))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def _errors(source: HubFile, settings: Settings) -> Iterator[None]:
+def _errors(package: Package, settings: Settings) -> Iterator[None]:
     """Turn what the hub, the network and the disk refuse into what the user can do about it."""
-    folder = repository_folder(source, settings)
-    on_cut = (
-        "Run the same command again; it goes on where it ended. Without a network, copy the file"
-        f" into {folder}."
-    )
     try:
-        with hub_errors(source, settings, on_cut=on_cut):
+        with _network_errors(package, settings):
             yield
     except OSError as error:
         raise ModelUnusable(
-            f"The files of {source.repo} cannot be written: {error.strerror or error}.",
-            hint=f"Check {folder}.",
+            f"The files of {package.name} cannot be written: {error.strerror or error}.",
+            hint=f"Check {package.folder}, or set LOCALSERVE_MODELS_DIR to another folder.",
         ) from error
+
+
+def _network_errors(package: Package, settings: Settings) -> AbstractContextManager[None]:
+    on_cut = (
+        "Run the same command again; it goes on where it ended. Without a network, copy the file"
+        f" into {package.folder}."
+    )
+    match package.source:
+        case HubFile() as source:
+            return hub_errors(source, settings, on_cut=on_cut)
+        case UrlFile() as source:
+            return url_errors(source, on_cut)
+        case other:
+            assert_never(other)

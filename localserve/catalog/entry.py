@@ -22,6 +22,7 @@ MAX_TEMPLATE_BYTES = 1 << 20
 MAX_KEEP_ALIVE_SECONDS = 31_536_000
 
 Count = Annotated[int, Field(ge=1)]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
 
 
@@ -62,6 +63,10 @@ class ModelTable(_Table):
     kind: Literal["chat", "completion", "embedding"] | None = None
     context: int | None = Field(None, ge=64, le=1 << 24)
     parallel: int | None = Field(None, ge=1, le=256)
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    gpu_layers: int | None = Field(None, ge=0, le=100_000)
+    cpu_moe_layers: int | None = Field(None, ge=0, le=100_000)
     max_tokens: Count | None = None
     keep_alive: float | None = Field(None, ge=0, le=MAX_KEEP_ALIVE_SECONDS)
     pin: bool | None = None
@@ -109,6 +114,12 @@ def read_entry(
         kind=entry.kind or base.kind,
         context_tokens=entry.context or base.context_tokens,
         parallel=entry.parallel or base.parallel,
+        cache_type_k=entry.cache_type_k or base.cache_type_k,
+        cache_type_v=entry.cache_type_v or base.cache_type_v,
+        gpu_layers=base.gpu_layers if entry.gpu_layers is None else entry.gpu_layers,
+        cpu_moe_layers=(
+            base.cpu_moe_layers if entry.cpu_moe_layers is None else entry.cpu_moe_layers
+        ),
         max_tokens=entry.max_tokens or base.max_tokens,
         sampling=sampling.over(base.sampling),
         chat_template=template or base.chat_template,

@@ -125,6 +125,12 @@ def is_model_file(filename: str) -> bool:
     return stem.endswith(".gguf") and "mmproj" not in stem and not stem.startswith("imatrix")
 
 
+def is_projector(filename: str) -> bool:
+    """Whether the name is that of a projector, which sees or hears for a model."""
+    stem = filename.rsplit("/", 1)[-1].lower()
+    return stem.endswith(".gguf") and "mmproj" in stem
+
+
 def files_by_quantization(source: HubFile, filenames: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Which of a repository's files make up the model, by quantization, first shard first.
 

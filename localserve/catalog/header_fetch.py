@@ -6,13 +6,15 @@ Blocking; several threads may fetch different files at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localserve.catalog.header_cache import HeaderCache
-from localserve.catalog.ranges import FIRST_READ_BYTES, FileChanged, RangeReader, shown
+from localserve.catalog.patience import Patience
+from localserve.catalog.ranges import FIRST_READ_BYTES, FileChanged, RangeReader
 from localserve.catalog.shared_vocabulary import makes_a_whole_file, with_vocabulary_of
+from localserve.catalog.web import Access, Busy, shown
 from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.gguf.header import Header, parse
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int], object]
 """Called with the number of bytes that just came, from whatever thread fetched them."""
 
-TRIES = 3
+MOST_CHANGES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,10 @@ class Target:
 
     name: str
     url: str
+    access: Access
     key: str
     content_id: str | None = None
     size_bytes: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    plain_http_to: str | None = None
     first_bytes: int = FIRST_READ_BYTES
 
 
@@ -48,7 +49,6 @@ def fetch_header(
     client: httpx2.Client,
     target: Target,
     cache: HeaderCache,
-    refused: Callable[[httpx2.Response], object],
     progress: Progress = lambda count: None,
     sibling: Header | None = None,
 ) -> Header:
@@ -56,22 +56,22 @@ def fetch_header(
 
     With the header of a `sibling`, another quantization of the model, a vocabulary that looks the
     same is taken over from it.
-    A connection that fails and a file that changes meanwhile are begun again, a few times.
-    Raises: ModelUnusable, ModelMalformed, httpx2.TransportError, and what `refused` raises.
+    A connection that fails, a busy server and a file that changes meanwhile are begun again, a few
+    times. Raises: ModelUnusable, ModelMalformed, httpx2.TransportError, and what the target's
+    `access.refused` raises.
     """
     import httpx2
 
     kept = cache.load(target.key, target.name)
     if kept is not None and kept.etag == target.content_id:
         return kept.header
-    for tries_left in reversed(range(TRIES)):
+    patience, changes = Patience(), 0
+    while True:
         reader = RangeReader(
             client,
             target.url,
-            headers=target.headers,
-            refused=refused,
+            target.access,
             fetched=progress,
-            plain_http_to=target.plain_http_to,
             first_bytes=target.first_bytes,
             pinned=target.content_id is not None,
         )
@@ -81,17 +81,16 @@ def fetch_header(
                 return kept.header
             return _read(reader, target, cache, sibling)
         except FileChanged as error:
-            if not tries_left:
+            changes += 1
+            if changes == MOST_CHANGES:
                 raise ModelUnusable(
-                    f"{shown(target.url)} changed while it was read, {TRIES} times.",
+                    f"{shown(target.url)} changed while it was read, {changes} times.",
                     hint="Try again when its upload is complete.",
                 ) from error
-        except httpx2.TransportError:
-            if not tries_left:
-                raise
+        except (httpx2.TransportError, Busy) as error:
+            patience.wait(error)
         finally:
             reader.close()
-    raise AssertionError("the last try returns or raises")
 
 
 def _read(

@@ -6,39 +6,36 @@ until the files change. Blocking: call it from a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import Final, assert_never
 
 from localserve.catalog.filenames import by_preference, shard_names
 from localserve.catalog.header_cache import HeaderCache
 from localserve.catalog.header_fetch import Progress, Target, fetch_header
 from localserve.catalog.hub import (
-    RemoteFile,
     choose_files,
+    hub_access,
     hub_errors,
     list_files,
     missing_shards,
     nothing_offered,
     offer_of,
-    token_header,
 )
 from localserve.catalog.locate import check_file
-from localserve.catalog.ranges import FIRST_READ_BYTES, shown
+from localserve.catalog.ranges import FIRST_READ_BYTES
+from localserve.catalog.remote import RemoteFile
 from localserve.catalog.shared_vocabulary import START_BYTES
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile, LocalFile
+from localserve.catalog.url_files import url_access, url_errors, url_of
 from localserve.config import Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts, in_order, merge_files
 from localserve.gguf.header import Header, parse_file
-
-if TYPE_CHECKING:
-    import httpx2
 
 FETCHES_AT_ONCE: Final = 4
 LATER_SHARD_BYTES: Final = 128 << 10
@@ -82,7 +79,7 @@ def read_headers(
         case UrlFile():
             return _read_url(source, settings, progress)
         case HubFile():
-            with _Hub(source, settings, progress) as hub:
+            with Repository(source, settings, progress) as hub:
                 files = choose_files(source.repo, source, hub.files, quantization)
                 return hub.read(files)
         case other:
@@ -108,7 +105,7 @@ def read_quantizations(
 
     Raises: ModelUnusable, where the repository itself cannot be had or has no GGUF files.
     """
-    with _Hub(source, settings, progress) as hub:
+    with Repository(source, settings, progress) as hub:
         offer = offer_of(source, hub.files)
         if not offer.whole and not offer.broken:
             raise nothing_offered(source.repo, source, hub.files)
@@ -126,23 +123,33 @@ def read_quantizations(
     return found
 
 
-class _Hub:
-    """One repository as it is now, and a connection to it for as long as the block lasts."""
+class Repository:
+    """One repository as it is now, and a connection to it for as long as the block lasts.
 
-    def __init__(self, source: HubFile, settings: Settings, progress: Progress) -> None:
+    `files` are what it has; `say` is told each wait for a busy hub.
+    """
+
+    def __init__(
+        self,
+        source: HubFile,
+        settings: Settings,
+        progress: Progress = lambda count: None,
+        say: Callable[[str], object] = lambda text: None,
+    ) -> None:
         _check_online(source.repo, settings)
         self._source = source
         self._settings = settings
         self._progress = progress
+        self._say = say
         self._cache = _cache(settings)
         self.sibling: Header | None = None
 
-    def __enter__(self) -> _Hub:
+    def __enter__(self) -> Repository:
         import httpx2
 
         with self._errors():
-            self.files = list_files(self._source, self._settings)
-            self._authorization = token_header()
+            self.files = list_files(self._source, self._settings, self._say)
+            self._access = hub_access(self._settings)
         self._client = httpx2.Client()
         return self
 
@@ -150,8 +157,7 @@ class _Hub:
         self._client.close()
 
     def read(self, files: Sequence[RemoteFile]) -> Headers:
-        from huggingface_hub import hf_raise_for_status
-
+        """The headers of one model's files. Raises: ModelUnusable, ModelMalformed."""
         _check_shard_count(self._source.repo, len(files))
         with self._errors():
             return _merged(
@@ -160,7 +166,6 @@ class _Hub:
                         self._client,
                         self._target(file, is_first=index == 0),
                         self._cache,
-                        hf_raise_for_status,
                         self._progress,
                         self.sibling if index == 0 else None,
                     )
@@ -169,6 +174,7 @@ class _Hub:
             )
 
     def try_to_read(self, files: Sequence[RemoteFile]) -> Headers | ModelUnusable:
+        """The headers, or why there are none; the first good ones help to read others."""
         try:
             headers = self.read(files)
         except ModelUnusable as error:
@@ -181,11 +187,10 @@ class _Hub:
         return Target(
             name=f"{repo}/{file.name}",
             url=file.url,
+            access=self._access,
             key=f"{endpoint}/{repo}/{file.name}",
             content_id=file.content_id,
             size_bytes=file.size_bytes,
-            headers=self._authorization,
-            plain_http_to=endpoint,
             first_bytes=self._first_bytes(is_first),
         )
 
@@ -205,12 +210,10 @@ def _read_url(source: UrlFile, settings: Settings, progress: Progress) -> Header
     names = shard_names(source.name)
     _check_shard_count(source.name, len(names))
     cache = _cache(settings)
-    with httpx2.Client() as client, _url_errors(source):
+    with httpx2.Client() as client, url_errors(source, _ON_CUT):
         return _merged(
             [
-                fetch_header(
-                    client, _url_target(source, name, settings), cache, _raise_for_status, progress
-                )
+                fetch_header(client, _url_target(source, name, settings), cache, progress)
                 for name in names
             ]
         )
@@ -218,49 +221,14 @@ def _read_url(source: UrlFile, settings: Settings, progress: Progress) -> Header
 
 def _url_target(source: UrlFile, name: str, settings: Settings) -> Target:
     """The file of that name beside the one at the address."""
-    parts = urlsplit(source.url)
-    url = source.url
-    if name != source.name:
-        folder = parts.path.rsplit("/", 1)[0]
-        url = urlunsplit(parts._replace(path=f"{folder}/{quote(name)}"))
-    endpoint = urlsplit(settings.hub_endpoint)
-    on_hub = (parts.scheme, parts.netloc) == (endpoint.scheme, endpoint.netloc)
+    url = url_of(source, name)
     return Target(
         name=name,
         url=url,
+        access=url_access(url, settings),
         key=url,
-        headers=token_header() if on_hub else {},
-        plain_http_to=settings.hub_endpoint,
         first_bytes=FIRST_READ_BYTES if name == shard_names(name)[0] else LATER_SHARD_BYTES,
     )
-
-
-@contextmanager
-def _url_errors(source: UrlFile) -> Iterator[None]:
-    import httpx2
-
-    try:
-        yield
-    except (httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
-        raise ModelUnusable(
-            f"The connection to {shown(source.url)} failed: {error or type(error).__name__}.",
-            hint=_ON_CUT,
-        ) from error
-
-
-def _raise_for_status(response: httpx2.Response) -> None:
-    """Raises: ModelUnusable, where the status is an error; with what to do about it."""
-    status = response.status_code
-    if status in (200, 206):
-        return
-    hint = "Try again later."
-    if status in (401, 403):
-        hint = "It wants a login; download the file by hand, or use one on the hub."
-    elif status in (404, 410):
-        hint = "Check the address."
-    elif status == 429:
-        hint = "Too many requests; wait a few minutes."
-    raise ModelUnusable(f"{shown(str(response.url))} answered with HTTP {status}.", hint=hint)
 
 
 def _merged(files: Sequence[Header]) -> Headers:

@@ -6,47 +6,77 @@ imported when the hub is first asked. Knows nothing of what is in the files. Blo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING
 
 from localserve.catalog.filenames import by_preference, files_by_quantization
+from localserve.catalog.patience import Patience
+from localserve.catalog.remote import Checksum, RemoteFile
 from localserve.catalog.spec import HubFile
+from localserve.catalog.web import (
+    BUSY_STATUSES,
+    READ_SECONDS,
+    Access,
+    Busy,
+    retry_after_seconds,
+)
 from localserve.config import Settings
 from localserve.errors import ModelUnusable
 
-CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final = 60.0
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """One file of one commit. `content_id` changes when its bytes do."""
-
-    name: str
-    url: str
-    size_bytes: int
-    content_id: str
-
-
-def list_files(source: HubFile, settings: Settings) -> list[RemoteFile]:
+def list_files(
+    source: HubFile, settings: Settings, say: Callable[[str], object] = lambda text: None
+) -> list[RemoteFile]:
     """All files of the repository as it is now. Raises: what `hub_errors` translates."""
-    from huggingface_hub import HfApi, hf_hub_url
+    import httpx2
+    from huggingface_hub import hf_hub_url
 
-    api = HfApi(endpoint=settings.hub_endpoint, library_name="localserve")
-    info = api.model_info(source.repo, files_metadata=True, timeout=READ_SECONDS)
+    patience, endpoint = Patience(say), settings.hub_endpoint
+    while True:
+        try:
+            info = _ask_for(source, settings)
+            break
+        except (httpx2.TransportError, Busy) as error:
+            patience.wait(error)
     files = []
     for found in info.siblings or ():
         path = PurePosixPath(found.rfilename)
         if path.is_absolute() or ".." in path.parts or "\\" in found.rfilename or not found.size:
             continue
-        endpoint = settings.hub_endpoint
         url = hf_hub_url(source.repo, found.rfilename, revision=info.sha, endpoint=endpoint)
-        content_id = found.lfs.sha256 if found.lfs else found.blob_id or str(found.size)
-        files.append(RemoteFile(found.rfilename, url, found.size, content_id))
+        checksum = _checksum(found)
+        content_id = checksum.digest if checksum else str(found.size)
+        files.append(RemoteFile(found.rfilename, url, found.size, content_id, checksum))
     return files
+
+
+def _ask_for(source: HubFile, settings: Settings) -> ModelInfo:
+    """Raises: Busy, and what the library raises."""
+    from huggingface_hub import HfApi, errors
+
+    api = HfApi(endpoint=settings.hub_endpoint, library_name="localserve")
+    try:
+        return api.model_info(source.repo, files_metadata=True, timeout=READ_SECONDS)
+    except errors.HfHubHTTPError as error:
+        response = error.response
+        if response.status_code not in BUSY_STATUSES:
+            raise
+        seconds = retry_after_seconds(response.headers)
+        raise Busy(response.status_code, error, seconds) from error
+
+
+def _checksum(found: RepoSibling) -> Checksum | None:
+    """What the hub says of a file's bytes: of large ones their SHA-256, of others git's name."""
+    if found.lfs:
+        return Checksum("sha256", str(found.lfs.sha256).lower())
+    return Checksum("git-sha1", str(found.blob_id).lower()) if found.blob_id else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +129,12 @@ def choose_files(
 
 def nothing_offered(name: str, source: HubFile, files: Sequence[RemoteFile]) -> ModelUnusable:
     """The error for a repository without GGUF files of that model."""
-    if any(file.name.lower().endswith(".gguf") for file in files):
+    ggufs = [file.name for file in files if file.name.lower().endswith(".gguf")]
+    if ggufs and source.pattern is not None:
+        wanted = source.pattern.replace("{quantization}", "")
+        near = get_close_matches(wanted, ggufs, n=4, cutoff=0.2) or sorted(ggufs)[:4]
+        hint = f"It has {', '.join(near)}" + (" and others." if len(ggufs) > len(near) else ".")
+    elif ggufs:
         hint = f"It has {len(files)} files; say which with 'pattern' in models.toml."
     else:
         hint = f"It has {len(files)} files, none a .gguf; look for a repository NAME-GGUF."
@@ -124,6 +159,13 @@ def token_header() -> dict[str, str]:
 
     token = get_token()
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def hub_access(settings: Settings) -> Access:
+    """How files of the hub are asked for."""
+    from huggingface_hub import hf_raise_for_status
+
+    return Access(hf_raise_for_status, token_header(), settings.hub_endpoint)
 
 
 @contextmanager

@@ -128,8 +128,12 @@ def _usable(model: FoundModel, registry: Registry) -> ModelSpec:
     if model.problem:
         entry = entry_of(model, registry)
         hint = f"It belongs to {OWNERS[model.source]}; get it again there."
-        if model.source == "localserve" and entry is not None:
-            hint = f"`localserve up {entry.name}` goes on with it."
+        if model.source == "localserve":
+            what = entry.name if entry is not None else model.repo or "ADDRESS"
+            if model.quantization is not None and what != "ADDRESS":
+                what += f":{model.quantization}"
+            goes_on = f"`localserve pull {what}` goes on with it"
+            hint = f"{goes_on}, `localserve rm {model.name}` deletes it."
         raise ModelUnusable(f"{model.full_name} cannot be served: {model.problem}.", hint=hint)
     check_file(model.path)
     return to_spec(model, registry)
@@ -171,7 +175,7 @@ def _not_downloaded(spec: ModelSpec, source: HubFile, settings: Settings) -> Not
     by_hand = f"put a .gguf file of {settings.hub_endpoint}/{source.repo} into {folder}"
     if settings.offline:
         return NotDownloaded(what, hint=f"Leave --offline away to download it, or {by_hand}.")
-    return NotDownloaded(what, hint=f"`localserve up {spec.name}` downloads it; or {by_hand}.")
+    return NotDownloaded(what, hint=f"`localserve pull {spec.name}` downloads it; or {by_hand}.")
 
 
 def _at_path(text: str, registry: Registry) -> ModelSpec:

@@ -6,21 +6,18 @@ of the hub. Blocking; one thread at a time.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from localserve.catalog.hub import CONNECT_SECONDS, READ_SECONDS
+from localserve.catalog.web import Access, ask, check_address, encoding_of, shown
 from localserve.errors import ModelUnusable
 
 if TYPE_CHECKING:
     import httpx2
 
 FIRST_READ_BYTES: Final = 1 << 20
-MAX_REDIRECTS: Final = 8
 TOTAL_SECONDS: Final = 300.0
 _RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
@@ -30,7 +27,7 @@ class FileChanged(Exception):
 
 
 class RangeReader:
-    """One remote file. `refused` raises for an HTTP status that is an error.
+    """One remote file.
 
     `first_bytes` are fetched first. A `pinned` address always means the same content, so etags may
     differ (between the machines of a content network). After `start` there are `size_bytes` (None:
@@ -41,24 +38,19 @@ class RangeReader:
         self,
         client: httpx2.Client,
         url: str,
+        access: Access,
         *,
-        headers: Mapping[str, str] | None = None,
-        refused: Callable[[httpx2.Response], object],
         fetched: Callable[[int], object] = lambda count: None,
-        plain_http_to: str | None = None,
         first_bytes: int = FIRST_READ_BYTES,
         pinned: bool = False,
     ) -> None:
-        check_address(url, plain_http_to)
+        check_address(url, access.plain_http_to)
         self.url = url
         self.size_bytes: int | None = None
         self.etag: str | None = None
         self._client = client
-        self._headers = {"Accept-Encoding": "identity", "User-Agent": "localserve"}
-        self._headers |= dict(headers or {})
-        self._refused = refused
+        self._access = access
         self._fetched = fetched
-        self._plain_http_to = plain_http_to
         self._first_bytes = first_bytes
         self._pinned = pinned
         self._deadline = time.monotonic() + TOTAL_SECONDS
@@ -68,7 +60,7 @@ class RangeReader:
     def start(self, known_etag: str | None = None) -> bool:
         """Fetch the beginning; False where the file is still the one of `known_etag`.
 
-        Raises: ModelUnusable, httpx2.TransportError, and what `refused` raises.
+        Raises: ModelUnusable, Busy, httpx2.TransportError, and what `access.refused` raises.
         """
         condition = {"If-None-Match": known_etag} if known_etag else {}
         response = self._ask(0, self._first_bytes, condition)
@@ -113,7 +105,7 @@ class RangeReader:
         except BaseException:
             response.close()
             raise
-        encoded = _encoding(response) != "identity"
+        encoded = encoding_of(response) != "identity"
         length = response.headers.get("Content-Length", "")
         self.size_bytes = int(length) if length.isdecimal() and not encoded else None
         self._whole = _Whole(response, self._check_time)
@@ -137,36 +129,12 @@ class RangeReader:
         """Send one request; the body is not read yet."""
         self._check_time()
         asked = {"Range": f"bytes={offset}-{offset + length - 1}"}
-        response = self._follow(self._headers | asked | dict(more))
-        if response.status_code in (304, 416):
-            return response
-        try:
-            self._refused(response)
-        except BaseException:
-            response.close()
-            raise
-        return response
-
-    def _follow(self, headers: Mapping[str, str]) -> httpx2.Response:
-        """Follow redirects; the library leaves the authorization behind at another origin."""
-        timeout = _timeout()
-        request = self._client.build_request("GET", self.url, headers=headers, timeout=timeout)
-        for _ in range(MAX_REDIRECTS):
-            response = self._client.send(request, stream=True, follow_redirects=False)
-            if response.next_request is None:
-                return response
-            response.close()
-            request = response.next_request
-            _check_target(self.url, str(request.url), self._plain_http_to)
-        raise ModelUnusable(
-            f"{shown(self.url)} sends on to other addresses more than {MAX_REDIRECTS} times.",
-            hint="Give the address that the file is really at.",
-        )
+        return ask(self._client, self.url, self._access, asked | dict(more), passed=(304, 416))
 
     def _span(self, response: httpx2.Response, offset: int) -> int | None:
         """The size of the whole file, after a look whether the right part of it comes."""
-        if _encoding(response) != "identity":
-            raise self._nonsense(f"compresses parts of files ({_encoding(response)})")
+        if encoding_of(response) != "identity":
+            raise self._nonsense(f"compresses parts of files ({encoding_of(response)})")
         sent = response.headers.get("Content-Range", "")
         found = _RANGE.fullmatch(sent)
         if found is None or int(found[1]) != offset or int(found[2]) < offset:
@@ -225,50 +193,3 @@ class _Whole:
 
     def close(self) -> None:
         self._response.close()
-
-
-def check_address(url: str, plain_http_to: str | None) -> None:
-    """Raises: ModelUnusable, unless it is https, or http to this machine or to `plain_http_to`."""
-    found = urlsplit(url)
-    if found.scheme == "https" and found.hostname:
-        return
-    plain = urlsplit(plain_http_to).netloc if plain_http_to else None
-    if found.scheme == "http" and (found.netloc == plain or _is_loopback(found.hostname or "")):
-        return
-    raise ModelUnusable(
-        f"{shown(url)} is not fetched: only https addresses are, and http ones of this machine.",
-        hint="Use the https address; for a hub of your own set HF_ENDPOINT.",
-    )
-
-
-def _check_target(url: str, target: str, plain_http_to: str | None) -> None:
-    """Raises: ModelUnusable, where a redirect leads from https to http, or to no web address."""
-    check_address(target, plain_http_to)
-    if url.startswith("https:") and not target.startswith("https:"):
-        raise ModelUnusable(
-            f"{shown(url)} sends on to {shown(target)}, which is not encrypted.",
-            hint="Give the https address that the file is really at.",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _encoding(response: httpx2.Response) -> str:
-    return str(response.headers.get("Content-Encoding", "identity")).strip().lower() or "identity"
-
-
-def _timeout() -> httpx2.Timeout:
-    import httpx2
-
-    return httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-
-
-def shown(url: str) -> str:
-    """The address without what may be secret in it."""
-    found = urlsplit(url)
-    return f"{found.scheme}://{found.hostname or ''}{found.path}"

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from localserve.catalog.filenames import is_projector
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.config import Settings
 from localserve.errors import ModelUnusable
@@ -28,26 +31,63 @@ def check_removable(found: FoundModel, settings: Settings) -> None:
     )
 
 
+def files_to_remove(found: FoundModel, settings: Settings) -> tuple[Path, ...]:
+    """The model's files, and the projectors beside them that no other model is left to use."""
+    folder = _download_folder(found, settings)
+    if folder is None:
+        return found.files
+    rest = [path for path in folder.rglob("*.gguf*") if path not in found.files]
+    projectors = [path for path in rest if is_projector(path.name.partition(".gguf")[0] + ".gguf")]
+    return (*found.files, *sorted(projectors)) if len(projectors) == len(rest) else found.files
+
+
 def remove(found: FoundModel, settings: Settings) -> int:
     """Delete a model's files and the folders that are empty then; returns the bytes freed.
 
-    Raises: ModelUnusable, where it is not localserve's or a file cannot be deleted.
+    Raises: ModelUnusable, where it is not localserve's, is being downloaded, or a file cannot be
+    deleted.
     """
     check_removable(found, settings)
     freed = 0
     try:
-        for file in found.files:
-            size_bytes = file.lstat().st_size
-            file.unlink()
-            freed += size_bytes
+        with _no_download(_download_folder(found, settings)):
+            files = files_to_remove(found, settings)
+            for file in files:
+                size_bytes = file.lstat().st_size
+                file.unlink()
+                freed += size_bytes
+            for file in files:
+                _remove_empty(file.parent, settings.models_dir)
     except OSError as error:
         raise ModelUnusable(
             f"{error.filename} cannot be deleted: {error.strerror or error}.",
             hint=f"{freed} bytes were freed before; end what uses the file and try again.",
         ) from error
-    for file in found.files:
-        _remove_empty(file.parent, settings.models_dir)
     return freed
+
+
+def _download_folder(found: FoundModel, settings: Settings) -> Path | None:
+    """The folder of the repository or address: downloads into it are locked as one."""
+    parts = found.path.relative_to(settings.models_dir).parts
+    return settings.models_dir.joinpath(*parts[:2]) if len(parts) > 2 else None
+
+
+@contextmanager
+def _no_download(folder: Path | None) -> Iterator[None]:
+    """Raises: ModelUnusable, where another process downloads into the folder."""
+    from filelock import FileLock, Timeout
+
+    if folder is None or not folder.is_dir():
+        yield
+        return
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise ModelUnusable(
+            f"Nothing is deleted: another process downloads into {folder}.",
+            hint="End that download (Ctrl-C where it runs), or wait for it.",
+        ) from error
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -73,6 +73,10 @@ class ModelSpec:
     kind: ModelKind = "chat"
     context_tokens: int | None = None
     parallel: int | None = None
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
+    gpu_layers: int | None = None
+    cpu_moe_layers: int | None = None
     max_tokens: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
     chat_template: str | None = None

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
 from localserve.cli.list import list_models
 from localserve.cli.load import load, unload
 from localserve.cli.logs import logs
 from localserve.cli.paths import paths
 from localserve.cli.ps import ps
+from localserve.cli.pull import pull
 from localserve.cli.rm import rm
 from localserve.cli.show import show
 from localserve.cli.status import status
@@ -35,6 +37,8 @@ app.command()(load)
 app.command()(unload)
 app.command()(logs)
 app.command()(stop)
+app.command()(pull)
+app.command()(fit)
 app.command("list")(list_models)
 app.command()(show)
 app.command()(rm)

@@ -61,7 +61,8 @@ def list_models(
     models = [
         found for found in everywhere if _has(text, (found.name, *found.aliases), found, registry)
     ]
-    here = {entry.name for found in everywhere if (entry := entry_of(found, registry))}
+    usable = (found for found in everywhere if not found.problem)
+    here = {entry.name for found in usable if (entry := entry_of(found, registry))}
     catalog = [spec for spec in registry if everything and _has_name(text, spec.names)]
     if as_json:
         document: dict[str, object] = {

@@ -13,7 +13,7 @@ from localserve.catalog.downloaded import all_named, ambiguous, entry_of, find_d
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.locate import unknown_model
 from localserve.catalog.registry import Registry, load_registry
-from localserve.catalog.remove import check_removable, remove
+from localserve.catalog.remove import check_removable, files_to_remove, remove
 from localserve.catalog.spec import ModelSpec
 from localserve.cli.found import with_builtin
 from localserve.cli.terminal import console, errors, plain, size_text
@@ -46,7 +46,7 @@ def rm(
     models = with_builtin(find_downloaded(registry, settings))
     found = _meant(name, models, registry)
     check_removable(found, settings)
-    for file in found.files:
+    for file in files_to_remove(found, settings):
         console.print(plain(str(file)))
     if not yes and not _agreed(found):
         raise typer.Exit(1)

@@ -50,7 +50,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(_document(found, entry, registry), indent=2))
         return
-    rows = _found_rows(found) if found is not None else {"on disk": f"no; localserve up {name}"}
+    rows = _found_rows(found) if found is not None else {"on disk": f"no; localserve pull {name}"}
     rows |= _entry_rows(entry) if entry is not None else {}
     for title, text in rows.items():
         console.print(f"{title:14}", style="dim", end="")
@@ -63,11 +63,12 @@ show.__doc__ = f"Show what is known of one model.\n{EXAMPLES}"
 def _document(
     found: FoundModel | None, entry: ModelSpec | None, registry: Registry
 ) -> dict[str, object]:
+    on_disk = found is not None and not found.problem
     return {
         "model": found_document(found, registry) if found is not None else None,
         "needed_bytes": needed_bytes(found) if found is not None else None,
         "available_bytes": available_memory_bytes(),
-        "catalog": spec_document(entry, found is not None) if entry is not None else None,
+        "catalog": spec_document(entry, on_disk) if entry is not None else None,
     }
 
 

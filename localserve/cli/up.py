@@ -32,6 +32,8 @@ Examples:
 
   localserve up ~/some.gguf      a file
 
+  localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
+
   localserve up --ctx 32768 --parallel 4 --port 9000
 
 Requests can name every model that `localserve list` shows; one that is
@@ -42,14 +44,17 @@ Ctrl-C lets running answers end, for 10 seconds at most; a second one
 ends at once. SIGHUP reads models.toml again.
 
 Exit status: 0 stopped, 1 it cannot serve or a worker hung in its end,
-2 wrong usage, 130 (143) ended by a second SIGINT (SIGTERM).
+2 wrong usage, 130 (143) ended by a second SIGINT (SIGTERM), 130 also
+by one during a download.
 """
 
 
 def up(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|PATH.gguf", help="What to serve [LOCALSERVE_MODEL]."),
+        typer.Argument(
+            metavar="NAME|PATH.gguf|REPO[:QUANT]|URL", help="What to serve [LOCALSERVE_MODEL]."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
@@ -67,6 +72,20 @@ def up(
     parallel: Annotated[
         int | None, typer.Option(metavar="N", help="Requests computed together [8].")
     ] = None,
+    cache_type_k: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="How keys are stored: f16, q8_0, q4_0 ... [f16]."),
+    ] = None,
+    cache_type_v: Annotated[
+        str | None, typer.Option(metavar="T", help="How values are stored, likewise [f16].")
+    ] = None,
+    gpu_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="Layers on the GPUs [all that fit].")
+    ] = None,
+    cpu_moe_layers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Layers whose experts stay in RAM [as few as fit]."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads [the physical cores].")
     ] = None,
@@ -80,6 +99,10 @@ def up(
             "port": port,
             "context_tokens": ctx,
             "parallel": parallel,
+            "cache_type_k": cache_type_k,
+            "cache_type_v": cache_type_v,
+            "gpu_layers": gpu_layers,
+            "cpu_moe_layers": cpu_moe_layers,
             "threads": threads,
             "offline": offline or None,
         }

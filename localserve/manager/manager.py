@@ -336,14 +336,13 @@ class ModelManager:
             if isinstance(model.state, Loading):
                 model.state = Loading(model.spec.name, share, since)
 
-        before = await self._room.used()
         self._ledger.hold(model.key, need.device_bytes)
         try:
             return await self._load(model.spec, need, progress)
         except BaseException:
             self._ledger.release(model.key)
             self._tell_change()
-            await self._room.recover(before, {})
+            await self._room.recover({}, {})
             raise
 
     async def _smaller(self, model: ManagedModel, need: Need, error: OutOfMemory) -> Need:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from localserve.backends.placement import Placed
 from localserve.catalog.spec import ModelSpec
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
@@ -20,9 +21,16 @@ class Need:
     `reduced_from_tokens` is the context that was wanted where there was no memory for it.
     """
 
-    runtime: Runtime
-    usage: MemoryUsage
+    placed: Placed
     reduced_from_tokens: int | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.placed.runtime
+
+    @property
+    def usage(self) -> MemoryUsage:
+        return self.placed.predicted
 
     @property
     def device_bytes(self) -> Mapping[str, int]:

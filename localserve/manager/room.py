@@ -63,7 +63,7 @@ class MachineRoom:
         self._hardware: Hardware | None = None
 
     async def measure(self, held: Mapping[str, int]) -> dict[str, int]:
-        hardware = await self._look()
+        hardware = await self.look()
         memory = hardware.memory
         # What was allocated and never written to does not count as used yet, and will be.
         untouched = max(0, held.get(RAM, 0) - (self._resident_bytes() - self._baseline_bytes))
@@ -75,7 +75,7 @@ class MachineRoom:
         return room
 
     async def used(self) -> dict[str, int]:
-        hardware = await self._look()
+        hardware = await self.look()
         gpus = {gpu.name: gpu.total_bytes - gpu.free_bytes for gpu in hardware.gpus}
         return gpus | {RAM: self._resident_bytes()}
 
@@ -92,7 +92,8 @@ class MachineRoom:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _look(self) -> Hardware:
+    async def look(self) -> Hardware:
+        """The machine as it is now."""
         if self._hardware is None:
             self._hardware = await asyncio.to_thread(probe, self._settings, self._readings)
         else:

@@ -109,6 +109,15 @@ def measure_bandwidth(
     return replace(measured, problems=(*measured.problems, *problems))
 
 
+def known_bandwidth(hardware: Hardware, settings: Settings) -> Bandwidth | None:
+    """What was measured before on this machine; None if nothing was."""
+    return _read(_cache_path(hardware, settings, decode_threads(hardware, settings)))
+
+
+NOTHING_MEASURED = Bandwidth(None, {}, {}, 0, (), 0.0, False)
+"""Where measuring would take too long."""
+
+
 def decode_threads(hardware: Hardware, settings: Settings) -> int:
     """The CPU threads that a model is served with."""
     return settings.threads or hardware.processor.usable_cores

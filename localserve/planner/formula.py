@@ -75,6 +75,19 @@ def layer_devices(layers: int, runtime: Runtime, gpus: Sequence[str]) -> list[st
     ]
 
 
+def layer_bytes(facts: GgufFacts, runtime: Runtime) -> list[int]:
+    """What each layer takes of a GPU that it lies on, and last what the output takes."""
+    count = facts.hyperparameters.layers + 1
+    places = [f"layer {index}" for index in range(count)]
+    sums: Counter[str] = Counter()
+    for tensor in facts.tensors:
+        for home in homes(tensor, places, facts, runtime):
+            sums[home] += _padded(tensor.size_bytes, ALIGNMENT)
+    for layer, home in enumerate(places[:-1]):
+        sums[home] += cache_bytes(facts, runtime, layer)
+    return [sums[home] for home in places]
+
+
 def cache_bytes(facts: GgufFacts, runtime: Runtime, layer: int) -> int:
     """KV cache and recurrent state of one layer."""
     attention, recurrence = facts.hyperparameters.attention, facts.hyperparameters.recurrence

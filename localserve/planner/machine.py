@@ -5,10 +5,14 @@ One is made of this machine's measurements, or of sizes that somebody asks about
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from localserve.planner.usage import RAM
+from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.devices import Device
+from localserve.planner.hardware import Hardware
+from localserve.planner.usage import RAM, MemoryUsage
 
 GIB = 1 << 30
 
@@ -19,26 +23,33 @@ RAM_MARGIN_BYTES = GIB // 2
 RAM_MARGIN_SHARE = 20
 """A twentieth of RAM, and half a GiB at least, is left to other programs."""
 
+PROCESS_BYTES = 256 << 20
+"""What the serving process takes in RAM besides the model: interpreter, libraries, buffers."""
+
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """One type of weights on one device: bytes read per second while answers are made, and
-    operations per second (2 per weight and token) while a prompt is computed."""
+class Program:
+    """Another program that has memory in a place. `used_bytes` None where the driver is silent."""
 
-    decode_bytes_per_second: float
-    prompt_flops_per_second: float
+    name: str
+    used_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device with memory of its own. `rates` by type of weights (F32, F16, Q8_0, Q4_K ...)."""
+    """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...).
+
+    A `unified` GPU has no memory of its own: what lies there takes RAM's room as well.
+    """
 
     name: str
     description: str
     total_bytes: int
     free_bytes: int
     margin_bytes: int
-    rates: Mapping[str, Rate]
+    rates: Mapping[str, Throughput]
+    unified: bool = False
+    programs: tuple[Program, ...] = ()
 
     @property
     def room_bytes(self) -> int:
@@ -47,57 +58,128 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """RAM and the GPUs with memory of their own. `unified` GPUs use RAM's room.
+class Load:
+    """What a model would take of one place, all counted."""
 
-    `measured` says that the rates were measured here and not taken from a table.
+    place: str
+    needed_bytes: int
+    room_bytes: int
+
+    @property
+    def headroom_bytes(self) -> int:
+        """What would be left; below zero it does not fit."""
+        return self.room_bytes - self.needed_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """RAM and the GPUs. `imagined` says that it is not this one: sizes and rates are assumed.
+
+    `surcharge` is the share that a model takes beyond what is predicted, as earlier loads taught.
     """
 
     ram: Place
-    gpus: tuple[Place, ...]
-    unified: bool
-    measured: bool
+    gpus: tuple[Place, ...] = ()
+    imagined: bool = False
+    surcharge: float = 0.0
 
     @property
     def places(self) -> tuple[Place, ...]:
         return (*self.gpus, self.ram)
 
+    @property
+    def gpu_names(self) -> tuple[str, ...]:
+        return tuple(gpu.name for gpu in self.gpus)
+
+    @property
+    def backend(self) -> str:
+        """What computes: the first GPU's kind ('CUDA', 'MTL'), else 'CPU'."""
+        return self.gpus[0].name.rstrip("0123456789") if self.gpus else RAM
+
     def place(self, name: str) -> Place:
-        """The place of that name. Raises: KeyError."""
-        for place in self.places:
-            if place.name == name:
-                return place
-        raise KeyError(name)
+        """The place of that name; RAM for every name that no GPU has."""
+        return next((gpu for gpu in self.gpus if gpu.name == name), self.ram)
+
+    def loads(self, usage: MemoryUsage) -> tuple[Load, ...]:
+        """What the usage takes of each place, GPUs first. RAM also holds the output, the process,
+        and what lies on GPUs without memory of their own."""
+        in_ram = sum(
+            device.total_bytes
+            for device in usage.devices
+            if (place := self.place(device.device)) is self.ram or place.unified
+        )
+        in_ram = self._with_surcharge(in_ram) + usage.output_bytes + PROCESS_BYTES
+        gpus = [
+            Load(gpu.name, self._with_surcharge(usage.of(gpu.name).total_bytes), gpu.room_bytes)
+            for gpu in self.gpus
+        ]
+        return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes))
+
+    def _with_surcharge(self, size_bytes: int) -> int:
+        return math.ceil(size_bytes * (1 + self.surcharge))
 
 
 TYPICAL_CPU = {
-    "F16": Rate(40e9, 200e9),
-    "Q8_0": Rate(40e9, 250e9),
-    "Q4_K": Rate(35e9, 250e9),
+    "F16": Throughput(40e9, 200e9),
+    "Q8_0": Throughput(40e9, 250e9),
+    "Q4_K": Throughput(35e9, 250e9),
 }
 """A desktop with two channels of DDR5 and eight cores."""
 
 TYPICAL_GPU = {
-    "F16": Rate(350e9, 20e12),
-    "Q8_0": Rate(350e9, 20e12),
-    "Q4_K": Rate(320e9, 20e12),
+    "F16": Throughput(350e9, 20e12),
+    "Q8_0": Throughput(350e9, 20e12),
+    "Q4_K": Throughput(320e9, 20e12),
 }
 """A consumer card of the middle class."""
 
 
-def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int, measured_ram: Place | None) -> Machine:
+def machine_of(hardware: Hardware, bandwidth: Bandwidth) -> Machine:
+    """This machine: what is free on it now, and the rates that were measured."""
+    memory = hardware.memory
+    processor = next((one.name for one in hardware.devices if one.kind == "cpu"), RAM)
+    ram = Place(
+        name=RAM,
+        description=hardware.processor.name,
+        total_bytes=memory.usable_bytes,
+        free_bytes=memory.available_bytes,
+        margin_bytes=ram_margin(memory.usable_bytes),
+        rates=bandwidth.throughput.get(processor, {}),
+    )
+    return Machine(ram, tuple(_gpu(device, bandwidth) for device in hardware.gpus))
+
+
+def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
+    """A GPU without memory of its own keeps no margin: RAM's counts."""
+    return Place(
+        name=device.name,
+        description=device.description,
+        total_bytes=device.total_bytes,
+        free_bytes=device.free_bytes,
+        margin_bytes=0 if device.unified else GPU_MARGIN_BYTES,
+        rates=bandwidth.throughput.get(device.name, {}),
+        unified=device.unified,
+        programs=tuple(
+            Program(process.name or f"process {process.pid}", process.used_bytes)
+            for process in device.processes
+        ),
+    )
+
+
+def imagined(
+    gpu_bytes: tuple[int, ...], ram_bytes: int, cpu_rates: Mapping[str, Throughput] | None = None
+) -> Machine:
     """A machine of which only sizes are known; all of its memory is taken as free.
 
-    `measured_ram` lends its rates: the processor is taken to be like this one.
+    `cpu_rates` are those of a processor that its own is taken to be like.
     """
-    rates = measured_ram.rates if measured_ram and measured_ram.rates else TYPICAL_CPU
     gpus = tuple(
         Place(f"GPU{index}", "a GPU", size, size, GPU_MARGIN_BYTES, TYPICAL_GPU)
         for index, size in enumerate(gpu_bytes)
     )
-    return Machine(
-        Place(RAM, "RAM", ram_bytes, ram_bytes, ram_margin(ram_bytes), rates), gpus, False, False
-    )
+    margin = ram_margin(ram_bytes)
+    ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, cpu_rates or TYPICAL_CPU)
+    return Machine(ram, gpus, imagined=True)
 
 
 def ram_margin(total_bytes: int) -> int:

@@ -7,13 +7,14 @@ Pure.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.formula import cache_bytes, has_cache, homes, layer_devices
-from localserve.planner.machine import Machine, Place, Rate
+from localserve.planner.machine import Machine, Place
 from localserve.planner.runtime import Runtime
 
 DECODE_AT_TOKENS = 1024
@@ -35,52 +36,60 @@ NEAREST = {
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """`decode` and `prompt` in tokens per second, of one answer at a time; seconds until the first
-    token of a prompt of PROMPT_TOKENS."""
+    """Of one answer at a time, in tokens per second.
+
+    `prompt` and `first_token_seconds`, for a prompt of PROMPT_TOKENS, are None where a device's
+    rate of computing was not measured.
+    """
 
     decode: float
-    prompt: float
-    first_token_seconds: float
+    prompt: float | None
+    first_token_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """Measured over predicted time, learned from real runs on this machine; 1 is 'as predicted'."""
+    """Measured over predicted time, learned from `answers` on this machine; 1 is 'as predicted'."""
 
     decode: float = 1.0
     prompt: float = 1.0
+    answers: int = 0
+
+
+AS_PREDICTED = Corrections()
 
 
 def predict(
     facts: GgufFacts,
     runtime: Runtime,
     machine: Machine,
-    corrections: Corrections = Corrections(),
+    corrections: Corrections = AS_PREDICTED,
 ) -> Speed | None:
-    """The speed of the model so run; None where no rate of a device is known."""
-    decode = prompt = 0.0
-    for device, read in active_bytes(facts, runtime, machine).items():
+    """The speed of the model so run; None where the rate of a device is not known."""
+    reading = computing = 0.0
+    for device, types in active_bytes(facts, runtime, machine).items():
         place = machine.place(device)
         if not place.rates:
             return None
-        for kind, (size, weights) in read.items():
-            rate = rate_of(place, kind)
-            decode += size / rate.decode_bytes_per_second
-            prompt += 2 * weights / rate.prompt_flops_per_second
-    decode += _cache_seconds(facts, runtime, machine)
-    prompt += _attention_seconds(facts, runtime, machine)
-    decode, prompt = decode * corrections.decode, prompt * corrections.prompt
-    if decode <= 0 or prompt <= 0:
+        for kind, (size, weights) in types.items():
+            reading += size / decode_rate(place, kind)
+            computing += 2 * weights / prompt_rate(place, kind)
+    places = layer_devices(facts.hyperparameters.layers, runtime, machine.gpu_names)
+    reading += _cache_seconds(facts, runtime, machine, places)
+    computing += _attention_seconds(facts, machine, places)
+    if reading <= 0:
         return None
-    return Speed(1 / decode, 1 / prompt, PROMPT_TOKENS * prompt + decode)
+    reading, computing = reading * corrections.decode, computing * corrections.prompt
+    if math.isnan(computing) or computing <= 0:
+        return Speed(1 / reading, None, None)
+    return Speed(1 / reading, 1 / computing, PROMPT_TOKENS * computing + reading)
 
 
 def active_bytes(
     facts: GgufFacts, runtime: Runtime, machine: Machine
 ) -> Mapping[str, Mapping[str, tuple[float, float]]]:
     """By device and type, the bytes and the number of weights that one token uses."""
-    gpus = [place.name for place in machine.gpus]
-    places = layer_devices(facts.hyperparameters.layers, runtime, gpus)
+    places = layer_devices(facts.hyperparameters.layers, runtime, machine.gpu_names)
     sums: dict[str, dict[str, tuple[float, float]]] = {}
     for tensor in facts.tensors:
         if len(tensor.shape) < 2 or (
@@ -98,12 +107,27 @@ def active_bytes(
     return sums
 
 
-def rate_of(place: Place, kind: str) -> Rate:
-    """The rate of a type: measured, or of the type that behaves most alike."""
+def decode_rate(place: Place, kind: str) -> float:
+    """Bytes per second of a type: measured, or of the type that behaves most alike."""
+    rates = {name: one.decode_bytes_per_second for name, one in place.rates.items()}
+    return _nearest(rates, kind)
+
+
+def prompt_rate(place: Place, kind: str) -> float:
+    """Operations per second of a type, like `decode_rate`; not a number where none is known."""
+    rates = {
+        name: rate
+        for name, one in place.rates.items()
+        if (rate := one.prompt_flops_per_second) is not None
+    }
+    return _nearest(rates, kind)
+
+
+def _nearest(rates: Mapping[str, float], kind: str) -> float:
     for name in (kind, NEAREST.get(kind, "Q4_K"), "Q8_0", "F16"):
-        if name in place.rates:
-            return place.rates[name]
-    return next(iter(place.rates.values()))
+        if name in rates:
+            return rates[name]
+    return next(iter(rates.values()), math.nan)
 
 
 def _active_share(name: str, facts: GgufFacts) -> float:
@@ -114,33 +138,29 @@ def _active_share(name: str, facts: GgufFacts) -> float:
     return experts.used / experts.count
 
 
-def _cache_seconds(facts: GgufFacts, runtime: Runtime, machine: Machine) -> float:
+def _cache_seconds(
+    facts: GgufFacts, runtime: Runtime, machine: Machine, places: Sequence[str]
+) -> float:
     """Time to read the cache once, filled up to DECODE_AT_TOKENS."""
     read: Counter[str] = Counter()
-    gpus = [place.name for place in machine.gpus]
-    places = layer_devices(facts.hyperparameters.layers, runtime, gpus)
+    share = min(1.0, DECODE_AT_TOKENS / max(1, runtime.context_tokens))
     for layer, device in enumerate(places[:-1]):
         if has_cache(facts, layer):
-            share = min(1.0, DECODE_AT_TOKENS / max(1, runtime.context_tokens))
             read[device] += int(cache_bytes(facts, runtime, layer) * share)
     return sum(
-        size / rate_of(machine.place(device), "F16").decode_bytes_per_second
+        size / decode_rate(place, "F16")
         for device, size in read.items()
-        if machine.place(device).rates
+        if (place := machine.place(device)).rates
     )
 
 
-def _attention_seconds(facts: GgufFacts, runtime: Runtime, machine: Machine) -> float:
+def _attention_seconds(facts: GgufFacts, machine: Machine, places: Sequence[str]) -> float:
     """Time per token for the scores and sums of attention, halfway through PROMPT_TOKENS."""
     attention = facts.hyperparameters.attention
-    gpus = [place.name for place in machine.gpus]
-    places = layer_devices(facts.hyperparameters.layers, runtime, gpus)
+    lengths = attention.key_length + attention.value_length
     seconds = 0.0
     for layer, device in enumerate(places[:-1]):
-        place = machine.place(device)
-        if not has_cache(facts, layer) or not place.rates:
-            continue
-        lengths = attention.key_length + attention.value_length
-        operations = 2 * attention.heads(layer) * lengths * PROMPT_TOKENS / 2
-        seconds += operations / rate_of(place, "F16").prompt_flops_per_second
+        if has_cache(facts, layer):
+            operations = 2 * attention.heads(layer) * lengths * PROMPT_TOKENS / 2
+            seconds += operations / prompt_rate(machine.place(device), "F16")
     return seconds

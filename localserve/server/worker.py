@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from weakref import WeakSet
 
 import psutil
@@ -35,6 +36,7 @@ from localserve.manager.ledger import Ledger
 from localserve.manager.need import Need
 from localserve.manager.offer import DiskOffer
 from localserve.manager.room import MachineRoom
+from localserve.planner.plan import wanted_of
 from localserve.planner.usage import RAM
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
@@ -78,14 +80,16 @@ class Worker:
         self._default = arguments.spec.name
         settings = self._settings
         limit = settings.model_ram_bytes
+        ledger = Ledger({RAM: limit} if limit is not None else {})
+        room = MachineRoom(settings)
         self._offer = DiskOffer(settings, _registry(settings))
         self._manager = ModelManager(
             arguments.spec,
             self._load,
             offer=self._offer,
-            estimate=FileEstimate(self._options_of),
-            room=MachineRoom(settings),
-            ledger=Ledger({RAM: limit} if limit is not None else {}),
+            estimate=FileEstimate(self._options_of, room.look, lambda: ledger.held),
+            room=room,
+            ledger=ledger,
             memory_wait_seconds=settings.memory_wait_seconds,
             keep_alive_seconds=settings.unload_after_seconds,
             on_failure=self._on_failure,
@@ -128,14 +132,14 @@ class Worker:
         """What the user decided. The command line's context is the default model's: others have
         their own, or what models.toml says."""
         settings = self._settings
-        default = spec.name == self._default
+        wanted, default = wanted_of(settings), spec.name == self._default
         return local.LoadOptions(
-            context_tokens=settings.context_tokens if default else None,
-            parallel=settings.parallel,
+            wanted=wanted if default else replace(wanted, context_tokens=None),
             threads=settings.threads,
             max_waiting=settings.max_waiting,
             step_budget_seconds=settings.step_budget_ms / 1e3,
             default_max_tokens=settings.default_max_tokens,
+            settings=settings,
         )
 
     async def _load(self, spec: ModelSpec, need: Need, progress: Progress) -> Backend:
@@ -150,7 +154,7 @@ class Worker:
             spec,
             self._options_of(spec),
             report,
-            runtime=need.runtime,
+            placed=need.placed,
             on_abort=lambda reason: self._say_goodbye(reason, loop),
         )
         self._backends.add(backend)

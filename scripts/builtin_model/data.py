@@ -144,13 +144,13 @@ def json_object(rng: random.Random) -> Sample:
     stated = list(data)
     if rng.random() < 0.08:
         rng.shuffle(stated)
-    form = rng.randrange(4) if rng.random() < 0.6 else rng.randrange(12)
+    form = rng.randrange(4) if rng.random() < 0.85 else rng.randrange(12)
     parts = [
         say_value(
             rng,
             key,
             data[key],
-            form if rng.random() < 0.9 else rng.randrange(12),
+            form if rng.random() < 0.97 else rng.randrange(12),
         )
         for key in stated
     ]
@@ -300,14 +300,14 @@ DEFAULT_MIX: dict[str, float] = {
     "greeting": 5,
     "capital": 5,
     "fact": 5,
-    "arithmetic": 12,
+    "arithmetic": 13,
     "sums": 4,
-    "copy": 13,
+    "copy": 9,
     "edit": 0.5,
     "listing": 3,
     "unknown": 2,
-    "json": 21,
-    "tool_call": 20,
+    "json": 25,
+    "tool_call": 26,
     "tool_answer": 3,
     "tool_unused": 4,
     "fim": 20,

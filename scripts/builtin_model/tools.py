@@ -83,7 +83,15 @@ def phrase(rng: random.Random) -> str:
     return " ".join(rng.choice(table) for _ in range(rng.randint(2, 4)))
 
 
+SUMS = ("add", "subtract", "multiply", "run_python")
+"""Tools that could answer each other's requests."""
+
 JSON_TYPES: dict[str, str] = {"int": "integer", "number": "number", "bool": "boolean"}
+
+
+def draw_form(rng: random.Random) -> int:
+    """How tools are written down: mostly in the plainest form."""
+    return 0 if rng.random() < 0.7 else rng.randrange(8)
 
 
 def describe(
@@ -220,13 +228,13 @@ def draw_tools(
     forms: int | None = None,
 ) -> list[Tool]:
     """Offered tools, one to three."""
-    form = rng.randrange(8) if forms is None else forms
+    form = draw_form(rng) if forms is None else forms
     tools: dict[str, Tool] = {}
     wanted = count if count is not None else rng.randint(1, 3)
     while len(tools) < wanted:
         if rng.random() < 0.5:
             entry = rng.choice(CATALOGUE)
-            if without_sums and entry.names[0] in ("add", "subtract", "multiply", "run_python"):
+            if without_sums and entry.names[0] in SUMS:
                 continue
             name, parameters = draw_names(rng, entry)
             description = rng.choice(entry.description)
@@ -241,7 +249,7 @@ def draw_tools(
 
 def draw_tool_case(rng: random.Random) -> ToolCase:
     """One to three offered tools and a request for one of them."""
-    form = rng.randrange(8)
+    form = draw_form(rng)
     if rng.random() < 0.55:
         entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])
         name, parameters = draw_names(rng, entry)
@@ -249,6 +257,7 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         request = rng.choice(entry.requests).format(*arguments.values())
         tool = describe(rng, name, rng.choice(entry.description), parameters, form)
         clash = set(entry.names)
+        sums = entry.names[0] in SUMS
     else:
         made = invent(rng)
         name = made.name
@@ -257,10 +266,10 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
         description = description.format(v=made.verb.capitalize(), n=made.noun)
         tool = describe(rng, name, description, made.parameters, form)
-        clash = {name}
+        clash, sums = {name}, False
     others = [
         t
-        for t in draw_tools(rng, True, rng.randint(0, 2), form)
+        for t in draw_tools(rng, sums, rng.randint(0, 2), form)
         if t.get("function", t)["name"] not in clash
     ]
     tools = [*others, tool]

@@ -27,6 +27,7 @@ from localserve.chat import (
     TextDelta,
 )
 from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
+from localserve.planner.plan import Wanted
 
 GREEDY = Sampling(temperature=0.0)
 PATIENCE_SECONDS = 60.0
@@ -37,7 +38,8 @@ def spec_of(path: Path) -> ModelSpec:
 
 
 async def load_tiny(path: Path, context_tokens: int = 1_024, parallel: int = 4) -> LocalBackend:
-    options = LoadOptions(context_tokens=context_tokens, parallel=parallel, threads=1)
+    wanted = Wanted(context_tokens=context_tokens, parallel=parallel)
+    options = LoadOptions(wanted, threads=1)
     return await load(spec_of(path), options, lambda share: None)
 
 
@@ -316,7 +318,7 @@ async def test_more_context_than_the_model_was_trained_for_is_refused(tiny_f16: 
 async def test_progress_goes_up_to_the_whole(tiny_f16: Path) -> None:
     shares: list[float] = []
     backend = await load(
-        spec_of(tiny_f16), LoadOptions(context_tokens=512, threads=1), shares.append
+        spec_of(tiny_f16), LoadOptions(Wanted(context_tokens=512), threads=1), shares.append
     )
     assert shares == sorted(shares)
     assert shares[-1] == 1.0

@@ -30,3 +30,11 @@ def settings(tmp_path: Path) -> Settings:
             "LOCALSERVE_LM_STUDIO_MODELS_DIR": str(tmp_path / "lm-studio"),
         },
     )
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How many seconds were waited between tries; none of them is spent."""
+    seconds: list[float] = []
+    monkeypatch.setattr("localserve.catalog.patience.sleep", seconds.append)
+    return seconds

@@ -22,8 +22,11 @@ class Hub:
     `cut_after_bytes` ends so many coming file answers early, one entry each. `refuse` answers a
     repository's files with (status, X-Error-Code). `redirect_to` sends clients to another origin
     for the files, as a hub with a content network does; `authorizations` tells the origins apart.
-    `versions` are contents that coming file answers have instead, one entry each. `ranges` off
-    answers with whole files; `wrong_range` is what Content-Range says then; `encoding` what
+    `busy` answers so many coming requests with (status, headers). `checksums` are told instead of
+    the true ones; files of `in_git` are no LFS files. `hold_after_bytes` keeps so many coming file
+    answers waiting after so many bytes, until `released` is set. `proxied` are requests for other
+    hosts. `versions` are contents that coming file answers have instead, one entry each. `ranges`
+    off answers with whole files; `wrong_range` is what Content-Range says then; `encoding` what
     Content-Encoding says. `/plain/OWNER/REPO/FILE` is a file outside the hub's own addresses.
     """
 
@@ -37,6 +40,12 @@ class Hub:
     garbled: bool = False
     etags: bool = True
     versions: list[bytes] = field(default_factory=list)
+    busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    checksums: dict[str, str] = field(default_factory=dict)
+    in_git: set[str] = field(default_factory=set)
+    hold_after_bytes: list[int] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+    proxied: list[str] = field(default_factory=list)
     wrong_range: str | None = None
     encoding: str | None = None
     requests: list[str] = field(default_factory=list)
@@ -53,23 +62,30 @@ def serve_hub() -> Iterator[Hub]:
     try:
         yield server.hub  # type: ignore[attr-defined]
     finally:
+        server.hub.released.set()  # type: ignore[attr-defined]
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-_HUB_FILE = re.compile(rf"/([^/]+/[^/]+)/resolve/{COMMIT}/(.+)")
+_HUB_FILE = re.compile(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)")
 _PLAIN_FILE = re.compile(r"/plain/([^/]+/[^/]+)/([^?]+)(?:\?.*)?")
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
+        if self.path.startswith("http://"):
+            hub.proxied.append(self.path)
+            self.path = "/" + self.path.split("/", 3)[3]
         requested = self.headers.get("Range")
         hub.requests.append(f"{self.path} {requested or ''}".strip())
         host = self.headers["Host"].split(":")[0]
         hub.authorizations.add((host, self.headers.get("Authorization")))
-        if hub.garbled:
+        if hub.busy:
+            status, headers = hub.busy.pop(0)
+            self._send(status, b"{}", headers)
+        elif hub.garbled:
             self._send(200, b"<html>please log in</html>")
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/?]+)(\?.*)?", self.path):
             self._answer_listing(hub, found[1])
@@ -81,21 +97,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_listing(self, hub: Hub, repo: str) -> None:
         if repo not in hub.repositories:
             return self._refuse(401, "RepoNotFound")
-        siblings = [
-            {
-                "rfilename": name,
-                "size": hub.sizes.get(name, len(content)),
-                "blobId": "b10b",
-                "lfs": {
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                    "size": hub.sizes.get(name, len(content)),
-                    "pointerSize": 134,
-                },
-            }
-            for name, content in hub.repositories[repo].items()
-        ]
+        files = hub.repositories[repo].items()
+        siblings = [self._sibling(hub, name, content) for name, content in files]
         body = {"_id": "1", "id": repo, "sha": COMMIT, "private": False, "siblings": siblings}
         return self._send(200, json.dumps(body).encode())
+
+    def _sibling(self, hub: Hub, name: str, content: bytes) -> dict[str, Any]:
+        size = hub.sizes.get(name, len(content))
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        about = {"rfilename": name, "size": size, "blobId": hub.checksums.get(name, blob)}
+        if name not in hub.in_git:
+            sha256 = hub.checksums.get(name, hashlib.sha256(content).hexdigest())
+            about["lfs"] = {"sha256": sha256, "size": size, "pointerSize": 134}
+        return about
 
     def _answer_file(self, hub: Hub, repo: str, name: str, requested: str | None) -> None:
         content = hub.repositories.get(repo, {}).get(name)
@@ -104,7 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             return self._refuse(404, "EntryNotFound")
         if hub.redirect_to and not self.headers["Host"].startswith("localhost"):
-            return self._send(302, b"", {"Location": hub.redirect_to + self.path})
+            linked = f'"{hub.checksums.get(name, hashlib.sha256(content).hexdigest())}"'
+            headers = {"Location": hub.redirect_to + self.path, "X-Linked-ETag": linked}
+            return self._send(302, b"", headers)
         if hub.versions:
             content = hub.versions.pop(0)
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'} if hub.etags else {}
@@ -113,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
         if headers.get("ETag") and self.headers.get("If-None-Match") == headers["ETag"]:
             return self._send(304, b"", headers)
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", requested or "")
-        if span is None or not hub.ranges:
+        other_version = self.headers.get("If-Range", headers.get("ETag")) != headers.get("ETag")
+        if span is None or not hub.ranges or other_version:
             return self._send(200, content, headers)
         start, last = int(span[1]), int(span[2] or len(content) - 1)
         if start >= len(content):
@@ -131,10 +148,17 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
-        if "/resolve/" in self.path and status < 300 and hub.cut_after_bytes:
-            body = body[: hub.cut_after_bytes.pop(0)]
-            self.close_connection = True
+        is_file = "/resolve/" in self.path or self.path.startswith("/plain/")
         with suppress(ConnectionError):  # a test may hang up in the middle
+            if is_file and status < 300 and len(body) > 1 and hub.hold_after_bytes:
+                held = hub.hold_after_bytes.pop(0)
+                self.wfile.write(body[:held])
+                self.wfile.flush()
+                hub.released.wait(30)
+                body = body[held:]
+            if is_file and status < 300 and len(body) > 1 and hub.cut_after_bytes:
+                body = body[: hub.cut_after_bytes.pop(0)]
+                self.close_connection = True
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -1,23 +1,43 @@
-"""Downloads from a hub on localhost: what arrives, what is resumed, what is refused."""
+"""Downloads from a hub on localhost: what arrives, what is gone on with, what is refused."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import random
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import httpx2
 import pytest
 
-from localserve.catalog.download import SPARE_DISK_BYTES, download
-from localserve.catalog.locate import find_model
+from localserve.catalog import partial
+from localserve.catalog.download import Progress, Said, download
+from localserve.catalog.downloaded import find_downloaded
+from localserve.catalog.hub import choose_files, hub_errors, list_files
+from localserve.catalog.locate import repository_folder
+from localserve.catalog.package import Package, check_disk
+from localserve.catalog.partial import MARGIN_BYTES
 from localserve.catalog.registry import Registry
-from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.catalog.remove import remove
+from localserve.catalog.sources import UrlFile
+from localserve.catalog.spec import HubFile
+from localserve.catalog.url_files import list_url_files, url_errors, url_folder
 from localserve.config import Settings, read_settings
 from localserve.errors import ModelUnusable
 from tests.catalog.hub_server import Hub, serve_hub
 
+REPO = "owner/tiny-GGUF"
+NAME = "tiny-Q4_K_M.gguf"
 CONTENT = b"GGUF" + bytes(range(256)) * 9000
-SPEC = ModelSpec("tiny", HubFile("owner/tiny-GGUF"))
+SOURCE = HubFile(REPO)
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +48,10 @@ def _a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     with serve_hub() as hub:
-        hub.repositories["owner/tiny-GGUF"] = {
+        hub.repositories[REPO] = {
             "README.md": b"read",
             "tiny-Q8_0.gguf": b"GGUF" * 9,
-            "tiny-Q4_K_M.gguf": CONTENT,
+            NAME: CONTENT,
             "mmproj-tiny-Q4_K_M.gguf": b"GGUF",
         }
         yield hub
@@ -42,89 +62,187 @@ def settings(hub: Hub, tmp_path: Path) -> Settings:
     return _settings(hub.url, tmp_path)
 
 
-def _settings(endpoint: str, tmp_path: Path, **more: object) -> Settings:
+def _settings(endpoint: str, tmp_path: Path) -> Settings:
     environ = {
         "LOCALSERVE_HOME": str(tmp_path),
         "HF_HOME": str(tmp_path / "hf"),
+        "LLAMA_CACHE": str(tmp_path / "llama"),
+        "OLLAMA_MODELS": str(tmp_path / "ollama"),
+        "LOCALSERVE_LM_STUDIO_MODELS_DIR": str(tmp_path / "lm-studio"),
         "HF_ENDPOINT": endpoint,
     }
-    return read_settings(more, environ)
+    return read_settings({}, environ)
 
 
-def _path(spec: ModelSpec) -> Path:
-    assert isinstance(spec.source, LocalFile)
-    return spec.source.path
+def _package(settings: Settings, source: HubFile = SOURCE, quantization: str = "") -> Package:
+    with hub_errors(source, settings, on_cut=""):
+        files = list_files(source, settings)
+    chosen = choose_files(source.repo, source, files, quantization or None)
+    return Package(source, tuple(chosen), repository_folder(source, settings))
 
 
-def test_a_download_brings_the_default_quantization_and_reports_every_byte(
-    hub: Hub, settings: Settings
-) -> None:
-    reports: list[tuple[int, int]] = []
-    spec = download(SPEC, None, settings, lambda done, total: reports.append((done, total)))
-    assert _path(spec).read_bytes() == CONTENT
-    assert _path(spec) == settings.models_dir / "owner" / "tiny-GGUF" / "tiny-Q4_K_M.gguf"
-    assert reports[0] == (0, len(CONTENT))
-    assert reports[-1] == (len(CONTENT), len(CONTENT))
-    assert reports == sorted(reports)
+def _url_package(hub: Hub, settings: Settings, name: str = NAME) -> Package:
+    source = UrlFile(f"{hub.url}/plain/{REPO}/{name}")
+    with httpx2.Client() as client, url_errors(source, ""):
+        files = list_url_files(source, settings, client)
+    return Package(source, files, url_folder(source, settings))
+
+
+class Told:
+    """What a download said."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[int, int]] = []
+        self.lines: list[str] = []
+
+    def __call__(self, told: Progress | Said) -> None:
+        if isinstance(told, Said):
+            self.lines.append(told.text)
+        else:
+            self.reports.append((told.done_bytes, told.total_bytes))
+
+
+def _ranges(hub: Hub) -> list[str]:
+    """The ranges of the files that were asked for, forgotten afterwards."""
+    found = [line for line in hub.requests if NAME in line]
+    hub.requests.clear()
+    return [line.partition(" ")[2] for line in found if not line.endswith("bytes=0-0")]
+
+
+def _partials(settings: Settings) -> list[int]:
+    return [path.stat().st_size for path in settings.models_dir.rglob("*.partial")]
+
+
+def _cut(hub: Hub, package: Package, settings: Settings, size_bytes: int) -> None:
+    """Leave a part of so many bytes behind."""
+    hub.cut_after_bytes = [size_bytes, *[0] * 9]
+    with pytest.raises(ModelUnusable, match="connection to"):
+        download(package, settings)
+    hub.cut_after_bytes = []
+    hub.requests.clear()
+    assert _partials(settings) == [size_bytes]
+
+
+def test_a_download_reports_every_byte_and_leaves_no_part(hub: Hub, settings: Settings) -> None:
+    told = Told()
+    path = download(_package(settings), settings, told)
+    assert path == settings.models_dir / REPO / NAME
+    assert path.read_bytes() == CONTENT
+    assert told.reports[0] == (0, len(CONTENT))
+    assert told.reports[-1] == (len(CONTENT), len(CONTENT))
+    assert told.reports == sorted(told.reports)
     assert hub.authorizations == {("127.0.0.1", "Bearer hf_test")}
-    assert not list(settings.models_dir.rglob("*.partial"))
+    assert not _partials(settings)
+    (found,) = find_downloaded(Registry(), settings).models
+    assert (found.path, found.repo) == (path, REPO)
 
 
-def test_what_was_downloaded_is_found_by_name_and_not_downloaded_again(
-    hub: Hub, settings: Settings
-) -> None:
-    first = download(SPEC, None, settings)
-    assert find_model("TINY", Registry((SPEC,)), settings) == first
-    asked = len([line for line in hub.requests if "/resolve/" in line])
-    assert download(SPEC, None, settings) == first
-    assert len([line for line in hub.requests if "/resolve/" in line]) == asked
+def test_what_is_whole_is_not_fetched_again(hub: Hub, settings: Settings) -> None:
+    first = download(_package(settings), settings)
+    _ranges(hub)
+    assert download(_package(settings), settings) == first
+    assert _ranges(hub) == []
 
 
-def test_a_quantization_may_be_asked_for_in_any_case(hub: Hub, settings: Settings) -> None:
-    assert _path(download(SPEC, "q8_0", settings)).name == "tiny-Q8_0.gguf"
-
-
-def test_a_quantization_that_is_not_there_is_refused_with_those_that_are(
-    hub: Hub, settings: Settings
-) -> None:
-    with pytest.raises(ModelUnusable, match="no Q5_K_M of 'tiny'") as caught:
-        download(SPEC, "Q5_K_M", settings)
-    assert caught.value.hint == "It has Q4_K_M, Q8_0."
-
-
-def test_all_shards_are_downloaded_and_counted_together(hub: Hub, settings: Settings) -> None:
+def test_all_shards_and_the_projector_are_one_download(hub: Hub, settings: Settings) -> None:
     names = [f"sub/big-Q4_K_M-{n:05}-of-00003.gguf" for n in (1, 2, 3)]
-    hub.repositories["owner/big"] = dict.fromkeys(names, b"GGUF" + b"x" * 1000)
-    reports: list[tuple[int, int]] = []
+    hub.repositories["owner/big"] = {
+        **dict.fromkeys(names, b"GGUF" + b"x" * 1000),
+        "mmproj-F16.gguf": b"GGUF" + b"y" * 10,
+    }
     source = HubFile("owner/big", "sub/big-{quantization}.gguf")
-    spec = download(
-        ModelSpec("big", source), None, settings, lambda done, total: reports.append((done, total))
-    )
-    assert _path(spec).name == "big-Q4_K_M-00001-of-00003.gguf"
-    assert reports[-1] == (3012, 3012)
-    assert all((settings.models_dir / "owner" / "big" / name).is_file() for name in names)
+    files = {file.name: file for file in list_files(source, settings)}
+    folder = repository_folder(source, settings)
+    shards = tuple(files[name] for name in names)
+    package = Package(source, shards, folder, projector=files["mmproj-F16.gguf"])
+    told = Told()
+    assert download(package, settings, told) == folder / names[0]
+    assert told.reports[-1] == (3026, 3026)
+    assert told.reports == sorted(told.reports)
+    assert all((folder / name).is_file() for name in [*names, "mmproj-F16.gguf"])
 
 
-def test_a_connection_that_is_cut_goes_on_where_it_ended(hub: Hub, settings: Settings) -> None:
+def test_a_connection_that_is_cut_goes_on_where_it_ended_and_says_so(
+    hub: Hub, settings: Settings, waits: list[float]
+) -> None:
     hub.cut_after_bytes = [1_000_000, 500_000]
-    spec = download(SPEC, None, settings, retry_seconds=0)
-    assert _path(spec).read_bytes() == CONTENT
-    ranges = [line.split()[1] for line in hub.requests if line.endswith("-")]
-    assert ranges == ["bytes=1000000-", "bytes=1500000-"]
+    told = Told()
+    assert download(_package(settings), settings, told).read_bytes() == CONTENT
+    assert _ranges(hub) == ["", "bytes=1000000-", "bytes=1500000-"]
+    assert len(waits) == 2
+    assert all(1 <= wait < 1.3 for wait in waits)  # each try brought something
+    assert told.lines[0].startswith("the connection failed (")
+    assert told.lines[0].endswith("trying again in 1 s")
 
 
 def test_a_connection_that_stays_cut_is_an_error_and_the_next_try_goes_on(
-    hub: Hub, settings: Settings
+    hub: Hub, settings: Settings, waits: list[float]
 ) -> None:
-    hub.cut_after_bytes = [1_000_000, 0, 0, 0, 0]
+    hub.cut_after_bytes = [1_000_000, *[0] * 9]
     with pytest.raises(ModelUnusable, match=r"connection to .* failed") as caught:
-        download(SPEC, None, settings, retry_seconds=0)
+        download(_package(settings), settings)
     assert "goes on where it ended" in caught.value.hint
-    with pytest.raises(ModelUnusable, match="not on this disk"):
-        find_model("tiny", Registry((SPEC,)), settings)
+    for wait, least in zip(waits, [1, 2, 4, 8, 16], strict=True):
+        assert least <= wait <= least * 1.25  # not all at once
+    (cut,) = find_downloaded(Registry(), settings).models
+    assert cut.problem == "its download is not complete"
+    hub.cut_after_bytes = []
     hub.requests.clear()
-    assert _path(download(SPEC, None, settings)).read_bytes() == CONTENT
-    assert [line.split()[1] for line in hub.requests if "/resolve/" in line] == ["bytes=1000000-"]
+    told = Told()
+    assert download(_package(settings), settings, told).read_bytes() == CONTENT
+    assert _ranges(hub) == ["bytes=1000000-"]
+    assert told.lines == [f"going on after 1.0 MB of {NAME}, which are read again for the checksum"]
+    assert told.reports[0] == (1_000_000, len(CONTENT))
+
+
+def test_a_busy_server_is_given_the_time_that_it_asks_for(
+    hub: Hub, settings: Settings, waits: list[float]
+) -> None:
+    package = _package(settings)
+    hub.busy = [(429, {"Retry-After": "7"}), (503, {}), (429, {"RateLimit": '"api";r=0;t=9'})]
+    told = Told()
+    assert download(package, settings, told).read_bytes() == CONTENT
+    assert waits[0] == 7
+    assert 2 <= waits[1] <= 2.5
+    assert waits[2] == 9
+    assert told.lines[0] == "the server has too many requests (HTTP 429); trying again in 7 s"
+    assert "HTTP 503" in told.lines[1]
+
+
+def test_a_server_that_asks_for_an_hour_is_not_waited_for(
+    hub: Hub, settings: Settings, waits: list[float]
+) -> None:
+    package = _package(settings)
+    hub.busy = [(429, {"Retry-After": "3600"})]
+    with pytest.raises(ModelUnusable, match="HTTP 429") as caught:
+        download(package, settings)
+    assert "wait" in caught.value.hint
+    assert waits == []
+
+
+def test_a_busy_hub_is_asked_again_for_its_list(
+    hub: Hub, settings: Settings, waits: list[float]
+) -> None:
+    hub.busy = [(502, {}), (429, {"Retry-After": "3"})]
+    assert len(list_files(SOURCE, settings)) == 4
+    assert waits[1] == 3
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_however_often_it_is_cut_the_bytes_are_right(
+    hub: Hub, settings: Settings, seed: int
+) -> None:
+    chance = random.Random(seed)
+    content = b"GGUF" + chance.randbytes(4000)
+    hub.repositories[REPO][NAME] = content
+    package = _package(settings) if seed % 2 else _url_package(hub, settings)
+    hub.cut_after_bytes = [chance.randrange(2500) for _ in range(chance.randrange(10))]
+    hub.ranges = seed % 3 > 0
+    for _ in range(len(hub.cut_after_bytes) + 1):
+        with suppress(ModelUnusable):
+            download(package, settings)
+    assert package.place_of(package.files[0]).read_bytes() == content
+    assert not _partials(settings)
 
 
 def test_a_server_that_knows_no_ranges_sends_the_whole_file_again(
@@ -132,122 +250,413 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file_again(
 ) -> None:
     hub.ranges = False
     hub.cut_after_bytes = [1_000_000]
-    assert _path(download(SPEC, None, settings, retry_seconds=0)).read_bytes() == CONTENT
+    told = Told()
+    assert download(_package(settings), settings, told).read_bytes() == CONTENT
+    assert any("starts again: its server cannot go on in the middle" in t for t in told.lines)
 
 
-def test_a_part_of_another_version_of_the_file_is_not_continued(
-    hub: Hub, settings: Settings
-) -> None:
-    hub.cut_after_bytes = [1_000_000, 0, 0, 0, 0]
-    with pytest.raises(ModelUnusable):
-        download(SPEC, None, settings, retry_seconds=0)
-    changed = CONTENT[::-1].replace(b"FUGG", b"") + b"____"
-    hub.repositories["owner/tiny-GGUF"]["tiny-Q4_K_M.gguf"] = b"GGUF" + changed
-    assert _path(download(SPEC, None, settings)).read_bytes() == b"GGUF" + changed
+def test_a_part_of_another_version_is_deleted_and_named(hub: Hub, settings: Settings) -> None:
+    _cut(hub, _package(settings), settings, 1_000_000)
+    changed = b"GGUF" + b"x" * len(CONTENT)
+    hub.repositories[REPO][NAME] = changed
+    told = Told()
+    assert download(_package(settings), settings, told).read_bytes() == changed
+    assert _ranges(hub) == [""]
+    assert "has changed since its download was cut" in told.lines[0]
+    assert "1.0 MB of the old version are deleted" in told.lines[0]
+    assert not _partials(settings)
 
 
-def test_a_callback_that_raises_ends_the_download_and_keeps_the_part(
-    hub: Hub, settings: Settings
-) -> None:
-    def stop(done: int, total: int) -> None:
-        if done:
+def test_ctrl_c_keeps_the_part(hub: Hub, settings: Settings) -> None:
+    def stop(told: Progress | Said) -> None:
+        if isinstance(told, Progress) and told.done_bytes:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download(SPEC, None, settings, stop)
-    assert [path.stat().st_size for path in settings.models_dir.rglob("*.partial")] != [0]
-    assert _path(download(SPEC, None, settings)).read_bytes() == CONTENT
+        download(_package(settings), settings, stop)
+    (size_bytes,) = _partials(settings)
+    assert size_bytes > 0
+    _ranges(hub)
+    assert download(_package(settings), settings).read_bytes() == CONTENT
+    assert _ranges(hub) == [f"bytes={size_bytes}-"]
+
+
+@pytest.mark.parametrize("in_git", [False, True])
+def test_a_wrong_checksum_deletes_the_file_and_names_it(
+    hub: Hub, settings: Settings, in_git: bool
+) -> None:
+    hub.in_git = {NAME} if in_git else set()
+    hub.checksums[NAME] = "0" * (40 if in_git else 64)
+    with pytest.raises(ModelUnusable, match=f"{NAME} is not what was published") as caught:
+        download(_package(settings), settings)
+    kind = "git-sha1" if in_git else "sha256"
+    assert f"its {kind} is" in caught.value.message
+    if not in_git:
+        assert hashlib.sha256(CONTENT).hexdigest() in caught.value.message
+    assert "It is deleted." in caught.value.message
+    assert list(settings.models_dir.rglob("*.gguf*")) == []
+
+
+def test_a_file_that_is_no_lfs_file_is_checked_by_git_s_name_of_it(
+    hub: Hub, settings: Settings
+) -> None:
+    hub.in_git = {NAME}
+    assert download(_package(settings), settings).read_bytes() == CONTENT
+
+
+def test_a_damaged_part_is_found_out_by_the_checksum(hub: Hub, settings: Settings) -> None:
+    _cut(hub, _package(settings), settings, 1_000_000)
+    (path,) = settings.models_dir.rglob("*.partial")
+    with path.open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"!!!!")
+    with pytest.raises(ModelUnusable, match="is not what was published"):
+        download(_package(settings), settings)
+    assert download(_package(settings), settings).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
     ("status", "code", "message", "hint"),
     [
-        (403, "GatedRepo", "accepted its terms", "HF_TOKEN"),
+        (403, "GatedRepo", "accepted its terms", f"/{REPO}, then set HF_TOKEN"),
         (401, "GatedRepo", "accepted its terms", "HF_TOKEN"),
         (403, "", "HTTP 403", "HF_TOKEN"),
-        (503, "", "HTTP 503", "Try again later"),
+        (500, "", "HTTP 500", "Try again later"),
         (404, "EntryNotFound", "HTTP 404", "Try again later"),
     ],
 )
 def test_a_refusal_says_what_to_do(
     hub: Hub, settings: Settings, status: int, code: str, message: str, hint: str
 ) -> None:
+    package = _package(settings)
     hub.refuse = (status, code)
     with pytest.raises(ModelUnusable, match=message) as caught:
-        download(SPEC, None, settings, retry_seconds=0)
+        download(package, settings)
     assert hint in caught.value.hint
 
 
 def test_a_repository_that_does_not_exist_is_named(hub: Hub, settings: Settings) -> None:
     with pytest.raises(ModelUnusable, match="no repository owner/none, or it is private"):
-        download(ModelSpec("none", HubFile("owner/none")), None, settings)
+        _package(settings, HubFile("owner/none"))
 
 
-def test_a_repository_without_a_matching_file_is_refused(hub: Hub, settings: Settings) -> None:
-    spec = ModelSpec("tiny", HubFile("owner/tiny-GGUF", "other-{quantization}.gguf"))
-    with pytest.raises(ModelUnusable, match="has no GGUF file for 'tiny'"):
-        download(spec, None, settings)
+def test_a_file_that_is_not_there_is_answered_with_those_that_are_like_it(
+    hub: Hub, settings: Settings
+) -> None:
+    with pytest.raises(ModelUnusable, match="has no GGUF file") as caught:
+        _package(settings, HubFile(REPO, "tiny-Q4_K.gguf"))
+    assert NAME in caught.value.hint
 
 
 def test_a_file_name_that_leaves_the_folder_is_not_downloaded(hub: Hub, settings: Settings) -> None:
-    hub.repositories["owner/tiny-GGUF"] = {"../../evil-Q4_K_M.gguf": CONTENT}
+    hub.repositories[REPO] = {"../../evil-Q4_K_M.gguf": CONTENT}
     with pytest.raises(ModelUnusable, match="has no GGUF file"):
-        download(SPEC, None, settings)
+        _package(settings)
 
 
-def test_a_full_disk_is_found_out_before_the_first_byte_with_numbers(
+def test_too_small_a_disk_is_found_out_before_the_first_byte_with_numbers(
     hub: Hub, settings: Settings
 ) -> None:
     free = shutil.disk_usage(settings.models_dir.parent.parent).free
-    hub.sizes["tiny-Q4_K_M.gguf"] = free - SPARE_DISK_BYTES + (10 << 30)
-    with pytest.raises(ModelUnusable, match=r"needs [\d.]+ GB in .*; [\d.]+ GB are free"):
-        download(SPEC, None, settings)
-    assert not any("/resolve/" in line for line in hub.requests)
+    hub.sizes[NAME] = free - MARGIN_BYTES + (10 << 30)
+    with pytest.raises(ModelUnusable, match=r"needs [\d.]+ GB in .*; [\d.]+ GB are free") as caught:
+        download(_package(settings), settings)
+    assert "Free 10" in caught.value.hint
+    assert _ranges(hub) == []
+
+
+def test_bytes_that_are_here_are_not_counted_as_needed(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = _package(settings)
+    _cut(hub, package, settings, 1_000_000)
+    usage = shutil.disk_usage("/")._replace(free=MARGIN_BYTES + len(CONTENT) - 1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    check_disk(package)
+    usage = usage._replace(free=usage.free - 1)
+    with pytest.raises(ModelUnusable, match="The download needs"):
+        check_disk(package)
+
+
+class FullDisk(FileIO):
+    """A file on a disk that has room for some more bytes."""
+
+    room = 700_000
+    error = errno.ENOSPC
+
+    def write(self, data: Any, /) -> int:
+        written = memoryview(data)[: FullDisk.room]
+        if not written:
+            raise OSError(FullDisk.error, "no room")
+        FullDisk.room -= len(written)
+        return super().write(written)
+
+
+def test_a_disk_that_fills_up_is_said_with_numbers_and_the_part_goes_on_later(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(partial, "FileIO", FullDisk)
+        patch.setattr(FullDisk, "room", 700_000)
+        with pytest.raises(ModelUnusable, match=r"The disk is full: 0\.7 MB of 2\.3 MB") as caught:
+            download(_package(settings), settings)
+    assert "goes on where it ended" in caught.value.hint
+    assert _partials(settings) == [700_000]
+    _ranges(hub)
+    assert download(_package(settings), settings).read_bytes() == CONTENT
+    assert _ranges(hub) == ["bytes=700000-"]
+
+
+def test_a_file_system_without_large_files_is_named(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial, "FileIO", FullDisk)
+    monkeypatch.setattr(FullDisk, "room", 10)
+    monkeypatch.setattr(FullDisk, "error", errno.EFBIG)
+    with pytest.raises(ModelUnusable, match="holds no file of"):
+        download(_package(settings), settings)
+
+
+def test_a_download_stops_before_the_disk_is_full_for_others(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial, "_LOOK_EVERY_BYTES", 500_000)
+    little = shutil.disk_usage("/")._replace(free=partial.LAST_BYTES - 1)
+    monkeypatch.setattr(partial, "shutil", ModuleType("shutil"))
+    monkeypatch.setattr(partial.shutil, "disk_usage", lambda path: little, raising=False)
+    with pytest.raises(ModelUnusable, match="The disk is full"):
+        download(_package(settings), settings)
+    assert 0 < _partials(settings)[0] < 600_000
 
 
 def test_a_file_that_is_longer_than_it_said_is_refused(hub: Hub, settings: Settings) -> None:
-    hub.sizes["tiny-Q4_K_M.gguf"] = 100
+    hub.sizes[NAME] = 100
     with pytest.raises(ModelUnusable, match="sends more than the 100 bytes"):
-        download(SPEC, None, settings)
+        download(_package(settings), settings)
 
 
-def test_the_token_is_not_sent_to_where_the_hub_keeps_its_files(
+def test_a_commit_s_file_of_another_size_is_not_tried_for_ever(
     hub: Hub, settings: Settings
 ) -> None:
+    _cut(hub, _package(settings), settings, 1_000_000)
+    hub.wrong_range = "bytes 1000000-1000001/1000002"
+    with pytest.raises(ModelUnusable, match="does not send the size that the hub tells"):
+        download(_package(settings), settings)
+
+
+@pytest.mark.parametrize("wrong", ["bytes 5-9/10", "", "bytes */7"])
+def test_an_answer_from_another_place_of_the_file_is_refused(
+    hub: Hub, settings: Settings, wrong: str
+) -> None:
+    _cut(hub, _package(settings), settings, 1_000_000)
+    hub.wrong_range = wrong or "none"
+    with pytest.raises(ModelUnusable, match="was asked for bytes from 1000000 on and sends"):
+        download(_package(settings), settings)
+    assert _partials(settings) == [1_000_000]
+
+
+def test_a_compressed_file_is_refused(hub: Hub, settings: Settings) -> None:
+    hub.encoding = "gzip"
+    with pytest.raises(ModelUnusable, match="compresses files"):
+        download(_package(settings), settings)
+
+
+def test_the_token_goes_to_no_other_host(hub: Hub, settings: Settings) -> None:
     hub.redirect_to = hub.url.replace("127.0.0.1", "localhost")
-    assert _path(download(SPEC, None, settings)).read_bytes() == CONTENT
+    assert download(_package(settings), settings).read_bytes() == CONTENT
     assert hub.authorizations == {("127.0.0.1", "Bearer hf_test"), ("localhost", None)}
+
+
+def test_the_token_goes_to_no_other_port(hub: Hub, settings: Settings) -> None:
+    with serve_hub() as other:
+        other.repositories = hub.repositories
+        other.cut_after_bytes = [1_000_000]
+        hub.redirect_to = other.url
+        assert download(_package(settings), settings).read_bytes() == CONTENT
+    assert other.authorizations == {("127.0.0.1", None)}
+    assert len(other.requests) == 2
 
 
 def test_an_answer_that_is_not_a_hubs_is_an_error(hub: Hub, settings: Settings) -> None:
     hub.garbled = True
     with pytest.raises(ModelUnusable, match="did not answer as a hub does") as caught:
-        download(SPEC, None, settings)
+        _package(settings)
     assert "HF_ENDPOINT" in caught.value.hint
 
 
-def test_two_downloads_of_one_repository_do_not_mix(hub: Hub, settings: Settings) -> None:
-    def start_another(done: int, total: int) -> None:
-        with pytest.raises(ModelUnusable, match="Another process downloads"):
-            download(SPEC, None, settings)
+def test_a_second_download_waits_for_the_first_and_finds_its_files(
+    hub: Hub, settings: Settings
+) -> None:
+    package, second = _package(settings), Told()
+    started = threading.Event()
 
-    assert _path(download(SPEC, None, settings, start_another)).read_bytes() == CONTENT
+    def tell(told: Progress | Said) -> None:
+        second(told)
+        started.set()
+
+    other = threading.Thread(target=download, args=(package, settings, tell))
+
+    def begin_another(told: Progress | Said) -> None:
+        if not started.is_set():
+            other.start()
+            assert started.wait(30)
+
+    assert download(package, settings, begin_another).read_bytes() == CONTENT
+    other.join()
+    assert second.lines == [
+        f"another process downloads into {package.folder}; waiting for it (Ctrl-C gives up)"
+    ]
+    assert second.reports == [(len(CONTENT), len(CONTENT))]
+    assert len(_ranges(hub)) == 1
 
 
-def test_offline_nothing_is_asked_of_the_network(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnusable) as caught:
-        download(SPEC, None, _settings(hub.url, tmp_path, offline=True))
-    assert "--offline" in caught.value.hint
-    assert hub.requests == []
+def test_what_is_being_downloaded_is_not_deleted(hub: Hub, settings: Settings) -> None:
+    def try_to_remove(told: Progress | Said) -> None:
+        if isinstance(told, Progress) and 0 < told.done_bytes < told.total_bytes:
+            (cut,) = find_downloaded(Registry(), settings).models
+            with pytest.raises(ModelUnusable, match="another process downloads into"):
+                remove(cut, settings)
+
+    assert download(_package(settings), settings, try_to_remove).read_bytes() == CONTENT
 
 
-def test_a_hub_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_a_cut_download_can_be_deleted(hub: Hub, settings: Settings) -> None:
+    _cut(hub, _package(settings), settings, 300_000)
+    (found,) = find_downloaded(Registry(), settings).models
+    assert remove(found, settings) == 300_000
+    assert list(settings.models_dir.iterdir()) == []
+
+
+def test_an_installed_hf_xet_is_not_used(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Untouchable(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(f"hf_xet.{name} was used")
+
+    monkeypatch.setitem(sys.modules, "hf_xet", Untouchable("hf_xet"))
+    hub.cut_after_bytes = [1_000_000]
+    assert download(_package(settings), settings).read_bytes() == CONTENT
+    assert _ranges(hub) == ["", "bytes=1000000-"]
+
+
+def test_proxies_of_the_environment_are_used(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", hub.url)
+    monkeypatch.setenv("http_proxy", hub.url)
+    settings = _settings("http://hub.invalid", tmp_path)
+    source = UrlFile(f"http://hub.invalid/{REPO}/resolve/v2/{NAME}")
+    with httpx2.Client() as client:
+        files = list_url_files(source, settings, client)
+    package = Package(source, files, url_folder(source, settings))
+    assert download(package, settings).read_bytes() == CONTENT
+    assert len(hub.proxied) == 2
+    assert hub.authorizations == {("hub.invalid", "Bearer hf_test")}
+
+
+def test_a_hub_that_is_gone_is_named(tmp_path: Path, waits: list[float]) -> None:
     with serve_hub() as gone:
         url = gone.url
     with pytest.raises(ModelUnusable, match=f"connection to {url} failed"):
-        download(SPEC, None, _settings(url, tmp_path), retry_seconds=0)
+        _package(_settings(url, tmp_path))
+    assert len(waits) == 2
 
 
-def test_a_local_model_is_given_back_as_it_is(settings: Settings) -> None:
-    local = ModelSpec("here", LocalFile(Path("/x.gguf")))
-    assert download(local, None, settings) is local
+def test_a_file_of_any_address_goes_on_as_long_as_its_etag_stays(
+    hub: Hub, settings: Settings
+) -> None:
+    package = _url_package(hub, settings)
+    _cut(hub, package, settings, 1_000_000)
+    path = download(_url_package(hub, settings), settings)
+    assert path.read_bytes() == CONTENT
+    assert path.parent.parent == settings.models_dir / "@127.0.0.1"
+    assert _ranges(hub) == ["bytes=1000000-"]
+    (found,) = find_downloaded(Registry(), settings).models
+    assert found.repo is None
+
+
+def test_a_file_that_changed_since_the_cut_starts_again(hub: Hub, settings: Settings) -> None:
+    _cut(hub, _url_package(hub, settings), settings, 1_000_000)
+    changed = b"GGUF" + b"z" * 5000
+    hub.repositories[REPO][NAME] = changed
+    told = Told()
+    assert download(_url_package(hub, settings), settings, told).read_bytes() == changed
+    assert "has changed since its download was cut" in told.lines[0]
+    assert not _partials(settings)
+
+
+def test_a_file_that_changes_during_the_download_starts_again(hub: Hub, settings: Settings) -> None:
+    package = _url_package(hub, settings)
+    changed = b"GGUF" + b"z" * 1_500_000
+
+    def change(told: Progress | Said) -> None:
+        lines(told)
+        if isinstance(told, Progress) and told.done_bytes:
+            hub.repositories[REPO][NAME] = changed
+
+    lines = Told()
+    hub.cut_after_bytes = [1_000_000]
+    assert download(package, settings, change).read_bytes() == changed
+    assert any("has changed on its server" in line for line in lines.lines)
+    assert not _partials(settings)
+
+
+def test_a_file_that_never_stays_the_same_is_given_up(hub: Hub, settings: Settings) -> None:
+    package = _url_package(hub, settings)
+    hub.versions = [b"GGUF" + bytes([n]) * 2000 for n in range(20)]
+    with pytest.raises(ModelUnusable, match="changed 3 times"):
+        download(package, settings)
+
+
+def test_without_an_etag_nothing_is_gone_on_with(hub: Hub, settings: Settings) -> None:
+    hub.etags = False
+    hub.cut_after_bytes = [1_000_000]
+    told = Told()
+    assert download(_url_package(hub, settings), settings, told).read_bytes() == CONTENT
+    assert _ranges(hub) == ["", ""]
+    assert "starts again" in told.lines[1]
+
+
+def test_a_part_without_an_etag_is_not_gone_on_with_later(hub: Hub, settings: Settings) -> None:
+    hub.etags = False
+
+    def stop(told: Progress | Said) -> None:
+        if isinstance(told, Progress) and told.done_bytes:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download(_url_package(hub, settings), settings, stop)
+    told = Told()
+    assert download(_url_package(hub, settings), settings, told).read_bytes() == CONTENT
+    assert _ranges(hub) == ["", ""]
+    assert "starts again" in told.lines[0]
+
+
+def test_a_hub_address_of_another_revision_is_checked_by_the_linked_etag(
+    hub: Hub, settings: Settings
+) -> None:
+    hub.redirect_to = hub.url.replace("127.0.0.1", "localhost")
+    hub.checksums[NAME] = "0" * 64
+    source = UrlFile(f"{hub.url}/{REPO}/resolve/v2/{NAME}")
+    with httpx2.Client() as client:
+        files = list_url_files(source, settings, client)
+    with pytest.raises(ModelUnusable, match="is not what was published"):
+        download(Package(source, files, url_folder(source, settings)), settings)
+    assert hub.authorizations == {("127.0.0.1", "Bearer hf_test"), ("localhost", None)}
+
+
+def test_a_checksum_tells_versions_apart_where_etags_differ_between_machines(
+    hub: Hub, settings: Settings
+) -> None:
+    hub.redirect_to = hub.url.replace("127.0.0.1", "localhost")
+    source = UrlFile(f"{hub.url}/{REPO}/resolve/v2/{NAME}")
+    with httpx2.Client() as client:
+        files = list_url_files(source, settings, client)
+    hub.etags = False
+    hub.cut_after_bytes = [1_000_000]
+    package = Package(source, files, url_folder(source, settings))
+    assert download(package, settings).read_bytes() == CONTENT
+    assert _ranges(hub)[-1] == "bytes=1000000-"

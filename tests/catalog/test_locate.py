@@ -157,7 +157,7 @@ def test_a_model_that_is_not_on_the_disk_says_its_size_and_how_to_get_it(
     with pytest.raises(ModelUnusable) as caught:
         _find("qwen3:8b", settings)
     assert "not on this disk (Q4_K_M: about 5.0 GB)" in caught.value.message
-    assert "`localserve up qwen3-8b` downloads it" in caught.value.hint
+    assert "`localserve pull qwen3-8b` downloads it" in caught.value.hint
     offline = dataclasses.replace(settings, offline=True)
     with pytest.raises(ModelUnusable) as caught:
         _find("qwen3:8b", offline)
@@ -262,4 +262,7 @@ def test_a_cut_download_says_how_to_go_on(settings: Settings) -> None:
         _find("qwen3-8b", settings)
     with pytest.raises(ModelUnusable, match="its download is not complete") as caught:
         _find("Qwen3-8B-Q4_K_M", settings)
-    assert caught.value.hint == "`localserve up qwen3-8b` goes on with it."
+    assert caught.value.hint == (
+        "`localserve pull qwen3-8b:Q4_K_M` goes on with it,"
+        " `localserve rm Qwen3-8B-Q4_K_M` deletes it."
+    )

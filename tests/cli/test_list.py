@@ -90,6 +90,18 @@ def test_a_damaged_model_is_listed_with_its_problem(run: Run, settings: Settings
     assert "not usable: it is empty" in run("list", "bad").out
 
 
+def test_a_partial_download_is_listed_and_not_on_disk_for_the_catalog(
+    run: Run, settings: Settings
+) -> None:
+    folder = settings.models_dir / "Qwen" / "Qwen3-4B-GGUF"
+    write_gguf(folder / "Qwen3-4B-Q4_K_M.gguf.0123456789abcdef.partial")
+    document = json.loads(run("list", "--all", "--json", "qwen3-4b").out)
+    assert [model["problem"] for model in document["models"]] == ["its download is not complete"]
+    assert [entry["on_disk"] for entry in document["catalog"]] == [False]
+    shown = json.loads(run("show", "qwen3-4b", "--json").out)
+    assert not shown["catalog"]["on_disk"]
+
+
 def test_show_tells_of_a_model_on_this_disk(run: Run) -> None:
     ran = run("show", "qwen3-8b")
     assert ran.status == 0
@@ -104,7 +116,7 @@ def test_show_tells_of_a_model_on_this_disk(run: Run) -> None:
 
 def test_show_tells_of_a_model_that_can_be_downloaded(run: Run) -> None:
     ran = run("show", "qwen3-4b")
-    assert "no; localserve up qwen3-4b" in ran.out
+    assert "no; localserve pull qwen3-4b" in ran.out
     document = json.loads(run("show", "qwen3-4b", "--json").out)
     assert document["model"] is None
     assert document["catalog"]["repo"] == "Qwen/Qwen3-4B-GGUF"

@@ -92,12 +92,16 @@ QUANTIZATIONS = {
 """The type of most matrices, of the ones that matter more (output, half of value and down)."""
 
 
-def write_header(path: Path, shape: RealShape, quantization: str) -> Path:
-    """Write a file of the apparent size of the whole model."""
+def write_header(path: Path, shape: RealShape, quantization: str, *, words: bool = True) -> Path:
+    """Write a file of the apparent size of the whole model.
+
+    Without `words` it has no vocabulary: quicker, and enough for all but llama.cpp.
+    """
     usual, better, file_type = QUANTIZATIONS[quantization]
     writer = GGUFWriter(path, shape.architecture)
     _add_keys(writer, shape, file_type)
-    _add_tokenizer(writer, shape.vocabulary)
+    if words:
+        _add_tokenizer(writer, shape.vocabulary)
     end = 0
     for name, dimensions in _tensors(shape).items():
         if len(dimensions) == 1 or "ffn_gate_inp" in name:

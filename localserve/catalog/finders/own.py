@@ -1,7 +1,7 @@
-"""localserve's own downloads: MODELS_DIR/OWNER/NAME/..., as on the hub.
+"""localserve's own downloads: MODELS_DIR/OWNER/NAME/..., as on the hub, or MODELS_DIR/@HOST/...
 
 A download that was cut is a model with a problem, so that it can be seen and removed. Blocking
-disk access; any thread. Source: catalog/download.py.
+disk access; any thread. Source: catalog/package.py, catalog/partial.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Final
 from localserve.catalog.filenames import without_shard
 from localserve.catalog.finders.folders import find_in
 from localserve.catalog.finders.record import Findings, FoundModel
+
+HOST_MARK: Final = "@"
+"""Begins the folder of what came from an address; no owner on the hub is called so."""
 
 _PARTIAL: Final = re.compile(r"^(?P<name>.+\.gguf)\.[0-9a-zA-Z]{1,16}\.partial$", re.IGNORECASE)
 
@@ -30,7 +33,8 @@ def find(models_dir: Path) -> Findings:
 
 def repo_of(path: Path) -> str | None:
     """OWNER/NAME, the first two folders of a path relative to the models folder."""
-    return "/".join(path.parts[:2]) if len(path.parts) > 2 else None
+    from_the_hub = len(path.parts) > 2 and not path.parts[0].startswith(HOST_MARK)
+    return "/".join(path.parts[:2]) if from_the_hub else None
 
 
 def _cut_downloads(models_dir: Path) -> list[FoundModel]:

@@ -1,0 +1,188 @@
+"""`localserve fit`: what fits this machine, or another one, before anything is downloaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from localserve.catalog.candidates import Candidates, find_candidates
+from localserve.catalog.registry import Registry, load_registry
+from localserve.cli.fit_json import catalog_document, fit_document
+from localserve.cli.fit_table import print_catalog, print_fit
+from localserve.cli.terminal import errors, print_error, size_text
+from localserve.config import CACHE_TYPES, Settings, read_settings
+from localserve.errors import LocalserveError
+from localserve.planner.bandwidth import (
+    NOTHING_MEASURED,
+    Bandwidth,
+    known_bandwidth,
+    measure_bandwidth,
+)
+from localserve.planner.fit import fit_model, rank_catalog
+from localserve.planner.hardware import Hardware, probe
+from localserve.planner.learned import lessons
+from localserve.planner.machine import Machine, imagined, machine_of
+from localserve.planner.plan import wanted_of
+from localserve.planner.sizes import parse_size, parse_sizes
+
+EXAMPLES = """
+Nothing of the weights is downloaded: a model's header tells what it takes, llama.cpp itself
+counts it, and the speed follows from the measured bandwidth. Options are constraints; what they
+leave free is planned. Without a name, the models of the catalog are ranked, offline.
+
+--gpu and --ram ask about another machine: one with just these GPUs (none without --gpu) and so
+much RAM (as much as this one without --ram), all of it free. GB are powers of ten, GiB of two.
+
+Examples:
+
+  localserve fit                              what of the catalog fits
+
+  localserve fit qwen3-8b                     a name of models.toml, or what is on this disk
+
+  localserve fit unsloth/Qwen3-8B-GGUF        every quantization of a repository
+
+  localserve fit unsloth/Qwen3-8B-GGUF:Q4_K_M --ctx 32768 --cache-type-k q8_0
+
+  localserve fit ~/some.gguf --gpu 24GiB,12GiB --ram 64GiB
+
+  localserve fit qwen3-8b --json | jq '{fits, quantization, memory, runtime}'
+
+Exit status: 0 it fits (without a name: something does), 1 it does not, 2 an error or wrong usage.
+"""
+
+CACHE_HELP = f"How %s are stored: {', '.join(CACHE_TYPES)} [f16]."
+
+
+def fit(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="REPO[:QUANT]|URL|PATH|NAME", help="What to plan for."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
+    ] = None,
+    ctx: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tokens of context, as for `up` [the model's, else 8192]."),
+    ] = None,
+    parallel: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests computed together [8].")
+    ] = None,
+    cache_type_k: Annotated[str | None, typer.Option(metavar="T", help=CACHE_HELP % "keys")] = None,
+    cache_type_v: Annotated[
+        str | None, typer.Option(metavar="T", help=CACHE_HELP % "values")
+    ] = None,
+    gpu_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="Layers on the GPUs [all that fit].")
+    ] = None,
+    cpu_moe_layers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Layers whose experts stay in RAM [as few as fit]."),
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="SIZE[,SIZE]", help="Ask about a machine with such GPUs.")
+    ] = None,
+    ram: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Ask about a machine with so much RAM.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    options = {
+        "config_file": config,
+        "context_tokens": ctx,
+        "parallel": parallel,
+        "cache_type_k": cache_type_k,
+        "cache_type_v": cache_type_v,
+        "gpu_layers": gpu_layers,
+        "cpu_moe_layers": cpu_moe_layers,
+        "offline": offline or None,
+    }
+    try:
+        settings = read_settings(options)
+        fits = _answer(model, settings, gpu, ram, as_json)
+    except LocalserveError as error:
+        print_error(error)
+        if as_json:
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+            typer.echo(json.dumps({"error": told}, indent=2))
+        raise typer.Exit(2) from error
+    raise typer.Exit(0 if fits else 1)
+
+
+fit.__doc__ = f"Tell what fits this machine, how fast it will be, and why.\n{EXAMPLES}"
+
+
+def _answer(
+    model: str | None, settings: Settings, gpu: str | None, ram: str | None, as_json: bool
+) -> bool:
+    """Print the answer; whether it fits."""
+    gpu_bytes = parse_sizes(gpu, "--gpu") if gpu is not None else ()
+    ram_bytes = parse_size(ram, "--ram") if ram is not None else None
+    registry = load_registry(settings)
+    wanted = wanted_of(settings)
+    with errors.status("looking at the hardware") as status:
+        say = status.update
+        with ThreadPoolExecutor(1) as other:
+            looking = other.submit(probe, settings)
+            candidates = _candidates(model, registry, settings, say)
+            hardware = looking.result()
+        if gpu is None and ram is None:
+            machine = machine_of(hardware, _measured(hardware, settings, say))
+        else:
+            machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
+        if candidates is None:
+            say("planning")
+            plans = rank_catalog(registry, wanted, machine)
+        else:
+            say(f"planning {escape(candidates.spec.name)}")
+            found = fit_model(candidates, wanted, machine, lessons(settings))
+    if candidates is None:
+        if as_json:
+            typer.echo(json.dumps(catalog_document(plans, machine), indent=2))
+        else:
+            print_catalog(plans, machine)
+        return any(plan.fits for plan in plans)
+    if as_json:
+        typer.echo(json.dumps(fit_document(found, machine), indent=2))
+    else:
+        print_fit(found, machine, str(model))
+    return found.picked is not None
+
+
+def _candidates(
+    model: str | None, registry: Registry, settings: Settings, say: Callable[[str], None]
+) -> Candidates | None:
+    if model is None:
+        return None
+    read = 0
+
+    def progress(count: int) -> None:
+        nonlocal read
+        read += count
+        say(f"reading headers: {size_text(read)}")
+
+    return find_candidates(model, registry, settings, progress)
+
+
+def _measured(hardware: Hardware, settings: Settings, say: Callable[[str], None]) -> Bandwidth:
+    return measure_bandwidth(
+        hardware,
+        settings,
+        progress=lambda device: say(f"measuring the bandwidth of {escape(device)}, once"),
+    )
+
+
+def _imagined(
+    hardware: Hardware, settings: Settings, gpu_bytes: tuple[int, ...], ram_bytes: int | None
+) -> Machine:
+    """A machine of those sizes, with a processor like this one where it was measured."""
+    known = known_bandwidth(hardware, settings) or NOTHING_MEASURED
+    rates = machine_of(hardware, known).ram.rates
+    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, rates)

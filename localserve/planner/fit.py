@@ -1,0 +1,215 @@
+"""Does it fit: plans for every file that a model could be run from, the choice and its reasons.
+
+Blocks: llama.cpp is asked in child processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from localserve.catalog.candidates import Candidates
+from localserve.catalog.headers import Headers
+from localserve.catalog.registry import Registry
+from localserve.errors import ModelUnusable
+from localserve.gguf.facts import GgufFacts
+from localserve.gguf.loadable import check_loadable
+from localserve.planner.choice import (
+    USABLE_TOKENS_PER_SECOND,
+    bits_per_weight,
+    choose,
+    decode_rate,
+    frontier,
+)
+from localserve.planner.explain import Explanation, explain
+from localserve.planner.gauge import DryRuns, Sibling, by_formula
+from localserve.planner.learned import NOTHING_LEARNED, Lessons
+from localserve.planner.machine import Machine
+from localserve.planner.placement import Measure
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected
+from localserve.planner.runtime import Runtime
+from localserve.planner.shapes import facts_of
+
+FRONTIER_CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
+"""Contexts that a model is planned with to show what longer ones cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The answer for one model.
+
+    `plans` are of all its quantizations, the best first; `unusable` says why others are none.
+    `shown` is the plan to look at: the picked one, or of those that do not fit the nearest.
+    `longer` has plans with other contexts and `frontier` those of all that nothing else beats;
+    both are empty where there is no trade.
+    """
+
+    name: str
+    plans: tuple[Plan, ...]
+    unusable: Mapping[str, ModelUnusable]
+    picked: Plan | None
+    shown: Plan
+    explanation: Explanation
+    longer: tuple[Plan, ...]
+    frontier: tuple[Plan, ...]
+
+
+def fit_model(
+    candidates: Candidates,
+    wanted: Wanted,
+    machine: Machine,
+    known: Lessons = NOTHING_LEARNED,
+) -> Fit:
+    """Plan every quantization and choose. Raises: ModelUnusable, where none can be loaded at all
+    or the model was not trained for the context."""
+    wanted = wanted.over(candidates.spec)
+    usable, unusable = _sorted_out(candidates)
+    architecture = next(iter(usable.values())).facts.architecture
+    correct = uncorrected if machine.imagined else known.correct
+    if not machine.imagined:
+        surcharge = known.surcharge(architecture, machine.backend)
+        machine = replace(machine, surcharge=surcharge)
+    with ExitStack() as stack:
+        bench = _Bench(candidates, usable, machine, stack)
+        facts = {name: headers.facts for name, headers in usable.items()}
+        first = next(iter(facts.values()))
+        contexts = _contexts(first, wanted)
+        bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
+
+        def plan(name: str, wish: Wanted, measure: Measure) -> Plan:
+            return make_plan(
+                facts[name], wish, machine, measure, quantization=name, correct=correct
+            )
+
+        plans = [plan(name, wanted, bench.quick(name)) for name in facts]
+        asked = [one for one in plans if candidates.quantization in (None, one.quantization)]
+        if not asked:
+            assert candidates.quantization is not None
+            raise unusable[candidates.quantization]
+        shown = picked = choose(asked)
+        if shown is None:
+            shown = max(asked, key=lambda one: one.headroom_bytes)
+        exact = bench.exact(shown.quantization)
+        checked = plan(shown.quantization, wanted, exact)  # the spot check
+        plans = [checked if one is shown else one for one in plans]
+        shown = checked
+        if picked is not None:
+            again = [one for one in plans if candidates.quantization in (None, one.quantization)]
+            picked = choose(again)
+            shown = picked or shown
+        longer = [plan(name, one, bench.quick(name)) for one in contexts for name in facts]
+        return Fit(
+            name=candidates.spec.name,
+            plans=tuple(plans),
+            unusable=unusable,
+            picked=picked,
+            shown=shown,
+            explanation=explain(shown, machine, exact, plans),
+            longer=tuple(longer),
+            frontier=tuple(_trade(plans, longer)),
+        )
+
+
+class _Bench:
+    """The measures for all quantizations, on this machine or an imagined one."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        usable: Mapping[str, Headers],
+        machine: Machine,
+        stack: ExitStack,
+    ) -> None:
+        self._usable = usable
+        self._machine = machine
+        self._stack = stack
+        self._path = candidates.path
+        self._dry: dict[str, DryRuns] = {}
+        name, headers = next(iter(usable.items()))
+        self._sibling = Sibling(self._dry_runs(name), headers.facts, machine.gpu_names)
+
+    def learn(self, runtimes: list[Runtime]) -> None:
+        if not self._machine.imagined:
+            self._sibling.learn(runtimes)
+
+    def quick(self, name: str) -> Measure:
+        if self._machine.imagined:
+            return by_formula(self._usable[name].facts, self._machine.gpu_names)
+        return self._sibling.measure_of(self._usable[name].facts)
+
+    def exact(self, name: str) -> Measure:
+        return self.quick(name) if self._machine.imagined else self._dry_runs(name).measure
+
+    def _dry_runs(self, name: str) -> DryRuns:
+        if name not in self._dry:
+            made = DryRuns(self._usable[name].files, self._path)
+            self._dry[name] = self._stack.enter_context(made)
+        return self._dry[name]
+
+
+def _sorted_out(
+    candidates: Candidates,
+) -> tuple[dict[str, Headers], dict[str, ModelUnusable]]:
+    """Those that can be loaded, most bits first, and why others cannot. Raises: ModelUnusable."""
+    usable: dict[str, Headers] = {}
+    unusable: dict[str, ModelUnusable] = {}
+    for name, found in candidates.found.items():
+        if isinstance(found, ModelUnusable):
+            unusable[name] = found
+            continue
+        try:
+            check_loadable(found.facts)
+            usable[name] = found
+        except ModelUnusable as problem:
+            unusable[name] = problem
+    if not usable:
+        raise next(iter(unusable.values()))
+    by_bits = sorted(usable.items(), key=lambda item: -bits_per_weight(item[1].facts))
+    return dict(by_bits), unusable
+
+
+def _contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
+    """The other contexts to show; none where the user has decided."""
+    if wanted.context_tokens is not None:
+        return []
+    trained = facts.hyperparameters.context_length or 0
+    planned = runtime_of(facts, wanted).context_tokens
+    counts = {count for count in (*FRONTIER_CONTEXTS, trained) if planned < count <= trained}
+    return [replace(wanted, context_tokens=count) for count in sorted(counts)]
+
+
+def _trade(plans: Iterable[Plan], longer: Iterable[Plan]) -> list[Plan]:
+    """The frontier, if there is more than one thing to choose."""
+    found = frontier([*plans, *longer])
+    return found if len(found) > 1 else []
+
+
+def rank_catalog(
+    registry: Registry,
+    wanted: Wanted,
+    machine: Machine,
+) -> list[Plan]:
+    """For each model of the catalog that writes text the best quantization that fits, else the one
+    that comes nearest. Those that fit come first, of them those that are quick enough, of them the
+    larger ones. By formula."""
+    plans = []
+    for spec in registry:
+        if spec.shape is None or not spec.quantizations or spec.kind == "embedding":
+            continue
+        wish = wanted.over(spec)
+        trained = spec.shape.trained_context_tokens
+        if wish.context_tokens is not None and wish.context_tokens > trained:
+            continue
+        options = []
+        for name in spec.quantizations:
+            facts = facts_of(spec, spec.shape, name)
+            measure = by_formula(facts, machine.gpu_names)
+            options.append(make_plan(facts, wish, machine, measure, quantization=name))
+        plans.append(choose(options) or max(options, key=lambda one: one.headroom_bytes))
+    return sorted(plans, key=_rank)
+
+
+def _rank(plan: Plan) -> tuple[bool, bool, int]:
+    slow = decode_rate(plan) < USABLE_TOKENS_PER_SECOND
+    return not plan.fits, slow, -plan.facts.parameters

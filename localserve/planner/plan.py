@@ -1,0 +1,203 @@
+"""How a model would be run on a machine: the plan, for `fit` to show and for `up` to follow.
+
+The user's settings are constraints; what they leave free is planned, except that the context is
+never lowered and the cache never coarsened unasked: what that would bring is told instead. Pure but
+for the measure that is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from localserve.catalog.spec import ModelSpec
+from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
+from localserve.errors import ModelUnusable
+from localserve.gguf.facts import GgufFacts
+from localserve.planner.dry_run import Refused
+from localserve.planner.formula import estimate
+from localserve.planner.machine import Load, Machine
+from localserve.planner.placement import Measure, Placement, place, ways
+from localserve.planner.runtime import CacheType, Runtime, sequences_for
+from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
+from localserve.planner.usage import RAM, MemoryUsage
+
+Where = Literal["GPU", "GPU + RAM", "RAM"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user decided; None leaves it to the plan or its default.
+
+    `context_tokens` is the pool and the most that one request may use. `gpu_layers` counts from the
+    last layer, the output being one of them; `cpu_expert_layers` from the first.
+    """
+
+    context_tokens: int | None = None
+    parallel: int | None = None
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    gpu_layers: int | None = None
+    cpu_expert_layers: int | None = None
+    quantization: str | None = None
+
+    def over(self, spec: ModelSpec) -> Wanted:
+        """These wishes before those of the model's entry."""
+
+        def first(mine: Any, its: Any) -> Any:
+            return its if mine is None else mine
+
+        return Wanted(
+            context_tokens=first(self.context_tokens, spec.context_tokens),
+            parallel=first(self.parallel, spec.parallel),
+            cache_type_k=first(self.cache_type_k, spec.cache_type_k),
+            cache_type_v=first(self.cache_type_v, spec.cache_type_v),
+            gpu_layers=first(self.gpu_layers, spec.gpu_layers),
+            cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
+            quantization=self.quantization,
+        )
+
+
+def wanted_of(settings: Settings) -> Wanted:
+    """What the settings constrain."""
+    return Wanted(
+        context_tokens=settings.context_tokens,
+        parallel=settings.parallel,
+        cache_type_k=cast("CacheType | None", settings.cache_type_k),
+        cache_type_v=cast("CacheType | None", settings.cache_type_v),
+        gpu_layers=settings.gpu_layers,
+        cpu_expert_layers=settings.cpu_moe_layers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One model file, run in one way. Where nothing fits, what comes nearest.
+
+    `loads` has each place's needs against its room; `problem` is llama.cpp's reason where it would
+    not run the model so at all, and then `usage` is an estimate. `speed` is None where no rate is
+    known; it is calibrated if `answers` are not 0.
+    """
+
+    facts: GgufFacts = field(repr=False)
+    quantization: str
+    wanted: Wanted
+    parallel: int
+    runtime: Runtime
+    usage: MemoryUsage
+    loads: tuple[Load, ...]
+    where: Where
+    speed: Speed | None
+    answers: int = 0
+    problem: str | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.problem is None and self.headroom_bytes >= 0
+
+    @property
+    def headroom_bytes(self) -> int:
+        """What is left in the place that is nearest to full; below zero it does not fit."""
+        return self.tightest.headroom_bytes
+
+    @property
+    def tightest(self) -> Load:
+        """The place that binds."""
+        used = [load for load in self.loads if load.needed_bytes]
+        return min(used, key=lambda load: load.headroom_bytes)
+
+
+Correct = Callable[[GgufFacts, str, str], Corrections]
+"""What earlier answers teach of a model's quantization on a backend."""
+
+
+def uncorrected(facts: GgufFacts, quantization: str, backend: str) -> Corrections:
+    """Where nothing was learned."""
+    return AS_PREDICTED
+
+
+def make_plan(
+    facts: GgufFacts,
+    wanted: Wanted,
+    machine: Machine,
+    measure: Measure,
+    *,
+    quantization: str | None = None,
+    correct: Correct = uncorrected,
+) -> Plan:
+    """The best way to run the model that the constraints allow, fitting or not.
+
+    `quantization` is its name if not as the file says. Raises: ModelUnusable, where the model was
+    not trained for the context.
+    """
+    base = runtime_of(facts, wanted)
+    allowed = ways(facts, base, machine, wanted.gpu_layers, wanted.cpu_expert_layers)
+    placed = place(facts, allowed, machine, measure)
+    problem = None
+    if isinstance(placed, Refused):
+        problem = placed.reason
+        usage = estimate(facts, allowed[-1], machine.gpu_names)
+        placed = Placement(allowed[-1], usage, machine.loads(usage))
+    name = quantization or facts.quantization
+    where = _where(facts, placed.runtime, machine)
+    corrections = correct(facts, name, computes(where, machine))
+    return Plan(
+        facts=facts,
+        quantization=name,
+        wanted=wanted,
+        parallel=wanted.parallel or DEFAULT_PARALLEL,
+        runtime=placed.runtime,
+        usage=placed.usage,
+        loads=placed.loads,
+        where=where,
+        speed=predict(facts, placed.runtime, machine, corrections),
+        answers=corrections.answers,
+        problem=problem,
+    )
+
+
+def computes(where: Where, machine: Machine) -> str:
+    """The backend that answers are made on, for lessons: 'CPU', 'CUDA', 'CUDA + RAM'."""
+    if where == "RAM":
+        return RAM
+    return machine.backend + where.removeprefix("GPU")
+
+
+def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
+    """What is decided before anything is placed. Raises: ModelUnusable."""
+    recurrent = facts.hyperparameters.recurrence is not None
+    runtime = Runtime(
+        context_tokens=context_of(facts, wanted.context_tokens),
+        sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
+    )
+    if wanted.cache_type_k is not None:
+        runtime = replace(runtime, cache_type_k=wanted.cache_type_k)
+    if wanted.cache_type_v is not None:
+        runtime = replace(runtime, cache_type_v=wanted.cache_type_v)
+    return runtime
+
+
+def context_of(facts: GgufFacts, asked: int | None) -> int:
+    """The pool of cells: what was asked for, else at most DEFAULT_CONTEXT_TOKENS.
+
+    Raises: ModelUnusable, where the model was not trained for so much.
+    """
+    trained = facts.hyperparameters.context_length or DEFAULT_CONTEXT_TOKENS
+    if asked is None:
+        return min(trained, DEFAULT_CONTEXT_TOKENS)
+    if asked > trained:
+        raise ModelUnusable(
+            f"{facts.name or facts.file!r} was trained for a context of {trained} tokens, {asked}"
+            " were asked for.",
+            hint=f"--ctx {trained} is the most.",
+        )
+    return asked
+
+
+def _where(facts: GgufFacts, runtime: Runtime, machine: Machine) -> Where:
+    count = facts.hyperparameters.layers + 1
+    if not machine.gpus or runtime.gpu_layers == 0:
+        return "RAM"
+    whole = runtime.gpu_layers is None or runtime.gpu_layers >= count
+    return "GPU" if whole and not runtime.cpu_expert_layers else "GPU + RAM"

@@ -1,0 +1,101 @@
+"""How a model is loaded: as planned, on what is free; and what is refused before it is tried."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from localserve.backends.placement import place_model
+from localserve.catalog.headers import read_local
+from localserve.config import Settings, read_settings
+from localserve.errors import ModelUnusable
+from localserve.gguf.facts import GgufFacts
+from localserve.planner.hardware import Hardware, probe
+from localserve.planner.machine import PROCESS_BYTES
+from localserve.planner.plan import Wanted
+from localserve.planner.runtime import Runtime
+from tests.planner.recorded import GIB, RecordedReadings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return read_settings({}, {"LOCALSERVE_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def facts(tiny_q4_k_m: Path) -> GgufFacts:
+    return read_local(tiny_q4_k_m).facts
+
+
+class Host:
+    """A machine without GPUs and with so much memory available."""
+
+    def __init__(self, folder: Path, available_bytes: int) -> None:
+        readings = RecordedReadings(folder / "machine")
+        readings.memory_amounts = dataclasses.replace(
+            readings.memory_amounts, total_bytes=8 * GIB, free_bytes=available_bytes
+        )
+        self._readings = readings
+
+    def __call__(self, settings: Settings) -> Hardware:
+        return probe(settings, self._readings)
+
+
+def never(settings: Settings) -> NoReturn:
+    raise AssertionError("the hardware was looked at")
+
+
+def no_gpu() -> bool:
+    return False
+
+
+def a_gpu() -> bool:
+    return True
+
+
+def test_what_plainly_fits_is_loaded_without_a_look_at_the_hardware(
+    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings
+) -> None:
+    wanted = Wanted(context_tokens=512, parallel=2, cache_type_k="q8_0")
+    placed = place_model(tiny_q4_k_m, facts, "tiny", wanted, settings, no_gpu, never)
+    assert placed.runtime == Runtime(512, 4, cache_type_k="q8_0", gpu_layers=0)
+    assert placed.backend == "CPU"
+    assert placed.predicted.total_bytes > facts.weights_bytes
+
+
+def test_more_than_the_memory_is_refused_with_what_would_fit(
+    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
+) -> None:
+    host = Host(tmp_path, PROCESS_BYTES + (20 << 20))
+    with pytest.raises(ModelUnusable, match=r"needs .* GiB of CPU, 0\.3 GiB are free") as caught:
+        place_model(
+            tiny_q4_k_m, facts, "tiny", Wanted(context_tokens=40_960), settings, a_gpu, host
+        )
+    assert "would fit" in caught.value.hint or "smaller model" in caught.value.hint
+
+
+def test_what_needs_the_margin_is_tried_with_a_warning(
+    tiny_q4_k_m: Path,
+    facts: GgufFacts,
+    settings: Settings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    host = Host(tmp_path, PROCESS_BYTES + (200 << 20))
+    with caplog.at_level(logging.WARNING):
+        placed = place_model(tiny_q4_k_m, facts, "tiny", Wanted(), settings, a_gpu, host)
+    assert placed.runtime.gpu_layers == 0
+    assert "that is tight" in caplog.text
+
+
+def test_a_plan_that_fits_is_followed(
+    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
+) -> None:
+    host = Host(tmp_path, 6 * GIB)
+    placed = place_model(tiny_q4_k_m, facts, "tiny", Wanted(), settings, a_gpu, host)
+    assert placed.runtime.context_tokens == 8_192
+    assert placed.backend == "CPU"
