@@ -215,6 +215,14 @@ def test_the_catalog_is_ranked_without_any_network(run: Run) -> None:
     assert {one["model"] for one in models} >= {"qwen3-8b", "gpt-oss-120b", "llama-3.1-8b"}
 
 
+def test_offline_the_catalogs_numbers_stand_in_for_a_header(run: Run) -> None:
+    ran = run("fit", "qwen3-8b", "--offline")
+    assert ran.status == 0
+    assert "estimated from the catalog's sizes" in ran.out
+    (model,) = asked(run, "qwen3:8b", "--offline")["models"]
+    assert (model["model"], model["fits"]) == ("qwen3-8b", True)
+
+
 def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:
     assert run("fit", "--ram", "512MB").status == 1
 
