@@ -23,6 +23,7 @@ from localserve.planner.learned import lessons
 from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of, ram_margin
 from localserve.planner.memory import read_memory
 from localserve.planner.plan import Plan, Wanted, computes, make_plan, runtime_of
+from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
 from localserve.planner.speed import Speed, predict
@@ -86,7 +87,9 @@ def _planned(
     path: Path, facts: GgufFacts, wanted: Wanted, settings: Settings, hardware: Hardware
 ) -> Placed:
     known = lessons(settings)
-    machine = machine_of(hardware, known_bandwidth(hardware, settings) or NOTHING_MEASURED)
+    machine = machine_of(
+        hardware, known_bandwidth(hardware, settings) or NOTHING_MEASURED, big_programs()
+    )
     surcharge = known.surcharge(facts.architecture, machine.backend)
     machine = replace(machine, surcharge=surcharge)
     with DryRuns((), path) as dry:

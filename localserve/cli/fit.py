@@ -29,6 +29,7 @@ from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import Machine, imagined, machine_of
 from localserve.planner.plan import wanted_of
+from localserve.planner.programs import big_programs
 from localserve.planner.sizes import parse_size, parse_sizes
 
 EXAMPLES = """
@@ -134,7 +135,8 @@ def _answer(
             candidates, ranked = _asked(model, registry, settings, say)
             hardware = looking.result()
         if gpu is None and ram is None:
-            machine = machine_of(hardware, _measured(hardware, settings, say))
+            measured = _measured(hardware, settings, say)
+            machine = machine_of(hardware, measured, big_programs())
         else:
             machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
         if candidates is None:

@@ -16,6 +16,7 @@ from localserve.planner import plan as planning
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import probe
 from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, learn_load
+from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
 from tests.planner.real_shapes import SHAPES, write_header
@@ -74,6 +75,7 @@ def readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedReading
     monkeypatch.setattr(command, "probe", lambda settings: probe(settings, readings))
     monkeypatch.setattr(command, "measure_bandwidth", lambda *_, **__: BANDWIDTH)
     monkeypatch.setattr(command, "known_bandwidth", lambda *_: BANDWIDTH)
+    monkeypatch.setattr(command, "big_programs", lambda: (Program("browser", 30 * GIB),))
     return readings
 
 
@@ -183,6 +185,8 @@ def test_what_does_not_fit_ends_with_1_and_says_what_would(
     assert ran.status == 1
     assert "Q4_K_M does not fit: CPU is" in ran.out
     assert "--ctx" in ran.out
+    assert "browser has 30.0 GiB of CPU" in ran.out
+    assert "closing browser on CPU would fit" in ran.out
     changes = asked(run, path, "--ctx", "32768", status=1)["explanation"]["changes"]
     (change,) = [one for one in changes if one["kind"] == "context"]
     tokens = str(change["plan"]["context_tokens"])
