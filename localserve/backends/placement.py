@@ -105,7 +105,7 @@ def _refuse_or_warn(plan: Plan, machine: Machine, dry: DryRuns) -> None:
     place = machine.place(load.place)
     name = plan.facts.name or plan.facts.file
     numbers = (
-        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of {place.name},"
+        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of {place.title},"
         f" {place.free_bytes / GIB:.1f} GiB are free"
     )
     if plan.problem is None and all(

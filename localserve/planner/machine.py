@@ -52,6 +52,11 @@ class Place:
     programs: tuple[Program, ...] = ()
 
     @property
+    def title(self) -> str:
+        """What people call it: llama.cpp's 'CPU' is where RAM is."""
+        return "RAM" if self.name == RAM else self.name
+
+    @property
     def room_bytes(self) -> int:
         """What a model may take here."""
         return max(0, self.free_bytes - self.margin_bytes)

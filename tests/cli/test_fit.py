@@ -183,10 +183,10 @@ def test_what_does_not_fit_ends_with_1_and_says_what_would(
     path = str(files["qwen3-8b-Q4_K_M.gguf"])
     ran = run("fit", path, "--ctx", "32768")
     assert ran.status == 1
-    assert "Q4_K_M does not fit: CPU is" in ran.out
+    assert "Q4_K_M does not fit: RAM is" in ran.out
     assert "--ctx" in ran.out
-    assert "browser has 30.0 GiB of CPU" in ran.out
-    assert "closing browser on CPU would fit" in ran.out
+    assert "browser has 30.0 GiB of RAM" in ran.out
+    assert "closing browser, which has memory of RAM, would fit" in ran.out
     changes = asked(run, path, "--ctx", "32768", status=1)["explanation"]["changes"]
     (change,) = [one for one in changes if one["kind"] == "context"]
     tokens = str(change["plan"]["context_tokens"])
