@@ -23,6 +23,7 @@ from localserve.planner.learned import lessons
 from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of, ram_margin
 from localserve.planner.memory import read_memory
 from localserve.planner.plan import Plan, Wanted, computes, make_plan, runtime_of
+from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
 from localserve.planner.speed import Speed, predict
@@ -86,7 +87,9 @@ def _planned(
     path: Path, facts: GgufFacts, wanted: Wanted, settings: Settings, hardware: Hardware
 ) -> Placed:
     known = lessons(settings)
-    machine = machine_of(hardware, known_bandwidth(hardware, settings) or NOTHING_MEASURED)
+    machine = machine_of(
+        hardware, known_bandwidth(hardware, settings) or NOTHING_MEASURED, big_programs()
+    )
     surcharge = known.surcharge(facts.architecture, machine.backend)
     machine = replace(machine, surcharge=surcharge)
     with DryRuns((), path) as dry:
@@ -102,7 +105,7 @@ def _refuse_or_warn(plan: Plan, machine: Machine, dry: DryRuns) -> None:
     place = machine.place(load.place)
     name = plan.facts.name or plan.facts.file
     numbers = (
-        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of {place.name},"
+        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of {place.title},"
         f" {place.free_bytes / GIB:.1f} GiB are free"
     )
     if plan.problem is None and all(

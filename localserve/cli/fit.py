@@ -17,7 +17,7 @@ from localserve.cli.fit_json import catalog_document, fit_document
 from localserve.cli.fit_table import print_catalog, print_fit
 from localserve.cli.terminal import errors, print_error, size_text
 from localserve.config import CACHE_TYPES, Settings, read_settings
-from localserve.errors import LocalserveError
+from localserve.errors import LocalserveError, NotDownloaded
 from localserve.planner.bandwidth import (
     NOTHING_MEASURED,
     Bandwidth,
@@ -29,6 +29,7 @@ from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import Machine, imagined, machine_of
 from localserve.planner.plan import wanted_of
+from localserve.planner.programs import big_programs
 from localserve.planner.sizes import parse_size, parse_sizes
 
 EXAMPLES = """
@@ -131,15 +132,16 @@ def _answer(
         say = status.update
         with ThreadPoolExecutor(1) as other:
             looking = other.submit(probe, settings)
-            candidates = _candidates(model, registry, settings, say)
+            candidates, ranked = _asked(model, registry, settings, say)
             hardware = looking.result()
         if gpu is None and ram is None:
-            machine = machine_of(hardware, _measured(hardware, settings, say))
+            measured = _measured(hardware, settings, say)
+            machine = machine_of(hardware, measured, big_programs())
         else:
             machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
         if candidates is None:
             say("planning")
-            plans = rank_catalog(registry, wanted, machine)
+            plans = rank_catalog(ranked, wanted, machine)
         else:
             say(f"planning {escape(candidates.spec.name)}")
             found = fit_model(candidates, wanted, machine, lessons(settings))
@@ -156,11 +158,15 @@ def _answer(
     return found.picked is not None
 
 
-def _candidates(
+def _asked(
     model: str | None, registry: Registry, settings: Settings, say: Callable[[str], None]
-) -> Candidates | None:
+) -> tuple[Candidates | None, Registry]:
+    """The headers to plan from; None where the catalog's own numbers must do, and of which models.
+
+    Those serve for a model of the catalog that is not here while the network is off.
+    """
     if model is None:
-        return None
+        return None, registry
     read = 0
 
     def progress(count: int) -> None:
@@ -168,7 +174,13 @@ def _candidates(
         read += count
         say(f"reading headers: {size_text(read)}")
 
-    return find_candidates(model, registry, settings, progress)
+    try:
+        return find_candidates(model, registry, settings, progress), registry
+    except NotDownloaded:
+        entry = registry.find(model)
+        if entry is None or entry.shape is None or not entry.quantizations:
+            raise
+        return None, Registry((entry,))
 
 
 def _measured(hardware: Hardware, settings: Settings, say: Callable[[str], None]) -> Bandwidth:

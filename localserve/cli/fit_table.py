@@ -62,7 +62,7 @@ def print_catalog(plans: Sequence[Plan], machine: Machine) -> None:
     console.print()
     for place in machine.places:
         room = f"{memory_text(place.room_bytes)} of room, {memory_text(place.total_bytes)} in all"
-        _say(f"{place.name} ({place.description}): {room}")
+        _say(f"{place.title} ({place.description}): {room}")
     _say("estimated from the catalog's sizes; `localserve fit NAME` reads the real headers")
 
 
@@ -124,7 +124,7 @@ def _place_line(plan: Plan, place: Place) -> Text:
     rest = load.needed_bytes - device.total_bytes
     parts["output and process"] = rest
     listed = ", ".join(f"{name} {memory_text(size)}" for name, size in parts.items() if size)
-    line = plain(f"{place.name:6} ")
+    line = plain(f"{place.title:6} ")
     line.append_text(_bar(load))
     needed, room = memory_text(load.needed_bytes), memory_text(load.room_bytes)
     line.append(f"  {needed} of {room}" + (f": {listed}" if listed else ""))
@@ -176,10 +176,10 @@ def _print_verdict(fit: Fit, asked: str) -> None:
         _say(f"llama.cpp would not run {shown.quantization} so: {shown.problem}", style="red")
     else:
         short = memory_text(why.short_bytes)
-        _say(f"{shown.quantization} does not fit: {why.place.name} is {short} short.", style="red")
+        _say(f"{shown.quantization} does not fit: {why.place.title} is {short} short.", style="red")
     for program in why.place.programs[:MOST_NAMES]:
         size = memory_text(program.used_bytes) if program.used_bytes else "an unknown amount"
-        _say(f"  {program.name} has {size} of {why.place.name}")
+        _say(f"  {program.name} has {size} of {why.place.title}")
     if not why.changes:
         _say("No smaller context, cache or quantization makes it fit; choose a smaller model.")
     for change in why.changes:

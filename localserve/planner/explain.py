@@ -142,7 +142,7 @@ def _changes(plan: Plan, place: Place, replan: Replan, others: Sequence[Plan]) -
         yield Change("context", f"--ctx {shorter.runtime.context_tokens}", shorter)
     for program in sorted(place.programs, key=lambda one: one.used_bytes or 0):
         if plan.problem is None and (program.used_bytes or 0) >= -plan.headroom_bytes:
-            yield Change("program", f"closing {program.name} on {place.name}")
+            yield Change("program", f"closing {program.name}, which has memory of {place.title},")
             break
     if (smaller := choose([one for one in others if one is not plan])) is not None:
         yield Change("quantization", f"the quantization {smaller.quantization}", smaller)

@@ -52,6 +52,11 @@ class Place:
     programs: tuple[Program, ...] = ()
 
     @property
+    def title(self) -> str:
+        """What people call it: llama.cpp's 'CPU' is where RAM is."""
+        return "RAM" if self.name == RAM else self.name
+
+    @property
     def room_bytes(self) -> int:
         """What a model may take here."""
         return max(0, self.free_bytes - self.margin_bytes)
@@ -134,8 +139,11 @@ TYPICAL_GPU = {
 """A consumer card of the middle class."""
 
 
-def machine_of(hardware: Hardware, bandwidth: Bandwidth) -> Machine:
-    """This machine: what is free on it now, and the rates that were measured."""
+def machine_of(
+    hardware: Hardware, bandwidth: Bandwidth, programs: tuple[Program, ...] = ()
+) -> Machine:
+    """This machine: what is free on it now, and the rates that were measured. `programs` are the
+    others that hold much of RAM; those on GPUs the drivers tell."""
     memory = hardware.memory
     processor = next((one.name for one in hardware.devices if one.kind == "cpu"), RAM)
     ram = Place(
@@ -145,6 +153,7 @@ def machine_of(hardware: Hardware, bandwidth: Bandwidth) -> Machine:
         free_bytes=memory.available_bytes,
         margin_bytes=ram_margin(memory.usable_bytes),
         rates=bandwidth.throughput.get(processor, {}),
+        programs=programs,
     )
     return Machine(ram, tuple(_gpu(device, bandwidth) for device in hardware.gpus))
 

@@ -71,7 +71,7 @@ def test_more_than_the_memory_is_refused_with_what_would_fit(
     tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
 ) -> None:
     host = Host(tmp_path, PROCESS_BYTES + (20 << 20))
-    with pytest.raises(ModelUnusable, match=r"needs .* GiB of CPU, 0\.3 GiB are free") as caught:
+    with pytest.raises(ModelUnusable, match=r"needs .* GiB of RAM, 0\.3 GiB are free") as caught:
         place_model(
             tiny_q4_k_m, facts, "tiny", Wanted(context_tokens=40_960), settings, a_gpu, host
         )

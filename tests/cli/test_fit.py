@@ -16,6 +16,7 @@ from localserve.planner import plan as planning
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import probe
 from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, learn_load
+from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
 from tests.planner.real_shapes import SHAPES, write_header
@@ -74,6 +75,7 @@ def readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedReading
     monkeypatch.setattr(command, "probe", lambda settings: probe(settings, readings))
     monkeypatch.setattr(command, "measure_bandwidth", lambda *_, **__: BANDWIDTH)
     monkeypatch.setattr(command, "known_bandwidth", lambda *_: BANDWIDTH)
+    monkeypatch.setattr(command, "big_programs", lambda: (Program("browser", 30 * GIB),))
     return readings
 
 
@@ -181,8 +183,10 @@ def test_what_does_not_fit_ends_with_1_and_says_what_would(
     path = str(files["qwen3-8b-Q4_K_M.gguf"])
     ran = run("fit", path, "--ctx", "32768")
     assert ran.status == 1
-    assert "Q4_K_M does not fit: CPU is" in ran.out
+    assert "Q4_K_M does not fit: RAM is" in ran.out
     assert "--ctx" in ran.out
+    assert "browser has 30.0 GiB of RAM" in ran.out
+    assert "closing browser, which has memory of RAM, would fit" in ran.out
     changes = asked(run, path, "--ctx", "32768", status=1)["explanation"]["changes"]
     (change,) = [one for one in changes if one["kind"] == "context"]
     tokens = str(change["plan"]["context_tokens"])
@@ -213,6 +217,14 @@ def test_the_catalog_is_ranked_without_any_network(run: Run) -> None:
     fitting = [one["fits"] for one in models]
     assert fitting == sorted(fitting, reverse=True)
     assert {one["model"] for one in models} >= {"qwen3-8b", "gpt-oss-120b", "llama-3.1-8b"}
+
+
+def test_offline_the_catalogs_numbers_stand_in_for_a_header(run: Run) -> None:
+    ran = run("fit", "qwen3-8b", "--offline")
+    assert ran.status == 0
+    assert "estimated from the catalog's sizes" in ran.out
+    (model,) = asked(run, "qwen3:8b", "--offline")["models"]
+    assert (model["model"], model["fits"]) == ("qwen3-8b", True)
 
 
 def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from benchmarks.soak import soak
@@ -57,8 +58,10 @@ def start_with_room_for_two(start: Start, models: Path) -> Server:
 
 
 def complete(server: Server, model: str, tokens: int = 4) -> str:
-    answer = server.client().completions.create(model=model, prompt="once", max_tokens=tokens)
-    return answer.choices[0].text
+    body = {"model": model, "prompt": "once", "max_tokens": tokens}
+    answer = server.post("/v1/completions", body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["text"])
 
 
 def command(server: Server, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,20 +79,20 @@ def test_two_models_answer_and_a_third_evicts_the_idle_one_while_a_stream_goes_o
     start: Start, models: Path
 ) -> None:
     server = start_with_room_for_two(start, models)
-    stream = server.client().completions.create(
-        model="one", prompt="once", max_tokens=16_000, stream=True, extra_body={"ignore_eos": True}
-    )
-    next(iter(stream))
-    assert complete(server, "two")
-    assert complete(server, "TWO")
-    assert loaded(server) == {"one", "two"}
-    assert complete(server, "three")
-    assert loaded(server) == {"one", "three"}
-    one = server.get("/admin/models").json()["models"][0]
-    assert (one["id"], one["running"]) == ("one", 1)
-    assert one["tokens_per_second"] > 0
-    next(iter(stream))
-    stream.close()
+    body = {"model": "one", "prompt": "once", "max_tokens": 16_000, "ignore_eos": True}
+    url = server.url + "/v1/completions"
+    with httpx2.stream("POST", url, json={**body, "stream": True}, timeout=WAIT_SECONDS) as stream:
+        events = stream.iter_lines()
+        next(events)
+        assert complete(server, "two")
+        assert complete(server, "TWO")
+        assert loaded(server) == {"one", "two"}
+        assert complete(server, "three")
+        assert loaded(server) == {"one", "three"}
+        one = server.get("/admin/models").json()["models"][0]
+        assert (one["id"], one["running"]) == ("one", 1)
+        assert one["tokens_per_second"] > 0
+        next(events)
     assert server.wait_for_line(r"two is unloaded to make room for three")
     assert server.wait_for_line(r"one: .* were predicted, [+-]\d\.\d%")
 

@@ -112,7 +112,7 @@ def test_another_program_is_named_where_closing_it_is_enough(facts: dict[str, Gg
     gpu = replace(full.gpus[0], free_bytes=4 * GIB, programs=users)
     full = replace(full, gpus=(gpu,))
     found = reasons(facts["qwen3-8b Q4_K_M"], Wanted(gpu_layers=99), full)
-    assert of_kind(found, "program").text == "closing blender on GPU0"
+    assert of_kind(found, "program").text == "closing blender, which has memory of GPU0,"
     terms = {term.kind: term.size_bytes for term in found.terms}
     assert terms["other_programs"] == 20 * GIB
 
