@@ -136,6 +136,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("threads", int, None, "CPU threads (the physical cores).", 1, 1024, option="--threads"),
     Setting("offline", bool, False, "Never use the network.", option="--offline"),
     Setting("max_waiting", int, 64, "Requests that may wait; more get 503.", 0, 100_000),
+    Setting("memory_wait_seconds", float, 60.0, "Wait for memory that answers hold.", 0.0, 3600.0),
+    Setting(
+        "model_ram_bytes", int, None, "RAM that models may take together (what is free).", 1 << 20
+    ),
+    Setting(
+        "unload_after_seconds",
+        float,
+        0.0,
+        "Idle time after which models are unloaded; 0: never.",
+        0.0,
+        31_536_000.0,
+    ),
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
@@ -190,6 +202,9 @@ class Settings:
     threads: int | None
     offline: bool
     max_waiting: int
+    memory_wait_seconds: float
+    model_ram_bytes: int | None
+    unload_after_seconds: float
     max_connections: int
     step_budget_ms: float
     max_body_bytes: int

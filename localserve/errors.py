@@ -10,11 +10,15 @@ LocalserveError
 │   └── AmbiguousName       several models on this disk could be meant
 ├── Unavailable             cannot be answered now, may be in a while
 │   ├── Overloaded          too many requests wait already
+│   ├── MemoryBusy          running answers hold the memory that the model needs
 │   ├── ModelLoading        the model is not ready yet
 │   └── EngineFailed        the engine stopped in the middle of this answer
+├── ModelInUse              the model cannot be unloaded while it answers
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
 └── ModelUnusable           the model file is missing, damaged or does not fit
     ├── ModelMalformed      the file breaks the rules of GGUF or contradicts itself
+    ├── ModelTooLarge       the model needs more memory than models may take here
+    ├── OutOfMemory         memory ran out while the model was loaded
     └── NotDownloaded       models.toml knows the model, and it is not on this disk
 
 Every error has a `code` (stable, for programs), a message (what is wrong, with numbers) and a
@@ -168,6 +172,16 @@ class Overloaded(Unavailable):
     )
 
 
+class MemoryBusy(Unavailable):
+    """The memory that a model needs is held by models that are answering."""
+
+    code: ClassVar[str] = "memory_busy"
+    description: ClassVar[str] = (
+        "The model needs memory that is held by models which are answering requests. Try again "
+        "after Retry-After, or unload one of them."
+    )
+
+
 class ModelLoading(Unavailable):
     """The model is still being loaded."""
 
@@ -182,6 +196,16 @@ class EngineFailed(Unavailable):
     description: ClassVar[str] = (
         "The engine stopped while it worked on this request. It is started again by itself; the "
         "server's log has the reason."
+    )
+
+
+class ModelInUse(LocalserveError):
+    """The model answers requests, and nobody said that they may be ended."""
+
+    code: ClassVar[str] = "model_in_use"
+    description: ClassVar[str] = (
+        "The model is answering requests, so it is not unloaded. Try again when they have ended, or"
+        ' send {"force": true} to end them.'
     )
 
 
@@ -214,6 +238,26 @@ class ModelMalformed(ModelUnusable):
     def __init__(self, message: str, *, hint: str = "") -> None:
         one_line = "".join(c if c.isprintable() else "?" for c in message)  # it quotes the file
         super().__init__(one_line, hint=hint)
+
+
+class ModelTooLarge(ModelUnusable):
+    """The model needs more memory than models may take, even if no other were loaded."""
+
+    code: ClassVar[str] = "model_too_large"
+    description: ClassVar[str] = (
+        "The model needs more memory than models may take on this machine. The message has the "
+        "numbers, and the smallest change with which it would fit."
+    )
+
+
+class OutOfMemory(ModelUnusable):
+    """Memory ran out while the model was loaded; nothing of it is left behind."""
+
+    code: ClassVar[str] = "out_of_memory"
+    description: ClassVar[str] = (
+        "Memory ran out while the model was loaded, also with half the context. Models that were "
+        "loaded before go on answering."
+    )
 
 
 class NotDownloaded(ModelUnusable):

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.placement import Placed
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     Accepted,
@@ -32,8 +33,11 @@ from localserve.chat import (
     TokenLogprob,
     Usage,
 )
-from localserve.errors import ContextOverflow, LocalserveError
+from localserve.errors import ContextOverflow, LocalserveError, UnknownModel
 from localserve.manager import ModelManager, Progress
+from localserve.manager.need import Estimate, Need
+from localserve.planner.runtime import Runtime
+from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
 Script = Callable[[Sequence[Message]], str | Sequence[str]]
 """From the messages to the answer: a text, which is split into words, or the pieces themselves."""
@@ -66,6 +70,7 @@ class FakeBackend:
         self.failure = failure
         self.failure_after = failure_after
         self.facts = _facts(name, context_tokens)
+        self.memory: MemoryUsage | None = None
         self.requests: list[ChatRequest | CompletionRequest] = []
         self.running = 0
         self.cancelled = 0
@@ -166,7 +171,7 @@ def fake_manager(
 ) -> ModelManager:
     """A manager that 'loads' `backend` in `load_seconds`, or fails with `failure` after them."""
 
-    async def load(loaded: ModelSpec, progress: Progress) -> FakeBackend:
+    async def load(loaded: ModelSpec, need: Need, progress: Progress) -> FakeBackend:
         progress(0.5)
         await asyncio.sleep(load_seconds)
         if failure is not None:
@@ -174,7 +179,58 @@ def fake_manager(
         return backend
 
     spec = spec or fake_spec(backend.facts.name)
-    return ModelManager(spec, load, max_waiting=max_waiting)
+    return ModelManager(
+        spec,
+        load,
+        offer=FakeOffer((spec,)),
+        estimate=fake_estimate({}),
+        room=FakeRoom(),
+        max_waiting=max_waiting,
+    )
+
+
+class FakeOffer:
+    """A disk with these models on it."""
+
+    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+        self.specs = tuple(specs)
+
+    async def find(self, name: str) -> ModelSpec:
+        for spec in self.specs:
+            if name.casefold() in {known.casefold() for known in spec.names}:
+                return spec
+        raise UnknownModel(name, tuple(spec.name for spec in self.specs))
+
+    async def everything(self) -> tuple[ModelSpec, ...]:
+        return self.specs
+
+
+class FakeRoom:
+    """A machine with `total_bytes` of RAM for models, all of which are always where the ledger says
+    they are."""
+
+    def __init__(self, total_bytes: int = 1 << 40) -> None:
+        self.total_bytes = total_bytes
+
+    async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+        return {RAM: self.total_bytes - held.get(RAM, 0)}
+
+    async def used(self) -> Mapping[str, int]:
+        return {}
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        pass
+
+
+def fake_estimate(weights_bytes: Mapping[str, int], context_tokens: int = 4096) -> Estimate:
+    """Models of so many bytes by name, else none, and one byte for each token of context."""
+
+    async def estimate(spec: ModelSpec, limit: int | None) -> Need:
+        tokens = min(context_tokens, limit or context_tokens)
+        sizes = DeviceUsage(RAM, weights_bytes.get(spec.name, 0), tokens, 0)
+        return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM))
+
+    return estimate
 
 
 def _words(text: str) -> int:

@@ -117,7 +117,7 @@ async def test_the_manager_hands_out_the_backend() -> None:
     backend = FakeBackend()
     manager = fake_manager(backend)
     async with manager.lease("FAKE") as leased:
-        assert leased is backend
+        assert leased.backend is backend
     assert isinstance(manager.state, Ready)
     await manager.close()
     assert backend.closed

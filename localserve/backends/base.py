@@ -11,6 +11,7 @@ from typing import Protocol
 
 from localserve.catalog.spec import ModelSpec
 from localserve.chat import ChatEvent, ChatRequest, CompletionRequest
+from localserve.planner.usage import MemoryUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,10 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A snapshot of a running engine. `step_age_seconds` is 0 while it waits for work."""
+    """A snapshot of a running engine. `step_age_seconds` is 0 while it waits for work.
+
+    `tokens_per_second` are those of all answers together in the last step, 0 while none runs.
+    """
 
     alive: bool
     running: int
@@ -48,6 +52,7 @@ class EngineStatus:
     cells_used: int
     cells: int
     step_age_seconds: float
+    tokens_per_second: float = 0.0
 
 
 class Backend(Protocol):
@@ -55,6 +60,11 @@ class Backend(Protocol):
 
     @property
     def facts(self) -> ModelFacts: ...
+
+    @property
+    def memory(self) -> MemoryUsage | None:
+        """What it holds, by its own count right after loading; None where that is not told."""
+        ...
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer a conversation. Closing the generator cancels the work.

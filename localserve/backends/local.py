@@ -29,7 +29,7 @@ from localserve.chat import (
     Prompt,
 )
 from localserve.config import DEFAULT_PARALLEL, Settings
-from localserve.engine.engine import Engine
+from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
@@ -39,6 +39,7 @@ from localserve.planner.devices import GPU_KINDS
 from localserve.planner.plan import Wanted
 from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Speed
+from localserve.planner.usage import MemoryUsage
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
 
@@ -66,14 +67,15 @@ async def load(
     options: LoadOptions,
     progress: Callable[[float], None],
     *,
+    placed: Placed | None = None,
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
-    """Load a model that is on this disk.
+    """Load a model that is on this disk, as `placed` says (None: as it is planned now).
 
     `progress` is called on the event loop with the loaded share. `on_abort` is called with the
     reason, on the thread that failed, when llama.cpp is about to abort the process.
 
-    Raises: ModelUnusable.
+    Raises: ModelUnusable; OutOfMemory, after which nothing is left of it.
     """
     if not isinstance(spec.source, LocalFile):
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
@@ -89,10 +91,10 @@ async def load(
         return wanted
 
     facts: GgufFacts
-    placed: Placed
+    how = placed
 
     def make_runner() -> LlamaRunner:
-        nonlocal facts, placed
+        nonlocal facts, how
         from localserve.llama import library
         from localserve.llama.devices import devices
         from localserve.llama.model import LlamaModel
@@ -104,21 +106,21 @@ async def load(
         library.watch_abort(on_abort)
         facts = read_local(path).facts
         check_loadable(facts)
-        placed = place_model(path, facts, spec.name, wishes, options.settings, has_gpu)
-        model = LlamaModel(path, placed.runtime, report)
+        how = how or place_model(path, facts, spec.name, wishes, options.settings, has_gpu)
+        model = LlamaModel(path, how.runtime, report)
         try:
             if not model.generates:
                 raise ModelUnusable(
                     f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
                     hint="Choose a chat or completion model.",
                 )
-            runner = LlamaRunner(model, placed.runtime, threads=options.threads or usable_cores())
+            runner = LlamaRunner(model, how.runtime, threads=options.threads or usable_cores())
         except BaseException:
             model.close()
             raise
         runner.warm_up()
         if options.settings is not None:
-            _compare(options.settings, facts, placed, runner)
+            _compare(options.settings, facts, how, runner)
         return runner
 
     engine = Engine(
@@ -131,7 +133,8 @@ async def load(
     templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
-        teacher = _teacher(options.settings, facts, placed) if options.settings else None
+        assert how is not None
+        teacher = _teacher(options.settings, facts, how) if options.settings else None
         return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
     except BaseException as failure:
         wanted = False
@@ -180,10 +183,15 @@ class LocalBackend:
         self._chat_template = runner.model.chat_template
         self._spec = spec
         self._facts = _facts(spec, runner, parallel)
+        self._memory = runner.memory_at_start
 
     @property
     def facts(self) -> ModelFacts:
         return self._facts
+
+    @property
+    def memory(self) -> MemoryUsage | None:
+        return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         text = await self._templates.render(
@@ -248,6 +256,7 @@ class LocalBackend:
             cells_used=now.cells_used,
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
+            tokens_per_second=_rate(now),
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -357,6 +366,14 @@ class LocalBackend:
         if isinstance(prompt, str):
             return prompt
         return b"".join(map(self._vocabulary.spelling, prompt)).decode("utf-8", "replace")
+
+
+def _rate(now: Snapshot) -> float:
+    """Tokens per second of the last step."""
+    step = now.last_step
+    if not now.running or step is None:
+        return 0.0
+    return step.answering / max(1e-6, (step.run_ms + step.thread_ms) / 1e3)
 
 
 def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:

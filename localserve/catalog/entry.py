@@ -19,6 +19,7 @@ from localserve.chat import Sampling
 from localserve.toml import KeyPath, TomlFile
 
 MAX_TEMPLATE_BYTES = 1 << 20
+MAX_KEEP_ALIVE_SECONDS = 31_536_000
 
 Count = Annotated[int, Field(ge=1)]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -67,6 +68,8 @@ class ModelTable(_Table):
     gpu_layers: int | None = Field(None, ge=0, le=100_000)
     cpu_moe_layers: int | None = Field(None, ge=0, le=100_000)
     max_tokens: Count | None = None
+    keep_alive: float | None = Field(None, ge=0, le=MAX_KEEP_ALIVE_SECONDS)
+    pin: bool | None = None
     template: str | None = Field(None, min_length=1, max_length=MAX_TEMPLATE_BYTES)
     template_file: str | None = Field(None, min_length=1)
     sampling: SamplingTable | None = None
@@ -120,6 +123,10 @@ def read_entry(
         max_tokens=entry.max_tokens or base.max_tokens,
         sampling=sampling.over(base.sampling),
         chat_template=template or base.chat_template,
+        keep_alive_seconds=base.keep_alive_seconds
+        if entry.keep_alive is None
+        else entry.keep_alive,
+        pin=base.pin if entry.pin is None else entry.pin,
         shape=shape,
         quantizations=entry.quantizations or base.quantizations,
         verified=base.verified if entry.verified is None else entry.verified,

@@ -60,9 +60,11 @@ class Shape:
 class ModelSpec:
     """One model that can be served.
 
-    None means: as the server or the model's own file says. `quantizations` maps the name of a
-    quantization to the bytes of its files. `verified` says that repository, file names and bytes
-    agree with published records; in either case they only serve to plan before a download.
+    None means: as the server or the model's own file says. `keep_alive_seconds` without a request
+    unload it (0: it stays until its memory is needed), one with `pin` stays in any case.
+    `quantizations` maps the name of a quantization to the bytes of its files. `verified` says that
+    repository, file names and bytes agree with published records; in either case they only serve
+    to plan before a download.
     """
 
     name: str
@@ -78,6 +80,8 @@ class ModelSpec:
     max_tokens: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
     chat_template: str | None = None
+    keep_alive_seconds: float | None = None
+    pin: bool = False
     shape: Shape | None = None
     quantizations: Mapping[str, int] = field(default_factory=dict)
     verified: bool = False

@@ -10,10 +10,15 @@ import typer
 from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
 from localserve.cli.list import list_models
+from localserve.cli.load import load, unload
+from localserve.cli.logs import logs
 from localserve.cli.paths import paths
+from localserve.cli.ps import ps
 from localserve.cli.pull import pull
 from localserve.cli.rm import rm
 from localserve.cli.show import show
+from localserve.cli.status import status
+from localserve.cli.stop import stop
 from localserve.cli.up import up
 
 app = typer.Typer(
@@ -26,6 +31,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(status)
+app.command()(ps)
+app.command()(load)
+app.command()(unload)
+app.command()(logs)
+app.command()(stop)
 app.command()(pull)
 app.command()(fit)
 app.command("list")(list_models)

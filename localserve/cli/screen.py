@@ -80,8 +80,10 @@ class Screen:
                 pass
             case LoadProgress(name, share):
                 self._show_progress(name, share)
-            case Loaded():
+            case Loaded(default=True):
                 self._show_loaded(report)
+            case Loaded():
+                self._show_another(report)
             case LoadFailed(message, hint):
                 self._show_error(" ".join([message, hint]).rstrip())
             case Answered(line):
@@ -149,6 +151,14 @@ class Screen:
             shown = text if name == "ready" else escape(plain(text).plain)
             self._out.print(f"  [dim]{name:8}[/] {shown}")
         self._out.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
+
+    def _show_another(self, loaded: Loaded) -> None:
+        facts = loaded.facts
+        text = (
+            f"{facts.name} is loaded, too, after {loaded.seconds:.1f} s:"
+            f" {facts.context_tokens} tokens, {size_text(loaded.memory_bytes)} in use by all"
+        )
+        self._out.print(escape(plain(text).plain))
 
     def _example(self) -> str:
         return (

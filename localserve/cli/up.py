@@ -12,11 +12,13 @@ import typer
 from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
+from localserve.cli.log_file import LogFile
 from localserve.cli.screen import Screen
-from localserve.cli.terminal import outlast_output
+from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
 from localserve.server.listeners import listen
 from localserve.server.reports import Loaded, Note
+from localserve.server.running import announced, log_path
 from localserve.server.supervisor import Supervisor, Told
 
 EXAMPLES = """
@@ -33,6 +35,10 @@ Examples:
   localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
 
   localserve up --ctx 32768 --parallel 4 --port 9000
+
+Requests can name every model that `localserve list` shows; one that is
+not loaded is loaded, and idle ones make room for it. Those that name
+none get this one.
 
 Ctrl-C lets running answers end, for 10 seconds at most; a second one
 ends at once. SIGHUP reads models.toml again.
@@ -105,6 +111,8 @@ def up(
     spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port)
     screen = Screen(listeners.url, out, err)
+    log = Lasting(LogFile(log_path(settings, listeners.port)))
+    logged = Screen(listeners.url, log, log)
     if listeners.warning:
         screen.show(Note(logging.WARNING, listeners.warning))
 
@@ -112,9 +120,12 @@ def up(
         if isinstance(told, Loaded):
             remember_use(Path(told.facts.file), settings)
         screen.show(told)
+        logged.show(told)
 
-    status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
+    with announced(settings, listeners.url, listeners.port, spec.name):
+        status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
     listeners.close()
+    logged.close()
     if not screen.close():
         os._exit(status)  # the interpreter would wait for the terminal, or fail at it
     raise typer.Exit(status)

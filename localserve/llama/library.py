@@ -29,6 +29,17 @@ LEVELS = {
 }
 CONTINUES_LINE = 5
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "failed to allocate",
+    "unable to allocate",
+    "insufficient memory",
+    "failed to reserve",
+    "ErrorOutOfDeviceMemory",
+)
+"""What ggml's backends say where an allocation fails. Source: ggml.c, ggml-backend.cpp,
+ggml-cuda.cu, ggml-vulkan.cpp, ggml-metal-device.m, llama-kv-cache.cpp."""
+
 
 class _Log:
     """Joins llama.cpp's fragments to lines, and remembers the newest errors.
@@ -96,6 +107,11 @@ def newest_errors() -> list[str]:
     found = list(errors)
     errors.clear()
     return found
+
+
+def memory_ran_out(reasons: Sequence[str]) -> bool:
+    """Whether errors that llama.cpp logged say that there was no memory."""
+    return any(word in reason for reason in reasons for word in OUT_OF_MEMORY)
 
 
 def hush() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import llama_cpp
 
 from localserve.catalog.headers import read_local
-from localserve.errors import ModelUnusable
+from localserve.errors import ModelUnusable, OutOfMemory
 from localserve.gguf.loadable import check_loadable
 from localserve.llama import library
 from localserve.llama.parameters import model_parameters
@@ -45,9 +45,15 @@ class LlamaModel:
         parameters.struct.no_alloc = dry
         pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters.struct)
         if not pointer:
-            reasons = "; ".join(library.newest_errors()[:3]) or "it gave no reason"
+            reasons = library.newest_errors()
+            why = "; ".join(reasons[:3]) or "it gave no reason"
+            if library.memory_ran_out(reasons):
+                raise OutOfMemory(
+                    f"There is no memory to load {path}: {why}.",
+                    hint="Unload another model, or choose a smaller quantization.",
+                )
             raise ModelUnusable(
-                f"llama.cpp could not load {path}: {reasons}.",
+                f"llama.cpp could not load {path}: {why}.",
                 hint="Is it a whole GGUF file? Download it again if it was cut off.",
             )
         self._weights: Weights | None = Weights(pointer)

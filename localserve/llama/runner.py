@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from localserve.chat import Sampling
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
-from localserve.errors import ModelUnusable
+from localserve.errors import ModelUnusable, OutOfMemory
 from localserve.llama import library
 from localserve.llama.devices import devices
-from localserve.llama.memory import usage_of
+from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
 from localserve.llama.parameters import context_parameters
 from localserve.llama.sampler import LlamaSampler
@@ -42,6 +42,7 @@ class LlamaRunner:
         self._batch = _BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
         self.device = _device_in_words()
+        self.memory_at_start = self._memory_or_none()
 
     @property
     def cells(self) -> int:
@@ -58,6 +59,12 @@ class LlamaRunner:
     @property
     def runtime(self) -> Runtime:
         return self._runtime
+
+    def _memory_or_none(self) -> MemoryUsage | None:
+        try:
+            return self.memory()
+        except MemoryUntold:
+            return None
 
     def memory(self) -> MemoryUsage:
         """What the context and the weights hold on each device. Raises: MemoryUntold."""
@@ -172,7 +179,8 @@ class LlamaRunner:
         if not context:
             reasons = library.newest_errors()
             self._model.close()
-            raise ModelUnusable(
+            kind = OutOfMemory if library.memory_ran_out(reasons) else ModelUnusable
+            raise kind(
                 f"llama.cpp could not make a context of {self._runtime.context_tokens} tokens:"
                 f" {'; '.join(reasons[-3:]) or 'it gave no reason'}.",
                 hint="Try a smaller --ctx or a smaller --parallel.",

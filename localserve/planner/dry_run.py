@@ -25,9 +25,11 @@ TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """llama.cpp would not run the model so; `reason` is one line."""
+    """llama.cpp would not run the model so; `reason` is one line. `crashed` says that the child
+    died of it: loading the model would end this process, too."""
 
     reason: str
+    crashed: bool = False
 
 
 def dry_run(
@@ -49,13 +51,13 @@ def dry_run(
     )
     try:
         output, complaint = process.communicate(json.dumps(question), timeout_seconds)
-        end = _how_it_ended(process.returncode, complaint)
+        end = Refused(_how_it_ended(process.returncode, complaint), process.returncode < 0)
     except subprocess.TimeoutExpired:
         process.kill()
         output = _rest(process)
-        end = f"llama.cpp did not answer within {timeout_seconds:.0f} s"
+        end = Refused(f"llama.cpp did not answer within {timeout_seconds:.0f} s")
     answers = [_read(line) for line in output.splitlines()]
-    return [*answers, *[Refused(end)] * (len(runtimes) - len(answers))]
+    return [*answers, *[end] * (len(runtimes) - len(answers))]
 
 
 def _rest(process: subprocess.Popen[str]) -> str:

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.manager import ModelManager
+from localserve.server.admin import Admin, refusing_other_sites
 from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
 from localserve.server.errors import (
     Failures,
@@ -101,7 +102,7 @@ def _routes(
         fingerprint=fingerprint,
         headers_after_seconds=headers_after_seconds,
     )
-    models, health = Models(manager), Health(manager)
+    models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
@@ -112,7 +113,15 @@ def _routes(
             Route(f"{prefix}/health/ready", health.ready),
             Route(f"{prefix}/health/live", health.live),
             Route(f"{prefix}/errors/{{code}}", describe_error),
-            post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
+            post(f"{prefix}/admin/reload", refusing_other_sites(_reload_endpoint(reload))),
+            Route(f"{prefix}/admin/models", admin.list),
+            *(
+                post(
+                    f"{prefix}/admin/models/{{name:path}}/{change.__name__}",
+                    refusing_other_sites(change),
+                )
+                for change in (admin.load, admin.unload, admin.pin, admin.unpin)
+            ),
             Route(prefix or "/", _greet),
         ]
     return [*everywhere, post("/v1/completions", completion)]

@@ -25,7 +25,7 @@ from localserve.dialects.openai import (
     parse_chat,
     parse_completion,
 )
-from localserve.manager import ModelManager
+from localserve.manager import Lease, ModelManager
 from localserve.server.bodies import read_body
 from localserve.server.feed import ClientLeft, Feed
 from localserve.server.records import RequestRecord, record_of
@@ -33,6 +33,9 @@ from localserve.server.streaming import EventStream
 
 PARSE_IN_WORKER_BYTES = 256 << 10
 """From this size on a body takes long enough to parse (about 1 ms) to be parsed off the loop."""
+
+REDUCED_HEADER = b"x-localserve-context-reduced"
+"""The context in tokens, where memory did not suffice for the one that was wanted."""
 
 Question = TypeVar("Question", bound=ChatRequest | CompletionRequest)
 
@@ -94,7 +97,7 @@ class AnswerEndpoint(Generic[Question]):
         )
         begin = self._exchange.begin
         async with Feed(
-            self._manager, request.model, lambda backend: begin(backend, request), receive
+            self._manager, request.model, lambda lease: begin(_told(scope, lease), request), receive
         ) as feed:
             if asked.stream:
                 await EventStream(
@@ -112,6 +115,16 @@ class AnswerEndpoint(Generic[Question]):
         if len(body) < PARSE_IN_WORKER_BYTES:
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
+
+
+def _told(scope: Scope, lease: Lease) -> Backend:
+    """The backend; a context that had to be made smaller is told in the response's headers."""
+    if lease.reduced_from_tokens is not None:
+        tokens = lease.backend.facts.context_tokens
+        record_of(scope).headers.append(
+            (REDUCED_HEADER, f"{tokens}; wanted={lease.reduced_from_tokens}".encode())
+        )
+    return lease.backend
 
 
 async def _all_events(feed: Feed, record: RequestRecord) -> list[ChatEvent]:

@@ -9,6 +9,7 @@ InvalidRequest
 ├── HeadTooLarge           431
 ├── MediaTypeUnsupported   415
 ├── RouteUnknown           404
+├── CrossSite              403
 └── MethodUnsupported      405
 Unavailable
 └── TooManyConnections     503
@@ -31,6 +32,8 @@ from localserve.errors import (
     InvalidRequest,
     InvalidSchema,
     LocalserveError,
+    ModelInUse,
+    ModelTooLarge,
     ModelUnusable,
     Unavailable,
     UnknownModel,
@@ -84,6 +87,16 @@ class RouteUnknown(InvalidRequest):
     description: ClassVar[str] = "There is nothing at this path."
 
 
+class CrossSite(InvalidRequest):
+    """A browser asked for a change on behalf of another site's page."""
+
+    code: ClassVar[str] = "cross_site"
+    description: ClassVar[str] = (
+        "Pages of other sites may not change this server; the browser said that the request came "
+        "from one."
+    )
+
+
 class MethodUnsupported(InvalidRequest):
     """The path exists, but not for this method."""
 
@@ -108,10 +121,13 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (MediaTypeUnsupported, 415),
     (RouteUnknown, 404),
     (MethodUnsupported, 405),
+    (CrossSite, 403),
     (InvalidSchema, 422),
     (InvalidRequest, 400),
     (UnknownModel, 404),
     (ConfigInvalid, 400),
+    (ModelInUse, 409),
+    (ModelTooLarge, 400),
     (Unavailable, 503),
     (ModelUnusable, 503),
     (LocalserveError, 500),
@@ -128,6 +144,8 @@ def retry_after_seconds(error: LocalserveError) -> int | None:
     match error:
         case Unavailable():
             return error.retry_after_seconds
+        case ModelTooLarge():
+            return None
         case ModelUnusable():
             return UNUSABLE_RETRY_SECONDS
         case _:

@@ -16,10 +16,9 @@ from typing import Self
 
 from starlette.types import Receive
 
-from localserve.backends.base import Backend
 from localserve.chat import ChatEvent, Completed
 from localserve.errors import EngineFailed
-from localserve.manager import ModelManager
+from localserve.manager import Lease, ModelManager
 from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
@@ -27,8 +26,8 @@ logger = logging.getLogger("localserve.server")
 CLOSE_SECONDS = 30.0
 """The longest that a closed answer may take to let go of its backend; then that is logged."""
 
-Ask = Callable[[Backend], AsyncGenerator[ChatEvent, None]]
-"""Starts the answer on the leased backend."""
+Ask = Callable[[Lease], AsyncGenerator[ChatEvent, None]]
+"""Starts the answer on the backend that is leased."""
 
 
 class ClientLeft(Exception):
@@ -95,8 +94,8 @@ class Feed:
     async def _answer(self) -> None:
         try:
             async with (
-                self._manager.lease(self._model) as backend,
-                aclosing(self._ask(backend)) as events,
+                self._manager.lease(self._model) as lease,
+                aclosing(self._ask(lease)) as events,
             ):
                 async for event in events:
                     self._completed = isinstance(event, Completed)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from localserve.errors import EngineFailed, LocalserveError, ModelLoading
-from localserve.manager import Failed, Loading, ModelManager, Ready
+from localserve.manager import Failed, Idle, Loading, ModelManager, Ready
 from localserve.server.errors import error_response
 
 RESPONSIVE_SECONDS = 0.08
@@ -31,7 +31,7 @@ class Health:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """200 when the default model is loaded and its engine steps, else 503 and why."""
+        """200 when the default model steps or was unloaded on purpose, else 503 and why."""
         match self._manager.state:
             case Loading(name, share):
                 error: LocalserveError = ModelLoading(
@@ -43,6 +43,8 @@ class Health:
             case Failed(name, failure):
                 error = EngineFailed(f"{name!r} is not loaded: {failure}", retry_after_seconds=10)
                 return error_response(request.scope, error, state="failed", model=name)
+            case Idle(name):
+                return JSONResponse({"status": "ok", "state": "unloaded", "model": name})
             case Ready(name):
                 if await self._steps():
                     return JSONResponse(
@@ -77,6 +79,5 @@ class Health:
 
     async def _ask(self) -> bool:
         with contextlib.suppress(LocalserveError):
-            async with self._manager.lease(None) as backend:
-                return await backend.responsive(RESPONSIVE_SECONDS)
+            return await self._manager.responsive(RESPONSIVE_SECONDS)
         return False

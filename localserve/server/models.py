@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from difflib import get_close_matches
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,7 +21,7 @@ from localserve.manager import ModelManager
 
 
 class Models:
-    """Lists the served model, with what is known of it once it is loaded."""
+    """Lists what can be asked for, with what is known of models that are loaded."""
 
     def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
@@ -30,23 +31,28 @@ class Models:
         """All models; an empty catalog for a client that names its version, as Codex does."""
         if "client_version" in request.query_params:
             return JSONResponse(catalog_fields())
-        return JSONResponse(list_fields(self._listed()))
+        return JSONResponse(list_fields(await self._listed()))
 
     async def show(self, request: Request) -> Response:
         """One model, by its name or an alias, in any case of letters."""
         name: str = request.path_params["name"]
-        models = self._listed()
+        models = await self._listed()
         for model in models:
             if name.casefold() in {known.casefold() for known in (model.name, *model.aliases)}:
                 return JSONResponse(model_fields(model))
-        raise UnknownModel(name, tuple(model.name for model in models))
+        near = get_close_matches(name, [model.name for model in models], cutoff=0.0)
+        raise UnknownModel(name, tuple(near))
 
-    def _listed(self) -> tuple[ListedModel, ...]:
-        loaded = self._manager.models()
-        if loaded:
-            return tuple(_listed(facts) for facts in loaded)
-        spec = self._manager.spec
-        return (ListedModel(spec.name, spec.aliases, self._started),)
+    async def _listed(self) -> tuple[ListedModel, ...]:
+        """The loaded models first, then what can be loaded."""
+        loaded = tuple(_listed(facts) for facts in self._manager.models())
+        known = {model.name.casefold() for model in loaded}
+        others = [
+            ListedModel(spec.name, spec.aliases, self._started)
+            for spec in await self._manager.offered()
+            if spec.name.casefold() not in known
+        ]
+        return (*loaded, *others)
 
 
 def _listed(facts: ModelFacts) -> ListedModel:

@@ -27,7 +27,10 @@ _KEY = "localserve.record"
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Filled while the request is answered. None means 'did not come to that'."""
+    """Filled while the request is answered. None means 'did not come to that'.
+
+    `headers` go out with the response, besides its own.
+    """
 
     request_id: str
     method: str
@@ -44,6 +47,7 @@ class RequestRecord:
     first_token_ms: float | None = None
     total_ms: float = 0.0
     finish_reasons: tuple[str, ...] = ()
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def observe(self, events: Iterable[ChatEvent]) -> None:
         """Take from the events of the answer what the log says of them."""
@@ -93,7 +97,10 @@ class Recorded:
         async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), header]}
+                message = {
+                    **message,
+                    "headers": [*message.get("headers", ()), header, *record.headers],
+                }
             await send(message)
 
         try:

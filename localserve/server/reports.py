@@ -30,11 +30,13 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The model answers. `memory_bytes` is what the process holds now."""
+    """A model answers. `memory_bytes` is what the process holds now, `default` says that it is the
+    one for requests that name none."""
 
     facts: ModelFacts
     seconds: float
     memory_bytes: int
+    default: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,9 @@ REAP_SECONDS = 2.0
 RESTART_SECONDS = 1.0
 """The pause before a new worker, times the crashes in a row before the last one."""
 
-POLL_SECONDS = 0.2 if sys.platform == "win32" else math.inf
-"""Windows runs a signal's handler only between two waits."""
+POLL_SECONDS = 0.2 if sys.platform == "win32" else 0.5
+"""A signal's handler runs between two waits only: on Windows always, elsewhere if the signal came
+in the moment in which a wait begins, or on another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class Supervisor:
 
     def _take(self, report: Report) -> None:
         match report:
-            case Loaded():
+            case Loaded(default=True):
                 self._crashes, self._served, self._fallback = 0, True, None
             case Reloaded(spec):
                 self._spec, self._reload_due = spec, False
@@ -234,7 +235,7 @@ class Supervisor:
         while True:
             left = min(deadline - time.monotonic(), POLL_SECONDS)
             with contextlib.suppress(queue.Empty):
-                return self._events.get(timeout=max(0.0, left) if left < math.inf else None)
+                return self._events.get(timeout=max(0.0, left))
             if time.monotonic() >= deadline:
                 return None
 

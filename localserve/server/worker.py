@@ -19,16 +19,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+from weakref import WeakSet
 
 import psutil
 
 from localserve.backends import local
 from localserve.backends.base import Backend
-from localserve.catalog.registry import load_registry
+from localserve.catalog.registry import Registry, load_registry, shipped_registry
 from localserve.catalog.spec import ModelSpec
+from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
-from localserve.manager import ModelManager, Progress, served_spec
+from localserve.manager import ModelManager, Progress
+from localserve.manager.estimate import FileEstimate
+from localserve.manager.ledger import Ledger
+from localserve.manager.need import Need
+from localserve.manager.offer import DiskOffer
+from localserve.manager.room import MachineRoom
 from localserve.planner.plan import wanted_of
+from localserve.planner.usage import RAM
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
@@ -66,9 +75,25 @@ class Worker:
         self._reporter = reporter
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
-        self._backend: local.LocalBackend | None = None
+        self._backends: WeakSet[local.LocalBackend] = WeakSet()
+        self._served = False
+        self._default = arguments.spec.name
+        settings = self._settings
+        limit = settings.model_ram_bytes
+        ledger = Ledger({RAM: limit} if limit is not None else {})
+        room = MachineRoom(settings)
+        self._offer = DiskOffer(settings, _registry(settings))
         self._manager = ModelManager(
-            arguments.spec, self._load, max_waiting=self._settings.max_waiting
+            arguments.spec,
+            self._load,
+            offer=self._offer,
+            estimate=FileEstimate(self._options_of, room.look, lambda: ledger.held),
+            room=room,
+            ledger=ledger,
+            memory_wait_seconds=settings.memory_wait_seconds,
+            keep_alive_seconds=settings.unload_after_seconds,
+            on_failure=self._on_failure,
+            max_waiting=settings.max_waiting,
         )
         app = create_app(
             self._manager,
@@ -103,7 +128,21 @@ class Worker:
                     with contextlib.suppress(RuntimeError):  # the loop has ended
                         loop.call_soon_threadsafe(self._reload_soon)
 
-    async def _load(self, spec: ModelSpec, progress: Progress) -> Backend:
+    def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
+        """What the user decided. The command line's context is the default model's: others have
+        their own, or what models.toml says."""
+        settings = self._settings
+        wanted, default = wanted_of(settings), spec.name == self._default
+        return local.LoadOptions(
+            wanted=wanted if default else replace(wanted, context_tokens=None),
+            threads=settings.threads,
+            max_waiting=settings.max_waiting,
+            step_budget_seconds=settings.step_budget_ms / 1e3,
+            default_max_tokens=settings.default_max_tokens,
+            settings=settings,
+        )
+
+    async def _load(self, spec: ModelSpec, need: Need, progress: Progress) -> Backend:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
 
@@ -111,31 +150,29 @@ class Worker:
             progress(share)
             self._reporter.report(LoadProgress(spec.name, share))
 
-        settings = self._settings
-        options = local.LoadOptions(
-            wanted=wanted_of(settings),
-            threads=settings.threads,
-            max_waiting=settings.max_waiting,
-            step_budget_seconds=settings.step_budget_ms / 1e3,
-            default_max_tokens=settings.default_max_tokens,
-            settings=settings,
+        backend = await local.load(
+            spec,
+            self._options_of(spec),
+            report,
+            placed=need.placed,
+            on_abort=lambda reason: self._say_goodbye(reason, loop),
         )
-        first = self._backend is None
-        try:
-            backend = await local.load(
-                spec, options, report, on_abort=lambda reason: self._say_goodbye(reason, loop)
-            )
-        except LocalserveError as error:
-            if first:  # nothing was ever served: say why, and end
-                self._failed = True
-                self._reporter.report(LoadFailed(error.message, error.hint))
-                self.stop()
-            raise
-        self._backend = backend
+        self._backends.add(backend)
         seconds = time.monotonic() - began
         memory_bytes = psutil.Process().memory_info().rss
-        self._reporter.report(Loaded(backend.facts, seconds, memory_bytes))
+        default = spec.name == self._default
+        self._served = self._served or default
+        self._reporter.report(Loaded(backend.facts, seconds, memory_bytes, default))
         return backend
+
+    def _on_failure(self, spec: ModelSpec, error: LocalserveError) -> None:
+        """Without its default model a server that never had it says why, and ends."""
+        if spec.name != self._default or self._served:
+            log.error("%s", error)
+            return
+        self._failed = True
+        self._reporter.report(LoadFailed(error.message, error.hint))
+        self.stop()
 
     def _say_goodbye(self, reason: str, loop: asyncio.AbstractEventLoop) -> None:
         """llama.cpp aborts the process when this returns; runs on the thread that failed."""
@@ -143,8 +180,8 @@ class Worker:
         told = threading.Event()
 
         def break_all() -> None:
-            if self._backend is not None:
-                self._backend.break_all(EngineFailed(f"llama.cpp gave up: {reason}"))
+            for backend in self._backends:
+                backend.break_all(EngineFailed(f"llama.cpp gave up: {reason}"))
             loop.call_later(GOODBYE_SECONDS / 4, told.set)
 
         with contextlib.suppress(RuntimeError):
@@ -160,9 +197,9 @@ class Worker:
             except LocalserveError as error:
                 log.error("models.toml stays as it was: %s", error)
                 raise
-            spec = served_spec(registry, self._manager.spec)
-            self._manager.reconfigure(spec)
-            self._reporter.report(Reloaded(spec))
+            self._offer.reconfigure(registry)
+            self._manager.reconfigure(registry)
+            self._reporter.report(Reloaded(self._manager.spec))
             log.info("models.toml was read again: %d models", len(registry))
 
     def _reload_soon(self) -> None:
@@ -197,6 +234,16 @@ def main() -> None:
         # Neither threads of libraries nor a prompt that is still being tokenized for a client that
         # was told off must hold up the end: everything of ours is freed by now.
         os._exit(0 if well else LOAD_FAILED_STATUS)
+
+
+def _registry(settings: Settings) -> Registry:
+    """The models by name. A mistake made in models.toml since the server was started costs the
+    user's entries, not the server."""
+    try:
+        return load_registry(settings)
+    except LocalserveError as error:
+        log.error("models.toml is passed over: %s", error)
+        return shipped_registry()
 
 
 def _take_signals(worker: Worker) -> None:

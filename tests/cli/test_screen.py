@@ -7,14 +7,16 @@ import io
 import logging
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 
 from localserve.cli import screen
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting
-from localserve.server.reports import Aborting, Answered, LoadFailed, LoadProgress, Note
+from localserve.server.reports import Aborting, Answered, Loaded, LoadFailed, LoadProgress, Note
 from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
+from tests.server.scripted_worker import FACTS
 
 
 class Failing(io.StringIO):
@@ -129,3 +131,12 @@ def test_a_stopped_terminal_stops_nobody_and_what_is_lost_is_counted(
     assert made.close()
     assert out.getvalue().count("\n") == 3
     assert err.getvalue() == "2 lines were lost: the terminal did not take them\n"
+
+
+def test_a_model_that_is_loaded_beside_the_default_one_is_one_line() -> None:
+    default = Loaded(FACTS, 1.0, 5_000_000)
+    other = Loaded(replace(FACTS, name="another"), 2.5, 9_000_000, default=False)
+    out, _ = shown(default, other)
+    assert out.count("ready") == 1
+    *_, last = out.splitlines()
+    assert "another is loaded, too, after 2.5 s" in last

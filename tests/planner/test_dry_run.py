@@ -92,4 +92,6 @@ def test_a_child_that_is_too_slow_is_ended(tiny_f16: Path) -> None:
 def test_a_child_that_dies_is_a_reason(tiny_f16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localserve.planner.dry_run.PROGRAM", "tests.planner.aborts")
     (answer,) = dry_run(tiny_f16, [RUNTIME])
-    assert answer == Refused("llama.cpp gave up on this file (SIGABRT): no such layer")
+    assert answer == Refused(
+        "llama.cpp gave up on this file (SIGABRT): no such layer", crashed=True
+    )

@@ -22,7 +22,7 @@ async def nothing() -> Message:
 
 def feed_of(backend: FakeBackend, receive: object = nothing) -> Feed:
     request = ChatRequest("", ())
-    return Feed(fake_manager(backend), "", lambda leased: leased.chat(request), receive)  # type: ignore[arg-type]
+    return Feed(fake_manager(backend), "", lambda leased: leased.backend.chat(request), receive)  # type: ignore[arg-type]
 
 
 async def take_all(feed: Feed, events: list[ChatEvent]) -> None:

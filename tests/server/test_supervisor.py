@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +104,21 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 Script = Callable[[str], None]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals go to no thread there")
+def test_a_signal_that_does_not_wake_the_main_thread_is_taken_all_the_same(
+    scene: Scene, script: Script
+) -> None:
+    script("serves")
+    other = threading.Timer(1.0, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    last_resort = threading.Timer(30.0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    other.start()
+    last_resort.start()
+    began = time.monotonic()
+    assert scene.run() == 0
+    assert time.monotonic() - began < 29.0
+    last_resort.cancel()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

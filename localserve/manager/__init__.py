@@ -1,0 +1,30 @@
+"""Which models are loaded, within which memory, and who may use them.
+
+Knows nothing of HTTP or of llama.cpp. Lives on the event loop.
+"""
+
+from localserve.manager.manager import Lease, Load, ModelManager, Progress, served_spec
+from localserve.manager.model import (
+    Failed,
+    Idle,
+    Loaded,
+    Loading,
+    ModelReport,
+    Ready,
+    State,
+)
+
+__all__ = [
+    "Failed",
+    "Idle",
+    "Lease",
+    "Load",
+    "Loaded",
+    "Loading",
+    "ModelManager",
+    "ModelReport",
+    "Progress",
+    "Ready",
+    "State",
+    "served_spec",
+]

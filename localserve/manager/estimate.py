@@ -1,0 +1,108 @@
+"""What a model needs: run as it is planned, by the count of llama.cpp itself in a child process.
+
+The plan is made as if no other model were loaded: the manager sees to it that there is room. Lives
+on the event loop; the asking runs in a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from localserve.backends.local import LoadOptions
+from localserve.backends.placement import Placed, place_model
+from localserve.catalog.headers import read_local
+from localserve.catalog.spec import LocalFile, ModelSpec
+from localserve.errors import ModelUnusable
+from localserve.gguf.loadable import check_loadable
+from localserve.manager.need import Need
+from localserve.planner.dry_run import Refused, dry_run
+from localserve.planner.hardware import Hardware
+from localserve.planner.runtime import Runtime
+from localserve.planner.usage import RAM, MemoryUsage
+
+log = logging.getLogger(__name__)
+
+MOST_KEPT = 64
+
+FileState = tuple[Path, int, int]
+"""A file, its bytes and when it was changed."""
+
+
+class FileEstimate:
+    """Implements `Estimate` over the model's own file; keeps what it was told.
+
+    `look` measures the machine; `held` is what loaded models have of it, by device.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[ModelSpec], LoadOptions],
+        look: Callable[[], Awaitable[Hardware]],
+        held: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._options = options
+        self._look = look
+        self._held = held
+        self._kept: dict[tuple[FileState, Runtime], MemoryUsage] = {}
+
+    async def __call__(self, spec: ModelSpec, context_tokens: int | None) -> Need:
+        hardware = as_if_alone(await self._look(), self._held())
+        return await asyncio.to_thread(self._estimate, spec, context_tokens, hardware)
+
+    def _estimate(self, spec: ModelSpec, context_tokens: int | None, hardware: Hardware) -> Need:
+        if not isinstance(spec.source, LocalFile):
+            raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
+        path = spec.source.path
+        options = self._options(spec)
+        wanted = options.wanted.over(spec)
+        if context_tokens is not None:
+            asked = wanted.context_tokens or context_tokens
+            wanted = replace(wanted, context_tokens=min(asked, context_tokens))
+        facts = read_local(path).facts
+        check_loadable(facts)
+        placed = place_model(
+            path,
+            facts,
+            spec.name,
+            wanted,
+            options.settings,
+            lambda: bool(hardware.gpus),
+            lambda settings: hardware,
+        )
+        return Need(replace(placed, predicted=self._count(spec, path, placed)))
+
+    def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
+        """llama.cpp's own count; what was planned with, where it does not tell."""
+        status = path.stat()
+        key = ((path, status.st_size, status.st_mtime_ns), placed.runtime)
+        if key not in self._kept:
+            answer = dry_run(path, [placed.runtime])[0]
+            if isinstance(answer, Refused):
+                if answer.crashed:
+                    raise ModelUnusable(
+                        f"{spec.name!r} is not loaded, for it would end the server:"
+                        f" {answer.reason}.",
+                        hint="Use another conversion of the model.",
+                    )
+                log.warning("%s: its memory is estimated: %s", spec.name, answer.reason)
+                return placed.predicted
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = answer
+        return self._kept[key]
+
+
+def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:
+    """The machine with what loaded models hold counted as free."""
+    memory = replace(
+        hardware.memory, available_bytes=hardware.memory.available_bytes + held.get(RAM, 0)
+    )
+    devices = tuple(
+        replace(device, free_bytes=device.free_bytes + held.get(device.name, 0))
+        for device in hardware.devices
+    )
+    return replace(hardware, memory=memory, devices=devices)

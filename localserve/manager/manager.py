@@ -1,0 +1,580 @@
+"""Which models are loaded and who may use them. Knows nothing of HTTP or of llama.cpp.
+
+`ModelManager` is the only code that loads or unloads. It lives on the event loop: loading itself
+happens wherever the `load` function that it was given does it. One model is loaded at a time, so
+that what is measured is what the ledger says; models that are loaded go on answering meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from localserve.backends.base import Backend, EngineStatus, ModelFacts
+from localserve.catalog.registry import Registry
+from localserve.catalog.spec import ModelSpec
+from localserve.errors import (
+    EngineFailed,
+    LocalserveError,
+    MemoryBusy,
+    ModelInUse,
+    ModelLoading,
+    OutOfMemory,
+    Overloaded,
+)
+from localserve.manager.eviction import Candidate, choose_victims
+from localserve.manager.explain import accuracy, memory_busy, size_text, too_large
+from localserve.manager.ledger import Ledger
+from localserve.manager.model import (
+    Failed,
+    Idle,
+    Loaded,
+    Loading,
+    ManagedModel,
+    ModelReport,
+    Ready,
+    State,
+)
+from localserve.manager.need import Estimate, Need, device_bytes
+from localserve.manager.offer import Offer
+from localserve.manager.room import Room
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[float], None]
+"""Called with the loaded share, 0.0 to 1.0, on the event loop."""
+
+Load = Callable[[ModelSpec, Need, Progress], Awaitable[Backend]]
+"""Makes a backend from a model. Raises: ModelUnusable, of which OutOfMemory is tried again."""
+
+LOOK_AGAIN_SECONDS = 1.0
+"""How often memory is measured while a load waits for it: other programs end, too."""
+
+LEAST_CONTEXT_TOKENS = 256
+"""A context is not made smaller than this to fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A hold on one backend, which is not unloaded as long as it lasts.
+
+    `reduced_from_tokens` is the context that was wanted where there was no memory for it.
+    """
+
+    backend: Backend
+    reduced_from_tokens: int | None = None
+
+
+class ModelManager:
+    """Holds models within the memory of the devices and hands out leases on them.
+
+    A lease lives as long as the answer. A backend whose engine died is dropped, and the next lease
+    loads it again. Nobody who asks for a loaded model waits for another one's load.
+    """
+
+    def __init__(
+        self,
+        default: ModelSpec,
+        load: Load,
+        *,
+        offer: Offer,
+        estimate: Estimate,
+        room: Room,
+        ledger: Ledger | None = None,
+        on_failure: Callable[[ModelSpec, LocalserveError], None] = lambda spec, error: None,
+        load_wait_seconds: float = 600.0,
+        memory_wait_seconds: float = 60.0,
+        keep_alive_seconds: float = 0.0,
+        max_waiting: int = 64,
+    ) -> None:
+        """At most `max_waiting` leases wait for loads, none longer than `load_wait_seconds`; a load
+        waits at most `memory_wait_seconds` for memory that running answers hold. `on_failure` is
+        told of every load that failed. `keep_alive_seconds` are for models that do not say (0: they
+        stay until their memory is needed)."""
+        self._load = load
+        self._offer = offer
+        self._estimate = estimate
+        self._room = room
+        self._ledger = ledger or Ledger()
+        self._on_failure = on_failure
+        self._load_wait_seconds = load_wait_seconds
+        self._memory_wait_seconds = memory_wait_seconds
+        self._keep_alive_seconds = keep_alive_seconds
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._default = ManagedModel(default, Loading(default.name, 0.0, time.monotonic()))
+        self._models = {self._default.key: self._default}
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    # What is there
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that answers where a request names none."""
+        return self._default.spec
+
+    @property
+    def state(self) -> State:
+        """How far the default model is."""
+        return self._default.state
+
+    @property
+    def ledger(self) -> Ledger:
+        """Who holds how much of the devices' memory. To look at."""
+        return self._ledger
+
+    def models(self) -> tuple[ModelFacts, ...]:
+        """The models that answer now, the default one first."""
+        return tuple(
+            model.backend.facts for model in self._models.values() if model.backend is not None
+        )
+
+    def status(self) -> EngineStatus | None:
+        """How busy the default model is; None while it is not loaded."""
+        backend = self._default.backend
+        return backend.status() if backend is not None else None
+
+    async def responsive(self, timeout_seconds: float) -> bool:
+        """Whether the default model's engine steps; a dead one is loaded again first.
+
+        Does not count as a use of the model. Raises: as `lease`.
+        """
+        model = self._default
+        if not model.alive:
+            await self._wait_for(self._ensure_loading(model), model)
+        return model.backend is not None and await model.backend.responsive(timeout_seconds)
+
+    def report(self) -> tuple[ModelReport, ...]:
+        """All models that were asked for, the default one first."""
+        return tuple(self._report(model) for model in self._models.values())
+
+    async def report_on(self, name: str | None) -> ModelReport:
+        """One model. Raises: UnknownModel and others, as `lease`."""
+        return self._report(await self._named(name))
+
+    async def offered(self) -> tuple[ModelSpec, ...]:
+        """Every model that requests can name: those that were asked for, then all of this disk."""
+        specs = {model.key: model.spec for model in self._models.values()}
+        for spec in await self._offer.everything():
+            specs.setdefault(spec.name.casefold(), spec)
+        return tuple(specs.values())
+
+    def _report(self, model: ManagedModel) -> ModelReport:
+        return ModelReport(
+            spec=model.spec,
+            state=model.state,
+            pinned=model.pinned,
+            leases=model.leases,
+            waiting=model.waiting,
+            status=model.backend.status() if model.backend is not None else None,
+            loaded=model.loaded,
+            device_bytes=self._ledger.held_by(model.key),
+            idle_since=None if model.in_use or model.backend is None else model.used_at,
+        )
+
+    # Leases
+
+    def start(self) -> asyncio.Task[Backend]:
+        """Begin to load the default model; loading goes on without a waiter."""
+        return self._ensure_loading(self._default)
+
+    @asynccontextmanager
+    async def lease(self, name: str | None) -> AsyncIterator[Lease]:
+        """Hold the model `name` (None or "": the default one), loading it if need be.
+
+        Raises: UnknownModel, AmbiguousName, ModelLoading (it took too long), ModelUnusable,
+        ModelTooLarge, MemoryBusy, Overloaded (too many wait for loads already).
+        """
+        model = await self._named(name)
+        backend = await self._acquire(model)
+        reduced = model.loaded.reduced_from_tokens if model.loaded is not None else None
+        try:
+            yield Lease(backend, reduced)
+        finally:
+            self._release(model)
+
+    async def _named(self, name: str | None) -> ManagedModel:
+        if not name:
+            return self._default
+        wanted = name.casefold()
+        for model in self._models.values():
+            if wanted in {known.casefold() for known in model.spec.names}:
+                return model
+        spec = await self._offer.find(name)
+        model = ManagedModel(spec, Idle(spec.name))
+        return self._models.setdefault(model.key, model)
+
+    async def _acquire(self, model: ManagedModel) -> Backend:
+        """Wait until the model answers, and count as one who uses it from then on."""
+        if not model.alive:
+            await self._wait_until_alive(model)
+        self._stop_timer(model)
+        model.leases += 1
+        model.used_at = time.time()
+        assert model.backend is not None
+        return model.backend
+
+    async def _wait_until_alive(self, model: ManagedModel) -> None:
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(
+                f"{self._waiting} requests wait for models to be loaded already; this server lets"
+                f" {self._max_waiting} wait.",
+                retry_after_seconds=5,
+                hint="Try again in a few seconds, or start with a larger LOCALSERVE_MAX_WAITING.",
+            )
+        self._waiting += 1
+        model.waiting += 1  # in the same step as the last look at it: it cannot go in between
+        try:
+            async with asyncio.timeout(self._load_wait_seconds):
+                while not model.alive:
+                    await self._wait_for(self._ensure_loading(model), model)
+        except TimeoutError:
+            raise ModelLoading(
+                f"{model.spec.name!r} is still being loaded after {self._load_wait_seconds:.0f} s.",
+                retry_after_seconds=30,
+            ) from None
+        finally:
+            self._waiting -= 1
+            model.waiting -= 1
+            self._settle(model)
+
+    async def _wait_for(self, loading: asyncio.Task[Backend], model: ManagedModel) -> None:
+        """Wait for a load, which goes on if this wait is given up. Raises what the load raises."""
+        await asyncio.wait([loading])
+        if not loading.cancelled():
+            loading.result()
+        elif self._closed:
+            raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
+        else:
+            raise EngineFailed(f"{model.spec.name!r} was unloaded while it was being loaded.")
+
+    def _release(self, model: ManagedModel) -> None:
+        model.leases -= 1
+        self._settle(model)
+
+    def _settle(self, model: ManagedModel) -> None:
+        """Somebody let go of a model: it may be unused now."""
+        model.used_at = time.time()
+        if model.in_use:
+            return
+        self._tell_change()
+        self._start_timer(model)
+
+    # Loading
+
+    def _ensure_loading(self, model: ManagedModel) -> asyncio.Task[Backend]:
+        if self._closed:
+            raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
+        if model.loading is None or model.loading.done():
+            model.loading = asyncio.create_task(
+                self._load_now(model), name=f"load {model.spec.name}"
+            )
+            model.loading.add_done_callback(_mark_retrieved)
+        return model.loading
+
+    async def _load_now(self, model: ManagedModel) -> Backend:
+        spec = model.spec
+        if model.unloading is not None:
+            await asyncio.shield(model.unloading)
+        model.state = Loading(spec.name, 0.0, time.monotonic())
+        try:
+            await self._discard(model)
+            need = await self._estimate(spec, None)
+            backend = await self._load_when_it_fits(model, need)
+        except LocalserveError as error:
+            model.state = Failed(spec.name, error)
+            self._on_failure(spec, error)
+            raise
+        except asyncio.CancelledError:
+            model.state = Idle(spec.name)
+            raise
+        if model.spec is not spec:  # models.toml was read again meanwhile
+            backend.reconfigure(model.spec)
+        model.backend = backend
+        model.state = Ready(backend.facts.name, backend.facts)
+        self._start_timer(model)
+        return backend
+
+    async def _load_when_it_fits(self, model: ManagedModel, need: Need) -> Backend:
+        """Raises: MemoryBusy, when answers hold the memory for too long; ModelTooLarge."""
+        deadline = time.monotonic() + self._memory_wait_seconds
+        while True:
+            changed = self._changed
+            async with self._turn:
+                if await self._make_room(model, need):
+                    return await self._load_and_measure(model, need)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._memory_busy(model, need)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left, LOOK_AGAIN_SECONDS))
+
+    async def _load_and_measure(self, model: ManagedModel, need: Need) -> Backend:
+        """Load; if memory does not suffice after all, once more with half the context."""
+        began = time.monotonic()
+        try:
+            backend = await self._load_held(model, need)
+        except OutOfMemory as error:
+            smaller = await self._smaller(model, need, error)
+            need = smaller
+            backend = await self._load_held(model, need)
+        self._write_down(model, need, backend, time.monotonic() - began)
+        return backend
+
+    async def _load_held(self, model: ManagedModel, need: Need) -> Backend:
+        """Load while the ledger holds the memory; it lets go if that fails."""
+        since = time.monotonic()
+
+        def progress(share: float) -> None:
+            if isinstance(model.state, Loading):
+                model.state = Loading(model.spec.name, share, since)
+
+        self._ledger.hold(model.key, need.device_bytes)
+        try:
+            return await self._load(model.spec, need, progress)
+        except BaseException:
+            self._ledger.release(model.key)
+            self._tell_change()
+            await self._room.recover({}, {})
+            raise
+
+    async def _smaller(self, model: ManagedModel, need: Need, error: OutOfMemory) -> Need:
+        """The same model with half the context. Raises: `error`, where that is too little."""
+        wanted = need.runtime.context_tokens
+        half = wanted // 2
+        if half < LEAST_CONTEXT_TOKENS:
+            raise error
+        log.warning(
+            "%s: memory ran out with a context of %d tokens (%s); it is loaded with %d instead",
+            model.spec.name,
+            wanted,
+            error.message,
+            half,
+        )
+        return replace(await self._estimate(model.spec, half), reduced_from_tokens=wanted)
+
+    def _write_down(
+        self, model: ManagedModel, need: Need, backend: Backend, seconds: float
+    ) -> None:
+        """Compare what was predicted with what was measured; the ledger keeps the latter."""
+        measured = backend.memory
+        model.need = need
+        model.loaded = Loaded(time.time(), seconds, need.usage, measured, need.reduced_from_tokens)
+        if measured is None:
+            return
+        self._ledger.hold(model.key, device_bytes(measured))
+        log.info("%s: %s", model.spec.name, accuracy(need.usage, measured))
+
+    # Memory
+
+    async def _make_room(self, model: ManagedModel, need: Need) -> bool:
+        """Whether the model fits now, once idle ones are unloaded for it.
+
+        Raises: ModelTooLarge, where it would not even if nothing else were loaded.
+        """
+        wanted = need.device_bytes
+        while True:
+            self._ledger.measure(await self._room.measure(self._ledger.held))
+            missing = self._ledger.missing(wanted)
+            if not missing:
+                return True
+            pinned = [one for one in self._models.values() if one.pinned and one is not model]
+            held = self._ledger.held_by_all(one.key for one in pinned)
+            if self._ledger.lacking(wanted, held):
+                raise await too_large(model.spec, need, pinned, self._ledger, self._estimate)
+            victims = choose_victims(self._candidates(model), missing)
+            if victims is None:
+                return False
+            for key in victims:
+                await self._unload_idle(self._models[key], f"to make room for {model.spec.name}")
+
+    def _candidates(self, wanted: ManagedModel) -> list[Candidate]:
+        """The models that may go."""
+        return [
+            Candidate(
+                name=model.key,
+                device_bytes=self._ledger.held_by(model.key),
+                reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
+                idle_seconds=model.idle_seconds,
+                promised=model.idle_seconds < self._keep_alive_of(model),
+            )
+            for model in self._models.values()
+            if model is not wanted and _may_go(model)
+        ]
+
+    def _memory_busy(self, model: ManagedModel, need: Need) -> MemoryBusy:
+        busy = [one for one in self._models.values() if one.in_use and one.backend is not None]
+        return memory_busy(model.spec, need, busy, self._ledger, self._memory_wait_seconds)
+
+    def _tell_change(self) -> None:
+        """Whoever waits for memory looks again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # Unloading
+
+    async def load(self, name: str) -> ModelReport:
+        """Load a model without asking it anything."""
+        async with self.lease(name):
+            pass
+        return await self.report_on(name)
+
+    async def unload(self, name: str, *, force: bool = False) -> ModelReport:
+        """Free a model's memory; the next request that names it loads it again.
+
+        With `force`, the answers that run end with an error. Raises: ModelInUse, UnknownModel.
+        """
+        model = await self._named(name)
+        if model.in_use and not force:
+            raise ModelInUse(
+                f"{model.spec.name!r} is in use: {model.leases} requests are being answered,"
+                f" {model.waiting} wait for it.",
+                hint='Try again when they have ended, or send {"force": true} to end them.',
+            )
+        if model.loading is not None and not model.loading.done():
+            await self._cancel_load(model)
+        await self._unload_now(model, "as asked")
+        return self._report(model)
+
+    async def set_pin(self, name: str, pinned: bool) -> ModelReport:
+        """Let a model stay whatever happens, or not; loads nothing."""
+        model = await self._named(name)
+        model.pin = pinned
+        self._stop_timer(model)
+        self._start_timer(model)
+        self._tell_change()
+        return self._report(model)
+
+    async def _cancel_load(self, model: ManagedModel) -> None:
+        assert model.loading is not None
+        model.loading.cancel()
+        await asyncio.wait([model.loading])
+
+    async def _unload_idle(self, model: ManagedModel, why: str) -> None:
+        """Unload what still may go; somebody may have asked for it since it was chosen."""
+        if _may_go(model):
+            await self._unload_now(model, why)
+
+    async def _unload_now(self, model: ManagedModel, why: str) -> None:
+        """Unload, and wait until the memory is back. Goes on if whoever asked leaves."""
+        if model.backend is None:
+            return
+        if model.unloading is None:
+            self._stop_timer(model)
+            model.unloading = asyncio.create_task(
+                self._free(model, why), name=f"unload {model.spec.name}"
+            )
+        await asyncio.shield(model.unloading)
+
+    async def _free(self, model: ManagedModel, why: str) -> None:
+        before = await self._room.used()
+        touched = model.need.touched_bytes if model.need is not None else {}
+        held = sum(self._ledger.held_by(model.key).values())
+        try:
+            await self._discard(model)
+            await self._room.recover(before, touched)
+        finally:
+            model.state = Idle(model.spec.name)
+            model.unloading = None
+            self._tell_change()
+        log.info("%s is unloaded %s: %s are free again", model.spec.name, why, size_text(held))
+
+    async def _discard(self, model: ManagedModel) -> None:
+        """Close the backend, if there is one, and let go of its memory."""
+        backend, model.backend, model.loaded = model.backend, None, None
+        if model.loading is not None and model.loading.done():
+            model.loading = None  # its result would keep the weights
+        if backend is not None:
+            with contextlib.suppress(LocalserveError):
+                await backend.close()
+            self._ledger.release(model.key)
+
+    def _start_timer(self, model: ManagedModel) -> None:
+        """Unload after the keep-alive, if the model has one."""
+        seconds = self._keep_alive_of(model)
+        if not seconds or model.pinned or model.in_use or model.backend is None or self._closed:
+            return
+        self._stop_timer(model)
+
+        def unload() -> None:
+            if _may_go(model):
+                model.timer = None
+                why = f"after {seconds:g} s without a request"
+                model.unloading = asyncio.create_task(self._free(model, why))
+
+        model.timer = asyncio.get_running_loop().call_later(seconds, unload)
+
+    def _keep_alive_of(self, model: ManagedModel) -> float:
+        own = model.spec.keep_alive_seconds
+        return self._keep_alive_seconds if own is None else own
+
+    def _stop_timer(self, model: ManagedModel) -> None:
+        if model.timer is not None:
+            model.timer.cancel()
+            model.timer = None
+
+    # The end, and models.toml
+
+    def reconfigure(self, registry: Registry) -> None:
+        """Take over what models.toml now says, where that needs no reload. What is loaded stays."""
+        for model in self._models.values():
+            spec = served_spec(registry, model.spec)
+            if spec == model.spec:
+                continue
+            model.spec = replace(spec, name=model.spec.name)
+            if model.backend is not None:
+                model.backend.reconfigure(model.spec)
+                model.state = Ready(model.spec.name, model.backend.facts)
+            self._stop_timer(model)
+            self._start_timer(model)
+
+    async def close(self) -> None:
+        """Stop loading, cancel what runs and free all models. Harmless when called twice."""
+        self._closed = True
+        models = list(self._models.values())
+        loading = [one.loading for one in models if one.loading and not one.loading.done()]
+        for task in loading:
+            task.cancel()
+        unloading = [one.unloading for one in models if one.unloading is not None]
+        await _all_done([*loading, *unloading])
+        for model in models:
+            self._stop_timer(model)
+        await asyncio.gather(*map(self._discard, models))
+
+
+def _may_go(model: ManagedModel) -> bool:
+    """Loaded, and neither used nor pinned nor on its way out."""
+    return (
+        model.backend is not None
+        and model.unloading is None
+        and (model.loading is None or model.loading.done())
+        and not model.in_use
+        and not model.pinned
+    )
+
+
+async def _all_done(tasks: Sequence[asyncio.Task[Backend] | asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _mark_retrieved(task: asyncio.Task[Backend]) -> None:
+    """Keep asyncio from reporting a failed load that nobody waited for; the state tells it."""
+    if not task.cancelled():
+        task.exception()
+
+
+def served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
+    """`spec` as `registry` now describes it; itself where the registry does not know it.
+
+    The file stays the one that is served: the registry may only know where to get it.
+    """
+    found = registry.find(spec.name)
+    return replace(found, source=spec.source) if found is not None else spec

@@ -1,0 +1,60 @@
+"""What a model will take of which device's memory: the manager's only question to the planner.
+
+`Estimate` is the one place where the answer comes from. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from localserve.backends.placement import Placed
+from localserve.catalog.spec import ModelSpec
+from localserve.planner.runtime import Runtime
+from localserve.planner.usage import RAM, MemoryUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How a model is to be run, and the memory that it takes then.
+
+    `reduced_from_tokens` is the context that was wanted where there was no memory for it.
+    """
+
+    placed: Placed
+    reduced_from_tokens: int | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.placed.runtime
+
+    @property
+    def usage(self) -> MemoryUsage:
+        return self.placed.predicted
+
+    @property
+    def device_bytes(self) -> Mapping[str, int]:
+        """Bytes by device, the output buffer among them."""
+        return device_bytes(self.usage)
+
+    @property
+    def touched_bytes(self) -> Mapping[str, int]:
+        """Bytes by device that are in use as soon as the model is loaded: weights and cache."""
+        return {
+            device.device: device.weights_bytes + device.cache_bytes
+            for device in self.usage.devices
+        }
+
+
+Estimate = Callable[[ModelSpec, int | None], Awaitable[Need]]
+"""What a model needs; with a number, for a context of at most so many tokens.
+
+Raises: ModelUnusable.
+"""
+
+
+def device_bytes(usage: MemoryUsage) -> dict[str, int]:
+    """Bytes by device, the output buffer among RAM's."""
+    sizes = {device.device: device.total_bytes for device in usage.devices}
+    sizes[RAM] = sizes.get(RAM, 0) + usage.output_bytes
+    return sizes

@@ -1,0 +1,110 @@
+"""How much memory models may still take here, measured, and whether an unload gave it back.
+
+Lives on the event loop; what asks drivers runs in a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import psutil
+
+from localserve.config import Settings
+from localserve.planner.hardware import Hardware, probe, refresh
+from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
+from localserve.planner.readings import Readings
+from localserve.planner.usage import RAM
+
+RECOVERY_SECONDS = 5.0
+"""The longest that an unload is waited for: drivers give memory back a second or so late."""
+
+RECOVERED_SHARE = 0.75
+"""So much of what was freed must be seen to be free: other programs go on taking meanwhile."""
+
+POLL_SECONDS = 0.1
+
+
+class Room(Protocol):
+    """Measures memory."""
+
+    async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+        """Bytes that models may take of each device besides `held`, which they hold already."""
+        ...
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        """Wait, within bounds, until `freed` bytes per device are back; `before` was in use."""
+        ...
+
+    async def used(self) -> Mapping[str, int]:
+        """Bytes in use now by device, for `recover`."""
+        ...
+
+
+class MachineRoom:
+    """The memory of this machine, less what is left to other programs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        readings: Readings | None = None,
+        resident_bytes: Callable[[], int] = lambda: int(psutil.Process().memory_info().rss),
+    ) -> None:
+        """Made before the first model is loaded: what the process holds then is not theirs."""
+        self._settings = settings
+        self._readings = readings
+        self._resident_bytes = resident_bytes
+        self._baseline_bytes = resident_bytes()
+        self._hardware: Hardware | None = None
+
+    async def measure(self, held: Mapping[str, int]) -> dict[str, int]:
+        hardware = await self.look()
+        memory = hardware.memory
+        # What was allocated and never written to does not count as used yet, and will be.
+        untouched = max(0, held.get(RAM, 0) - (self._resident_bytes() - self._baseline_bytes))
+        free = memory.available_bytes - ram_margin(memory.usable_bytes) - untouched
+        room = {RAM: max(0, free)}
+        for gpu in hardware.gpus:
+            free = gpu.free_bytes if gpu.unified else gpu.free_bytes - GPU_MARGIN_BYTES
+            room[gpu.name] = max(0, min(free, room[RAM]) if gpu.unified else free)
+        return room
+
+    async def used(self) -> dict[str, int]:
+        hardware = await self.look()
+        gpus = {gpu.name: gpu.total_bytes - gpu.free_bytes for gpu in hardware.gpus}
+        return gpus | {RAM: self._resident_bytes()}
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            await asyncio.to_thread(give_back)
+            now = await self.used()
+            back = all(
+                before.get(device, 0) - now.get(device, 0) >= RECOVERED_SHARE * size
+                for device, size in freed.items()
+            )
+            if back or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def look(self) -> Hardware:
+        """The machine as it is now."""
+        if self._hardware is None:
+            self._hardware = await asyncio.to_thread(probe, self._settings, self._readings)
+        else:
+            self._hardware = await asyncio.to_thread(refresh, self._hardware, self._readings)
+        return self._hardware
+
+
+def give_back() -> None:
+    """Return freed memory to the system: glibc keeps small pieces for later."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

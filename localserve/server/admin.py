@@ -1,0 +1,190 @@
+"""`/admin/models`: which models are loaded and how they do; load, unload and pin them by hand.
+
+Routes that change something take no request of another site's page: a browser says where its
+requests come from. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from localserve.catalog.spec import LocalFile
+from localserve.errors import FieldProblem, InvalidSchema
+from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
+from localserve.server.bodies import read_body
+from localserve.server.errors import CrossSite
+
+MOST_BODY_BYTES = 4096
+OWN_SITES = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site for the server's own pages and for what a user typed."""
+
+Body = TypeVar("Body", bound=BaseModel)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class UnloadBody(BaseModel):
+    """The body of an unload; empty means the defaults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    force: bool = False
+
+
+class EmptyBody(BaseModel):
+    """The body of a route that needs none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def refusing_other_sites(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, but for browsers that act for the page of another site.
+
+    Raises: CrossSite. Programs that are no browser send neither header.
+    """
+
+    async def guarded(request: Request) -> Response:
+        site = request.headers.get("sec-fetch-site")
+        origin = request.headers.get("origin")
+        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        if not own or (site is not None and site not in OWN_SITES):
+            raise CrossSite(
+                f"A page of {(origin or 'another site')[:100]!r} may not change this server.",
+                hint="Use `localserve load`, `unload` or `ps`, or a program that is no browser.",
+            )
+        return await endpoint(request)
+
+    return guarded
+
+
+class Admin:
+    """The endpoints, over one manager."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+        self._started = time.time()
+
+    async def list(self, request: Request) -> Response:
+        """All models that were asked for, and the memory that they hold."""
+        ledger = self._manager.ledger
+        held, capacity = ledger.held, ledger.capacity
+        devices = [
+            {
+                "device": device,
+                "held_bytes": held.get(device, 0),
+                "capacity_bytes": capacity.get(device),
+            }
+            for device in sorted({*held, *capacity})
+        ]
+        return JSONResponse(
+            {
+                "default": self._manager.spec.name,
+                "pid": os.getpid(),
+                "started_at": _time_text(self._started),
+                "models": [report_fields(report) for report in self._manager.report()],
+                "memory": devices,
+            }
+        )
+
+    async def load(self, request: Request) -> Response:
+        """Load a model; answers when it is loaded."""
+        await _body(request, EmptyBody)
+        return _answer(await self._manager.load(_name(request)))
+
+    async def unload(self, request: Request) -> Response:
+        """Free a model's memory; `{"force": true}` ends what it answers."""
+        body = await _body(request, UnloadBody)
+        return _answer(await self._manager.unload(_name(request), force=body.force))
+
+    async def pin(self, request: Request) -> Response:
+        """Never unload the model to make room."""
+        await _body(request, EmptyBody)
+        return _answer(await self._manager.set_pin(_name(request), True))
+
+    async def unpin(self, request: Request) -> Response:
+        """Undo `pin`, also one of models.toml."""
+        await _body(request, EmptyBody)
+        return _answer(await self._manager.set_pin(_name(request), False))
+
+
+def report_fields(report: ModelReport) -> dict[str, object]:
+    """One model as JSON: bytes, seconds, RFC 3339 times; null for what is not known."""
+    facts = report.state.facts if isinstance(report.state, Ready) else None
+    status, loaded, source = report.status, report.loaded, report.spec.source
+    return {
+        "id": report.spec.name,
+        "aliases": list(report.spec.aliases),
+        "state": _state_name(report.state),
+        "progress": round(report.state.share, 3) if isinstance(report.state, Loading) else None,
+        "problem": str(report.state.error) if isinstance(report.state, Failed) else None,
+        "file": str(source.path) if isinstance(source, LocalFile) else None,
+        "pinned": report.pinned,
+        "keep_alive_seconds": report.spec.keep_alive_seconds,
+        "context_tokens": facts.context_tokens if facts else None,
+        "context_reduced_from_tokens": loaded.reduced_from_tokens if loaded else None,
+        "parallel": facts.parallel if facts else None,
+        "requests": report.leases,
+        "running": status.running if status else 0,
+        "waiting": report.waiting + (status.waiting if status else 0),
+        "tokens_per_second": round(status.tokens_per_second, 2) if status else 0.0,
+        "cells_used": status.cells_used if status else 0,
+        "cells": status.cells if status else 0,
+        "memory_bytes": dict(report.device_bytes),
+        "predicted": loaded.predicted.as_document() if loaded else None,
+        "measured": loaded.measured.as_document() if loaded and loaded.measured else None,
+        "loaded_at": _time_text(loaded.at) if loaded else None,
+        "load_seconds": round(loaded.seconds, 3) if loaded else None,
+        "idle_since": _time_text(report.idle_since) if report.idle_since is not None else None,
+    }
+
+
+def _state_name(state: State) -> str:
+    match state:
+        case Loading():
+            return "loading"
+        case Ready():
+            return "loaded"
+        case Failed():
+            return "failed"
+        case Idle():
+            return "unloaded"
+
+
+def _answer(report: ModelReport) -> Response:
+    return JSONResponse(report_fields(report))
+
+
+def _name(request: Request) -> str:
+    name: str = request.path_params["name"]
+    return name
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    """The body, which may be empty. Raises: InvalidSchema, RequestTooLarge."""
+    content = await read_body(request, MOST_BODY_BYTES)
+    try:
+        return kind.model_validate(json.loads(content or b"{}"))
+    except ValidationError as error:
+        raise InvalidSchema(
+            tuple(
+                FieldProblem(".".join(map(str, one["loc"])), one["msg"], one["type"])
+                for one in error.errors(include_url=False)
+            )
+        ) from None
+    except ValueError:
+        problem = FieldProblem("", "this is no JSON object", "json_invalid")
+        raise InvalidSchema((problem,)) from None
+
+
+def _time_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,111 @@
+"""What a model needs, of its file: by llama.cpp's own count, else by formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localserve.backends.local import LoadOptions
+from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.config import read_settings
+from localserve.errors import ModelMalformed, ModelUnusable
+from localserve.manager import estimate
+from localserve.manager.estimate import FileEstimate, as_if_alone
+from localserve.manager.room import MachineRoom
+from localserve.planner.dry_run import Refused
+from localserve.planner.hardware import probe
+from localserve.planner.plan import Wanted
+from tests.planner.recorded import CPU, RecordedReadings, listed_gpu
+
+
+@pytest.fixture
+def cut_off(tiny_f16: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(tiny_f16.read_bytes()[:5_000])
+    return path
+
+
+def of(path: Path, **more: object) -> ModelSpec:
+    return ModelSpec("tiny", LocalFile(path), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def estimator(tmp_path: Path) -> Callable[..., FileEstimate]:
+    """Estimates for a recorded machine without a GPU."""
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    room = MachineRoom(settings, RecordedReadings(tmp_path / "machine"))
+
+    def make(**wanted: object) -> FileEstimate:
+        options = LoadOptions(wanted=Wanted(**wanted), settings=settings)  # type: ignore[arg-type]
+        return FileEstimate(lambda spec: options, room.look, dict)
+
+    return make
+
+
+Make = Callable[..., FileEstimate]
+
+
+async def test_it_is_asked_once_for_each_way_of_running(
+    tiny_f16: Path, estimator: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    real = estimate.dry_run
+
+    def counting(path: Path, runtimes: list[object]) -> object:
+        asked.append(runtimes)
+        return real(path, runtimes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(estimate, "dry_run", counting)
+    ask = estimator(parallel=2)
+    whole, again, half = [
+        await ask(of(tiny_f16, context_tokens=2_048), limit) for limit in (None, None, 1_024)
+    ]
+    assert whole == again
+    assert len(asked) == 2
+    assert (whole.runtime.context_tokens, half.runtime.context_tokens) == (2_048, 1_024)
+    assert whole.usage.cache_bytes == 2 * half.usage.cache_bytes
+    assert whole.device_bytes["CPU"] == whole.usage.total_bytes + whole.usage.output_bytes
+
+
+async def test_where_llama_cpp_does_not_tell_the_formula_does(
+    tiny_f16: Path, estimator: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = estimator(parallel=2)
+    exact = await asked(of(tiny_f16), None)
+    monkeypatch.setattr(estimate, "dry_run", lambda *question: [Refused("it does not say")])
+    guessed = await estimator(parallel=2)(of(tiny_f16), None)
+    assert guessed.runtime == exact.runtime
+    assert guessed.usage.weights_bytes == pytest.approx(exact.usage.weights_bytes, rel=0.05)
+    assert guessed.usage.cache_bytes == exact.usage.cache_bytes
+
+
+async def test_a_model_that_ends_the_child_is_never_loaded(
+    tiny_f16: Path, estimator: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = Refused("llama.cpp gave up on this file (SIGABRT): GGML_ASSERT", crashed=True)
+    monkeypatch.setattr(estimate, "dry_run", lambda *question: [crash])
+    with pytest.raises(ModelUnusable, match="SIGABRT"):
+        await estimator()(of(tiny_f16), None)
+
+
+async def test_what_the_file_cannot_do_is_said_before_anything_is_loaded(
+    tiny_f16: Path, cut_off: Path, estimator: Make
+) -> None:
+    with pytest.raises(ModelUnusable, match=r"1000000"):
+        await estimator(context_tokens=1_000_000)(of(tiny_f16), None)
+    with pytest.raises(ModelMalformed):
+        await estimator()(of(cut_off), None)
+    with pytest.raises(ModelUnusable, match="not on this disk"):
+        await estimator()(ModelSpec("far", HubFile("a/b")), None)
+
+
+def test_what_loaded_models_hold_counts_as_free(tmp_path: Path) -> None:
+    readings = RecordedReadings(tmp_path / "machine")
+    readings.listed, readings.backends = [listed_gpu(free_bytes=2 << 30), CPU], ["CUDA", "CPU"]
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    machine = probe(settings, readings)
+    alone = as_if_alone(machine, {"CPU": 3 << 30, "CUDA0": 5 << 30})
+    assert alone.memory.available_bytes == machine.memory.available_bytes + (3 << 30)
+    assert alone.gpus[0].free_bytes == machine.gpus[0].free_bytes + (5 << 30)

@@ -1,0 +1,314 @@
+"""Loads on demand, evicts what is idle, and lets nobody down."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import weakref
+
+import pytest
+
+from localserve.errors import (
+    EngineFailed,
+    MemoryBusy,
+    ModelInUse,
+    ModelLoading,
+    ModelTooLarge,
+    ModelUnusable,
+    OutOfMemory,
+    Overloaded,
+    UnknownModel,
+)
+from localserve.manager import Failed, Idle, Ready
+from tests.manager.rig import Rig
+
+
+async def until_waiting(rig: Rig, name: str, count: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while (await rig.manager.report_on(name)).waiting < count:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_models_that_fit_live_together() -> None:
+    rig = Rig({"chat": 60, "code": 30}, 100)
+    for name in ("chat", "code", "chat", None, "CODE"):
+        await rig.use(name)
+    assert rig.loads == ["chat", "code"]
+    assert rig.loaded() == {"chat", "code"}
+    assert {facts.name for facts in rig.manager.models()} == {"chat", "code"}
+
+
+async def test_an_idle_model_makes_room_for_the_one_that_is_asked_for() -> None:
+    rig = Rig({"chat": 60, "code": 30, "large": 70}, 100)
+    for name in ("chat", "code", "large"):
+        await rig.use(name)
+    assert rig.loaded() == {"code", "large"}
+    assert rig.overruns == []
+    assert isinstance((await rig.manager.report_on("chat")).state, Idle)
+
+
+async def test_a_model_in_use_is_waited_for_and_not_evicted() -> None:
+    rig = Rig({"chat": 60, "large": 70}, 100)
+    async with rig.manager.lease("chat"):
+        waiting = asyncio.create_task(rig.use("large"))
+        await until_waiting(rig, "large")
+        await asyncio.sleep(0.02)
+        assert rig.loaded() == {"chat"}
+    await waiting
+    assert rig.loaded() == {"large"}
+
+
+async def test_a_wait_for_memory_that_answers_hold_is_bounded_and_says_who_holds_it() -> None:
+    rig = Rig({"chat": 60, "large": 70}, 100, memory_wait_seconds=0.05)
+    async with rig.manager.lease("chat") as lease:
+        with pytest.raises(MemoryBusy, match="chat") as refused:
+            await rig.use("large")
+        assert refused.value.retry_after_seconds > 0
+        assert not lease.backend.closed  # type: ignore[attr-defined]
+    await rig.use("large")
+
+
+async def test_a_model_that_fits_is_not_held_up_by_one_that_waits_for_memory() -> None:
+    rig = Rig({"chat": 60, "large": 70, "small": 20}, 100)
+    async with rig.manager.lease("chat"):
+        waiting = asyncio.create_task(rig.use("large"))
+        await until_waiting(rig, "large")
+        await rig.use("small")
+    await waiting
+
+
+async def test_a_pinned_model_stays_and_what_cannot_fit_beside_it_is_refused() -> None:
+    rig = Rig({"chat": 60, "large": 70}, 100, specs={"chat": {"pin": True}})
+    await rig.use("chat")
+    with pytest.raises(ModelTooLarge, match="pinned") as refused:
+        await rig.use("large")
+    assert "unpinned" in refused.value.hint
+    assert rig.loaded() == {"chat"}
+    await rig.manager.set_pin("chat", False)
+    await rig.use("large")
+    assert rig.loaded() == {"large"}
+
+
+async def test_what_can_never_fit_is_refused_with_numbers_and_evicts_nobody() -> None:
+    rig = Rig({"chat": 60, "huge": 200 << 20}, 100 << 20)
+    await rig.use("chat")
+    with pytest.raises(ModelTooLarge, match=r"needs 200 MiB .* may take 100 MiB") as refused:
+        await rig.use("huge")
+    assert "smaller" in refused.value.hint
+    assert rig.loaded() == {"chat"}
+
+
+async def test_the_context_with_which_it_would_fit_is_named() -> None:
+    rig = Rig({"chat": 60}, 3_000, context_tokens=8_192)
+    with pytest.raises(ModelTooLarge) as refused:
+        await rig.use("chat")
+    assert "--ctx 2048" in refused.value.hint
+
+
+async def test_requests_share_one_load_and_are_served_in_their_order() -> None:
+    rig = Rig({"chat": 1}, 100, load_seconds=lambda name: 0.02)
+    served: list[int] = []
+
+    async def ask(number: int) -> None:
+        async with rig.manager.lease("chat"):
+            served.append(number)
+
+    await asyncio.gather(*(ask(number) for number in range(5)))
+    assert served == [0, 1, 2, 3, 4]
+    assert rig.loads == ["chat"]
+
+
+async def test_a_load_goes_on_when_the_one_who_asked_has_left() -> None:
+    rig = Rig({"chat": 1}, 100, load_seconds=lambda name: 0.02)
+    asking = asyncio.create_task(rig.use("chat"))
+    await until_waiting(rig, "chat")
+    asking.cancel()
+    await asyncio.wait([asking])
+    await rig.use("chat")
+    assert rig.loads == ["chat"]
+
+
+async def test_only_so_many_wait_for_loads() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100, load_seconds=lambda name: 60.0, max_waiting=2)
+    waiting = [asyncio.create_task(rig.use(name)) for name in ("chat", "code")]
+    await until_waiting(rig, "code")
+    with pytest.raises(Overloaded):
+        await rig.use("chat")
+    await rig.manager.close()
+    await asyncio.wait(waiting)
+
+
+async def test_memory_that_runs_out_is_tried_again_with_half_the_context(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig({"chat": 1, "other": 1}, 10_000, context_tokens=1_024)
+    await rig.use("other")
+    rig.failures["chat"] = [OutOfMemory("no more")]
+    with caplog.at_level(logging.WARNING):
+        async with rig.manager.lease("chat") as lease:
+            assert lease.reduced_from_tokens == 1_024
+            assert lease.backend.facts.context_tokens == 512
+    assert "1024" in caplog.text
+    assert "512" in caplog.text
+    assert rig.held_bytes() == 513 + 1025
+    await rig.use("other")
+    assert rig.loads == ["other", "chat", "chat"]
+
+
+async def test_a_load_that_fails_twice_leaves_nothing_and_the_next_request_tries_again() -> None:
+    rig = Rig({"chat": 1, "other": 1}, 10_000, context_tokens=1_024)
+    await rig.use("other")
+    held = rig.held_bytes()
+    rig.failures["chat"] = [OutOfMemory("no more"), OutOfMemory("still no more")]
+    with pytest.raises(OutOfMemory, match="still"):
+        await rig.use("chat")
+    assert isinstance((await rig.manager.report_on("chat")).state, Failed)
+    assert rig.held_bytes() == held
+    assert rig.loaded() == {"other"}
+    await rig.use("chat")
+
+
+async def test_a_file_that_cannot_be_used_is_not_tried_again_with_less() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024)
+    rig.failures["chat"] = [ModelUnusable("cut off")]
+    with pytest.raises(ModelUnusable, match="cut off"):
+        await rig.use("chat")
+    assert rig.loads == ["chat"]
+
+
+async def test_a_dead_engine_takes_only_its_own_model_down() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100)
+    await rig.use("chat")
+    await rig.use("code")
+    rig.backend("chat").alive = False
+    await rig.use("code")
+    assert rig.loads == ["chat", "code"]
+    await rig.use("chat")
+    assert rig.loads == ["chat", "code", "chat"]
+    assert rig.present["chat"][0].closed
+
+
+async def test_a_model_in_use_is_unloaded_by_force_only() -> None:
+    rig = Rig({"chat": 1}, 100)
+    async with rig.manager.lease("chat"):
+        with pytest.raises(ModelInUse, match="1 requests"):
+            await rig.manager.unload("chat")
+        report = await rig.manager.unload("chat", force=True)
+        assert isinstance(report.state, Idle)
+        assert rig.backend("chat").closed
+    await rig.use("chat")
+    assert rig.loads == ["chat", "chat"]
+
+
+async def test_an_unload_by_force_gives_up_a_load() -> None:
+    rig = Rig({"chat": 1}, 100, load_seconds=lambda name: 60.0)
+    waiting = asyncio.create_task(rig.use("chat"))
+    await until_waiting(rig, "chat")
+    await asyncio.sleep(0)
+    await rig.manager.unload("chat", force=True)
+    with pytest.raises(EngineFailed):
+        await waiting
+    assert rig.held_bytes() == 0
+
+
+async def test_a_keep_alive_that_ran_out_unloads_and_a_pin_keeps() -> None:
+    rig = Rig(
+        {"chat": 1, "code": 1},
+        100,
+        specs={name: {"keep_alive_seconds": 0.02} for name in ("chat", "code")},
+    )
+    await rig.use("code")
+    await rig.manager.set_pin("code", True)
+    await rig.use("chat", seconds=0.05)
+    assert rig.loaded() == {"chat", "code"}
+    async with asyncio.timeout(5):
+        while rig.loaded() != {"code"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    await rig.use("chat")
+
+
+async def test_the_default_keep_alive_is_for_models_that_do_not_say() -> None:
+    rig = Rig(
+        {"chat": 1, "code": 1},
+        100,
+        specs={"chat": {"keep_alive_seconds": 0.0}},
+        keep_alive_seconds=0.02,
+    )
+    await rig.use("chat")
+    await rig.use("code")
+    async with asyncio.timeout(5):
+        while rig.loaded() != {"chat"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_asking_whether_the_engine_steps_is_no_use_of_the_model() -> None:
+    rig = Rig({"chat": 1}, 100)
+    await rig.use("chat")
+    since = (await rig.manager.report_on("chat")).idle_since
+    assert await rig.manager.responsive(1.0)
+    assert (await rig.manager.report_on("chat")).idle_since == since
+    rig.backend("chat").alive = False
+    assert await rig.manager.responsive(1.0)
+    assert rig.loads == ["chat", "chat"]
+
+
+async def test_names_that_nobody_has_are_refused_and_load_nothing() -> None:
+    rig = Rig({"chat": 1}, 100)
+    with pytest.raises(UnknownModel):
+        await rig.use("nothing")
+    assert rig.loads == []
+
+
+async def test_prediction_and_measurement_are_kept_and_the_ledger_has_the_measured(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
+
+    rig = Rig({"chat": 100}, 1_000)
+    real = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)
+    load = rig.manager._load
+
+    async def measured(*arguments: object) -> object:
+        backend = await load(*arguments)  # type: ignore[arg-type]
+        backend.memory = real  # type: ignore[attr-defined, misc]
+        return backend
+
+    rig.manager._load = measured  # type: ignore[assignment]
+    with caplog.at_level(logging.INFO):
+        await rig.use("chat")
+    report = await rig.manager.report_on("chat")
+    assert report.loaded is not None
+    assert report.loaded.predicted.total_bytes == 100
+    assert report.loaded.measured == real
+    assert report.device_bytes == {RAM: 125}
+    assert "-16.7%" in caplog.text
+
+
+async def test_a_closed_manager_frees_all_and_loads_no_more() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100)
+    await rig.use("chat")
+    await rig.use("code")
+    await rig.manager.close()
+    await rig.manager.close()
+    assert rig.loaded() == set()
+    with pytest.raises(ModelLoading):
+        await rig.use("chat")
+
+
+async def test_the_default_model_is_ready_when_it_is_loaded() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100)
+    await rig.use("code")
+    assert not isinstance(rig.manager.state, Ready)
+    await rig.manager.start()
+    assert isinstance(rig.manager.state, Ready)
+
+
+async def test_nothing_keeps_hold_of_a_backend_that_was_unloaded() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100)
+    for name in ("chat", "code"):
+        await rig.use(name)
+        weak = weakref.ref(rig.present.pop(name)[-1])
+        await rig.manager.unload(name)
+        gc.collect()
+        assert weak() is None
