@@ -29,6 +29,7 @@ from tests.cli.conftest import Run
 from tests.planner.recorded import GIB, RecordedReadings
 
 CONTENT = SHIPPED_FILE.with_name("builtin.gguf").read_bytes()
+SIZE = f"{len(CONTENT) / 1e6:.1f} MB"
 REPO = "owner/tiny-GGUF"
 NAME = "tiny-Q4_K_M.gguf"
 
@@ -61,11 +62,11 @@ def test_it_says_what_comes_and_brings_it(run: Run, hub: Hub, settings: Settings
     assert ran.status == 0, ran.err
     assert path.read_bytes() == CONTENT
     lines = ran.out.splitlines()
-    assert lines[0] == f"{NAME}: 2.8 MB ({len(CONTENT)} bytes)"
+    assert lines[0] == f"{NAME}: {SIZE} ({len(CONTENT)} bytes)"
     assert "Q4_K_M: the usual compromise" in lines[1]
     assert "fits in RAM" in lines[2]
-    assert lines[3].startswith("disk: 2.8 MB in ")
-    assert lines[-2].startswith("tiny-Q4_K_M is here (2.8 MB)")
+    assert lines[3].startswith(f"disk: {SIZE} in ")
+    assert lines[-2].startswith(f"tiny-Q4_K_M is here ({SIZE})")
     assert lines[-1] == "serve it: localserve up tiny-Q4_K_M"
     assert "\x1b" not in ran.out + ran.err
     assert run("show", "tiny-Q4_K_M").status == 0
@@ -75,9 +76,9 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
-    lines = [line for line in run("pull", REPO).out.splitlines() if " of 2.8 MB (" in line]
-    assert lines[0].startswith("0 kB of 2.8 MB (0 %)")
-    assert lines[-1].startswith("2.8 MB of 2.8 MB (100 %), ")
+    lines = [line for line in run("pull", REPO).out.splitlines() if f" of {SIZE} (" in line]
+    assert lines[0].startswith(f"0 kB of {SIZE} (0 %)")
+    assert lines[-1].startswith(f"{SIZE} of {SIZE} (100 %), ")
     assert lines[-1].endswith("/s, 0:00 left")
 
 
@@ -90,7 +91,8 @@ def test_on_a_terminal_there_is_one_bar_for_all_files(
         monkeypatch.setattr(sys.modules[f"localserve.cli.{name}"], "console", wide)
     out = run("pull", REPO).out
     assert "━" in out
-    assert "3.3/3.3 MB" in out
+    whole = f"{(len(CONTENT) + 500_004) / 1e6:.1f}"
+    assert f"{whole}/{whole} MB" in out
     assert "mmproj-F16" not in out.partition("disk:")[2]
 
 
