@@ -219,7 +219,7 @@ def train(trainer: Trainer, folder: Path, rank: int) -> None:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=80, help="training time")
+    parser.add_argument("--minutes", type=float, default=100, help="training time")
     parser.add_argument("--steps", type=int, default=0, help="updates, instead of --minutes")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument(
@@ -240,7 +240,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=256, help="width of the network")
     parser.add_argument("--layers", type=int, default=5, help="layers of the network")
     parser.add_argument("--inner", type=int, default=512, help="width of the feed-forward part")
-    parser.add_argument("--rows", type=int, default=6, help="rows of a batch")
+    parser.add_argument("--rows", type=int, default=3, help="rows of a batch, in each process")
     parser.add_argument("--length", type=int, default=320, help="tokens of a row")
     parser.add_argument("--rate", type=float, default=0.02, help="learning rate of the matrices")
     parser.add_argument("--decay", type=float, default=0.5, help="share of training that decays")
