@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +14,17 @@ from localserve.catalog.candidates import Candidates, find_candidates
 from localserve.catalog.registry import Registry, load_registry
 from localserve.cli.fit_json import catalog_document, fit_document
 from localserve.cli.fit_table import print_catalog, print_fit
+from localserve.cli.options import (
+    CacheTypeK,
+    CacheTypeV,
+    Config,
+    CpuMoeLayers,
+    GpuLayers,
+    Offline,
+    Parallel,
+)
 from localserve.cli.terminal import errors, print_error, size_text
-from localserve.config import CACHE_TYPES, Settings, read_settings
+from localserve.config import Settings, read_settings
 from localserve.errors import LocalserveError, NotDownloaded
 from localserve.planner.bandwidth import (
     NOTHING_MEASURED,
@@ -57,42 +65,29 @@ Examples:
 Exit status: 0 it fits (without a name: something does), 1 it does not, 2 an error or wrong usage.
 """
 
-CACHE_HELP = f"How %s are stored: {', '.join(CACHE_TYPES)} [f16]."
-
 
 def fit(
     model: Annotated[
         str | None,
         typer.Argument(metavar="REPO[:QUANT]|URL|PATH|NAME", help="What to plan for."),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
+    config: Config = None,
     ctx: Annotated[
         int | None,
         typer.Option(metavar="N", help="Tokens of context, as for `up` [the model's, else 8192]."),
     ] = None,
-    parallel: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests computed together [8].")
-    ] = None,
-    cache_type_k: Annotated[str | None, typer.Option(metavar="T", help=CACHE_HELP % "keys")] = None,
-    cache_type_v: Annotated[
-        str | None, typer.Option(metavar="T", help=CACHE_HELP % "values")
-    ] = None,
-    gpu_layers: Annotated[
-        int | None, typer.Option(metavar="N", help="Layers on the GPUs [all that fit].")
-    ] = None,
-    cpu_moe_layers: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Layers whose experts stay in RAM [as few as fit]."),
-    ] = None,
+    parallel: Parallel = None,
+    cache_type_k: CacheTypeK = None,
+    cache_type_v: CacheTypeV = None,
+    gpu_layers: GpuLayers = None,
+    cpu_moe_layers: CpuMoeLayers = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="SIZE[,SIZE]", help="Ask about a machine with such GPUs.")
     ] = None,
     ram: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Ask about a machine with so much RAM.")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    offline: Offline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     options = {

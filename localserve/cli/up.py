@@ -13,6 +13,15 @@ from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
 from localserve.cli.log_file import LogFile
+from localserve.cli.options import (
+    CacheTypeK,
+    CacheTypeV,
+    Config,
+    CpuMoeLayers,
+    GpuLayers,
+    Offline,
+    Parallel,
+)
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
@@ -56,9 +65,7 @@ def up(
             metavar="NAME|PATH.gguf|REPO[:QUANT]|URL", help="What to serve [LOCALSERVE_MODEL]."
         ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
+    config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one [8080].")] = None,
     ctx: Annotated[
@@ -69,27 +76,15 @@ def up(
             " may use [the model's, else 8192].",
         ),
     ] = None,
-    parallel: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests computed together [8].")
-    ] = None,
-    cache_type_k: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="How keys are stored: f16, q8_0, q4_0 ... [f16]."),
-    ] = None,
-    cache_type_v: Annotated[
-        str | None, typer.Option(metavar="T", help="How values are stored, likewise [f16].")
-    ] = None,
-    gpu_layers: Annotated[
-        int | None, typer.Option(metavar="N", help="Layers on the GPUs [all that fit].")
-    ] = None,
-    cpu_moe_layers: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Layers whose experts stay in RAM [as few as fit]."),
-    ] = None,
+    parallel: Parallel = None,
+    cache_type_k: CacheTypeK = None,
+    cache_type_v: CacheTypeV = None,
+    gpu_layers: GpuLayers = None,
+    cpu_moe_layers: CpuMoeLayers = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads [the physical cores].")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    offline: Offline = False,
 ) -> None:
     out, err = outlast_output()
     settings = read_settings(

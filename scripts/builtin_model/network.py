@@ -2,7 +2,8 @@
 
 Only the first pairs of a head's numbers are rotated by position. The others have a frequency of
 next to nothing, as `rope_freqs` tells llama.cpp: what they hold is found again at any distance.
-The first two layers start as a circuit that copies: it would take long to appear by itself.
+The first two layers start with a circuit that copies, which training leaves alone: it would take
+long to appear by itself.
 """
 
 from __future__ import annotations
