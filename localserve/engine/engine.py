@@ -128,8 +128,10 @@ class Engine(Generic[R]):
         self._in_step: frozenset[int] = frozenset()  # set by the thread, read on the loop
         self._step_since = 0.0
         self._sequences: dict[int, Sequence] = {}  # engine thread only
+        self._news: list[tuple[int, SequenceEvent]] = []  # engine thread only
         self._snapshot = Snapshot(alive=True)
         self._steps = 0
+        self._last_step: StepStats | None = None
         self._runner: R | None = None
         self._thread = threading.Thread(target=self._main, name=f"engine-{name}", daemon=True)
 
@@ -229,7 +231,7 @@ class Engine(Generic[R]):
             max_running=self._max_running,
             max_waiting=self._max_waiting,
         )
-        self._publish(scheduler, None)
+        self._publish(scheduler)
         self._call(_settle, self._started, runner, None)
         error: LocalserveError = EngineFailed("The model was unloaded.")
         try:
@@ -239,7 +241,8 @@ class Engine(Generic[R]):
             error = EngineFailed(f"The engine failed: {failure}")
         finally:
             self._snapshot = Snapshot(alive=False)
-            self._give_out(scheduler.fail_all(error))
+            self._collect(scheduler.fail_all(error))
+            self._give_out()
             self._call(self.break_all, error)
             self._runner = None
             runner.close()
@@ -249,18 +252,20 @@ class Engine(Generic[R]):
         while self._take_commands(scheduler, runner):
             began = self._step_since = time.monotonic()
             step, outcome = scheduler.schedule()
-            self._publish(scheduler, self._snapshot.last_step)
-            self._give_out(outcome)
+            self._collect(outcome)
+            self._publish(scheduler)
+            # The loop is woken just before this thread lets go of the interpreter to compute;
+            # earlier, the two would only wait for each other.
+            self._give_out()
             if not step.slices:
                 raise RuntimeError("there is work, and nothing can be scheduled")
             outcome, run_seconds = self._run(scheduler, runner, step, pacer)
-            self._give_out(outcome)
+            self._collect(outcome)
             thread_seconds = time.monotonic() - began - run_seconds
-            stats = StepStats(
+            self._last_step = StepStats(
                 run_seconds * 1e3, thread_seconds * 1e3, step.answering, step.prompt_tokens
             )
             self._steps += 1
-            self._publish(scheduler, stats)
 
     def _run(
         self, scheduler: Scheduler, runner: Runner, step: Step, pacer: Pacer
@@ -293,7 +298,8 @@ class Engine(Generic[R]):
         while True:
             if scheduler.idle:
                 self._step_since = 0.0
-                self._publish(scheduler, self._snapshot.last_step)
+                self._publish(scheduler)
+                self._give_out()
             try:
                 command = self._inbox.get(block=scheduler.idle)
             except queue.Empty:
@@ -339,16 +345,20 @@ class Engine(Generic[R]):
             return
         self._sequences.update((sequence.number, sequence) for sequence in sequences)
 
-    def _give_out(self, outcome: Outcome) -> None:
-        """The one hand-over: all events of a step, in one call on the event loop."""
-        if not outcome:
-            return
+    def _collect(self, outcome: Outcome) -> None:
+        """Keep what a step brought until it is given out; what has ended is forgotten at once."""
         for sequence, event in outcome:
             if isinstance(event, Ended | Broken):
                 self._sequences.pop(sequence.number, None)
-        self._call(self._deliver, [(sequence.number, event) for sequence, event in outcome])
+            self._news.append((sequence.number, event))
 
-    def _publish(self, scheduler: Scheduler, stats: StepStats | None) -> None:
+    def _give_out(self) -> None:
+        """The one hand-over: all events since the last one, in one call on the event loop."""
+        if self._news:
+            self._call(self._deliver, self._news)
+            self._news = []
+
+    def _publish(self, scheduler: Scheduler) -> None:
         self._snapshot = Snapshot(
             alive=True,
             running=len(scheduler.running),
@@ -356,7 +366,7 @@ class Engine(Generic[R]):
             cells_used=scheduler.cells_used,
             cells=scheduler.cells,
             steps=self._steps,
-            last_step=stats,
+            last_step=self._last_step,
         )
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
