@@ -5,6 +5,7 @@ LocalserveError
 │   ├── InvalidSchema       fields of the request have the wrong type or are out of bounds
 │   ├── UnsupportedField    a known field that would change the answer and is not supported
 │   ├── ContextOverflow     the prompt is larger than the context
+│   ├── WrongTask           the model was made for another task
 │   └── TemplateFailed      the model's chat template refused the messages
 ├── UnknownModel            no model of that name is served
 │   └── AmbiguousName       several models on this disk could be meant
@@ -103,16 +104,32 @@ class ContextOverflow(InvalidRequest):
         "server with a larger --ctx."
     )
 
-    def __init__(self, prompt_tokens: int, context_tokens: int, *, param: str = "messages") -> None:
+    def __init__(
+        self, prompt_tokens: int, context_tokens: int, *, param: str = "messages", hint: str = ""
+    ) -> None:
         super().__init__(
             f"This model's maximum context length is {context_tokens} tokens. However, your request"
             f" has {prompt_tokens} input tokens: prompt is too long, it exceeds the available"
             " context size and exceeds the context window. Please reduce the length of the"
             f" {param}.",
             param=param,
+            hint=hint,
         )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
+
+
+class WrongTask(InvalidRequest):
+    """The model is there, and cannot do what is asked of it."""
+
+    code: ClassVar[str] = "wrong_task"
+    description: ClassVar[str] = (
+        "The model was made for another task: some write text, some make embeddings, some rank "
+        "documents. GET /v1/models says which can do what."
+    )
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, param="model", hint=hint)
 
 
 class TemplateFailed(InvalidRequest):

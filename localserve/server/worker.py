@@ -24,7 +24,7 @@ from weakref import WeakSet
 
 import psutil
 
-from localserve.backends import local
+from localserve.backends import embedding, local
 from localserve.backends.base import Backend
 from localserve.catalog.registry import Registry, load_registry, shipped_registry
 from localserve.catalog.spec import ModelSpec
@@ -75,7 +75,7 @@ class Worker:
         self._reporter = reporter
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
-        self._backends: WeakSet[local.LocalBackend] = WeakSet()
+        self._backends: WeakSet[local.LocalBackend | embedding.EmbeddingBackend] = WeakSet()
         self._served = False
         self._default = arguments.spec.name
         settings = self._settings
@@ -150,7 +150,8 @@ class Worker:
             progress(share)
             self._reporter.report(LoadProgress(spec.name, share))
 
-        backend = await local.load(
+        load = embedding.load if need.runtime.pooling is not None else local.load
+        backend = await load(
             spec,
             self._options_of(spec),
             report,
