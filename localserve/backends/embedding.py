@@ -51,8 +51,16 @@ from localserve.planner.usage import MemoryUsage
 
 if TYPE_CHECKING:
     from localserve.llama.embedder import LlamaEmbedder
+    from localserve.llama.model import LlamaModel
 
 log = logging.getLogger(__name__)
+
+YES = "yes"
+"""The class of documents that answer a query, where a reranker has several."""
+
+SHARES = frozenset({"qwen3", "qwen3vl"})
+"""Architectures whose scores llama.cpp makes into shares itself. Source: build_pooling in
+llama-graph.cpp."""
 
 HEADS = ("cls.weight", "cls.output.weight")
 """What a reranker's scores come from. Source: LLM_TENSOR_CLS in llama-arch.cpp."""
@@ -98,6 +106,8 @@ async def load(
         _check_head(spec, facts, how)
         model = LlamaModel(path, how.runtime, report)
         try:
+            if how.runtime.pooling == "rank":
+                _check_scores(spec, model)
             embedder = LlamaEmbedder(model, how.runtime, threads=options.threads or usable_cores())
         except BaseException:
             model.close()
@@ -131,6 +141,17 @@ def _check_head(spec: ModelSpec, facts: GgufFacts, placed: Placed) -> None:
         )
 
 
+def _check_scores(spec: ModelSpec, model: LlamaModel) -> None:
+    """Raises: ModelUnusable, where none of several scores says that a document answers a query."""
+    labels = _labels(model)
+    if len(labels) > 1 and YES not in labels:
+        raise ModelUnusable(
+            f"{spec.name!r} tells {len(labels)} classes apart, {', '.join(map(repr, labels[:5]))},"
+            f" none of which is {YES!r}: it is not a reranker.",
+            hint="Use a file that was converted from a reranker.",
+        )
+
+
 class EmbeddingBackend:
     """Implements `Backend` over an engine of vectors with a llama.cpp embedder."""
 
@@ -149,7 +170,8 @@ class EmbeddingBackend:
         self._facts = _facts(spec, embedder, "rerank" if self._ranks else "embedding")
         self._memory = embedder.memory_at_start
         self._width = embedder.width
-        self._best = _best_label(embedder)
+        labels = _labels(embedder.model)
+        self._best = labels.index(YES) if YES in labels else 0
         self._pairs = Pairs(
             embedder.vocabulary,
             embedder.model.rerank_template,
@@ -252,12 +274,12 @@ class EmbeddingBackend:
         else:
             tokens = list(text)
             self._check_tokens(tokens)
-        which = f"input {index} of {count}" if count > 1 else "the input"
+        which = f"input[{index}]" if count > 1 else "the input"
         if not text or not tokens:
             raise InvalidRequest(
-                f"{which[0].upper()}{which[1:]} is empty.",
+                f"Nothing can be said of an empty text, and {which} is one.",
                 param="input",
-                hint="Leave it out: nothing can be said of an empty text.",
+                hint="Leave it out.",
             )
         self._check_length(tokens, "input", which)
         return tuple(tokens)
@@ -284,22 +306,24 @@ class EmbeddingBackend:
         pairs: list[Tokens] = []
         for index, document in enumerate(request.documents):
             tokens = self._pairs.tokens(request.query, document)
-            which = f"document {index} of {len(request.documents)}, with the query"
+            which = f"documents[{index}], with the query"
             self._check_length(tokens, "documents", which)
             pairs.append(tuple(tokens))
         return tuple(pairs)
 
     def _score(self, scores: Vector) -> float:
-        """From 0 to 1: one score is a logit, of several llama.cpp gives the shares."""
-        if len(scores) > 1:
-            return float(scores[self._best])
-        return float(1 / (1 + np.exp(-scores[0].astype(np.float64))))
+        """From 0 to 1: the logistic function of a single score, the share of one among several."""
+        if len(scores) == 1:
+            return float(1 / (1 + np.exp(-scores[0].astype(np.float64))))
+        if self._facts.architecture not in SHARES:
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
+        return float(scores[self._best])
 
 
-def _best_label(embedder: LlamaEmbedder) -> int:
-    """Which of several scores says that the document answers the query."""
-    labels = [embedder.model.score_label(number) for number in range(embedder.model.scores)]
-    return labels.index("yes") if "yes" in labels else 0
+def _labels(model: LlamaModel) -> list[str | None]:
+    """What each score of a classification head stands for."""
+    return [model.score_label(number) for number in range(model.scores)]
 
 
 def _normal(vectors: Sequence[Vector], dimensions: int) -> npt.NDArray[np.float32]:

@@ -67,10 +67,12 @@ def _against(found: FoundModel, available_bytes: int) -> str:
     if found.problem:
         return found.problem
     name = found.name.casefold()
+    if found.pooling == "rank" or "rerank" in name:
+        return "it ranks texts and writes none"
+    if found.pooling is not None:
+        return "it makes embeddings, not text"
     if found.architecture.startswith(EMBEDDING_ARCHITECTURES) or "embed" in name:
         return "it makes embeddings, not text"
-    if "rerank" in name:
-        return "it ranks texts and writes none"
     if (needed := needed_bytes(found)) > available_bytes:
         return (
             f"it needs about {needed / 1e9:.1f} GB of memory, {available_bytes / 1e9:.1f} GB"

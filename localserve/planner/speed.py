@@ -39,7 +39,8 @@ class Speed:
     """Of one answer at a time, in tokens per second.
 
     `prompt` and `first_token_seconds`, for a prompt of PROMPT_TOKENS, are None where a device's
-    rate of computing was not measured.
+    rate of computing was not measured. Where vectors are made `decode` is the rate of `prompt`, and
+    there is no first token.
     """
 
     decode: float
@@ -82,6 +83,8 @@ def predict(
     reading, computing = reading * corrections.decode, computing * corrections.prompt
     if math.isnan(computing) or computing <= 0:
         return Speed(1 / reading, None, None)
+    if runtime.pooling is not None:
+        return Speed(1 / computing, 1 / computing, None)
     return Speed(1 / reading, 1 / computing, PROMPT_TOKENS * computing + reading)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ async def test_a_text_that_is_too_long_is_refused_with_the_numbers(encoder: Path
         message = str(caught.value)
         assert "100 tokens" in message
         assert "101 input tokens" in message
-        assert "input 1 of 2" in message
+        assert "input[1]" in message
         assert "--ctx 512" in message
         assert caught.value.param == "input"
     finally:
@@ -108,7 +109,7 @@ async def test_the_trained_context_is_the_end_of_what_can_be_asked_for(
 
 @pytest.mark.parametrize("empty", ["", ()])
 async def test_nothing_is_said_of_an_empty_text(backend: EmbeddingBackend, empty: Prompt) -> None:
-    with pytest.raises(InvalidRequest, match="Input 1 of 2 is empty"):
+    with pytest.raises(InvalidRequest, match=r"input\[1\] is one"):
         await embed(backend, "text", empty)
 
 
@@ -144,9 +145,51 @@ async def test_scores_of_a_reranker_are_from_nought_to_one(ranker: EmbeddingBack
 
 
 async def test_a_pair_that_is_too_long_names_its_document(ranker: EmbeddingBackend) -> None:
-    with pytest.raises(ContextOverflow, match="document 1 of 2") as caught:
+    with pytest.raises(ContextOverflow, match=r"documents\[1\]") as caught:
         await ranker.rerank(RerankRequest("model", "cat", ("short", "cat " * 600)))
     assert caught.value.param == "documents"
+
+
+def write_qwen_reranker(path: Path, labels: list[str], template: str | None) -> Path:
+    """A random Qwen3 with a head of several scores."""
+    model = SMALL_MODELS["qwen3"]
+    extra: dict[str, object] = {"qwen3.classifier.output_labels": labels}
+    if template is not None:
+        extra["tokenizer.chat_template.rerank"] = template
+    model = replace(
+        model,
+        keys=dict(model.keys) | {"pooling_type": 4},
+        tensors=dict(model.tensors) | {"cls.output.weight": (64, len(labels))},
+        extra_keys=extra,  # type: ignore[arg-type]
+    )
+    return write_small_model(path, model)
+
+
+async def test_a_reranker_with_a_template_scores_the_text_that_it_makes(tmp_path: Path) -> None:
+    labels = ["no", "yes"]
+    path = write_qwen_reranker(tmp_path / "a.gguf", labels, "<q>{query}</q> {document} <end>")
+    backend = await loaded(path, 1_024)
+    plain = await loaded(write_qwen_reranker(tmp_path / "b.gguf", labels, None), 1_024)
+    turned = await loaded(write_qwen_reranker(tmp_path / "c.gguf", labels[::-1], None), 1_024)
+    request = RerankRequest("model", "the cat", ("a cat sat", "word " * 150))
+    try:
+        answer = await backend.rerank(request)
+        other = await plain.rerank(request)
+        assert all(0 < score < 1 for score in answer.scores)
+        assert answer.prompt_tokens > other.prompt_tokens
+        assert answer.scores != other.scores
+        opposite = await turned.rerank(request)
+        assert [1 - score for score in other.scores] == pytest.approx(opposite.scores, abs=1e-4)
+    finally:
+        for one in (backend, plain, turned):
+            await one.close()
+
+
+async def test_a_head_that_tells_other_classes_apart_is_no_reranker(tmp_path: Path) -> None:
+    labels = ["joy", "anger", "fear"]
+    path = write_qwen_reranker(tmp_path / "a.gguf", labels, None)
+    with pytest.raises(ModelUnusable, match="3 classes apart, 'joy', 'anger', 'fear'"):
+        await loaded(path, 1_024)
 
 
 async def test_a_chat_model_embeds_where_its_entry_says_so(tiny_f16: Path) -> None:

@@ -13,6 +13,7 @@ from localserve.catalog.default import (
     needed_bytes,
 )
 from localserve.catalog.finders.record import FoundModel, Source
+from localserve.gguf.pooling import Pooling
 
 GB = 10**9
 
@@ -24,11 +25,19 @@ def _model(
     size_bytes: int = GB,
     source: Source = "hub",
     architecture: str = "llama",
+    pooling: Pooling | None = None,
     problem: str = "",
 ) -> FoundModel:
     path = Path(f"/{name}.gguf")
     return FoundModel(
-        name, source, (path,), size_bytes, used_at, architecture=architecture, problem=problem
+        name,
+        source,
+        (path,),
+        size_bytes,
+        used_at,
+        architecture=architecture,
+        pooling=pooling,
+        problem=problem,
     )
 
 
@@ -71,6 +80,8 @@ def test_memory_is_enough_from_the_byte_on_that_is_needed() -> None:
         (_model("bge-m3", architecture="bert"), "embeddings"),
         (_model("x", architecture="nomic-bert-moe"), "embeddings"),
         (_model("Qwen3-Embedding-0.6B", architecture="qwen3"), "embeddings"),
+        (_model("gte-large", architecture="qwen2", pooling="last"), "embeddings"),
+        (_model("mxbai-large", architecture="qwen2", pooling="rank"), "ranks texts"),
         (_model("Qwen3-Reranker-0.6B", architecture="qwen3"), "ranks texts"),
     ],
 )

@@ -1,8 +1,9 @@
 """The first 64 KiB of a GGUF file -> whether it is a model at all.
 
-Enough for a list of many files: adapters, projectors, importance matrices and bare vocabularies
-say what they are among their first keys. The bytes are untrusted; nothing beyond them is read, and
-a file that says nothing within them counts as a model. Blocking disk access; any thread.
+Enough for a list of many files: adapters, projectors, importance matrices, bare vocabularies and
+models that make vectors say what they are among their first keys. The bytes are untrusted; nothing
+beyond them is read, and a file that says nothing within them counts as a model. Blocking disk
+access; any thread.
 Source: docs/gguf.md of ggml, for the layout and for `general.type`.
 """
 
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from localserve.catalog.filenames import shard_of
+from localserve.gguf.pooling import POOLINGS, Pooling
 
 PEEKED_BYTES: Final = 1 << 16
 VERSIONS: Final = (2, 3)
 
 _SCALAR_BYTES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_COUNT: Final = 4
 _STRING: Final = 8
 _ARRAY: Final = 9
 
@@ -29,11 +32,13 @@ _NO_MODELS: Final = frozenset({"adapter", "imatrix", "mmproj", "projector", "voc
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """`problem` says why the file cannot be one of GGUF; the rest is empty then."""
+    """`problem` says why the file cannot be one of GGUF; the rest is empty then. `pooling` is how
+    the model makes vectors, if the file says that it does."""
 
     is_model: bool = True
     architecture: str = ""
     problem: str = ""
+    pooling: Pooling | None = None
 
 
 def peek(path: Path) -> Peeked:
@@ -52,19 +57,21 @@ def peek(path: Path) -> Peeked:
     version, tensors, _ = struct.unpack_from("<IQQ", start, 4)
     if version not in VERSIONS:
         return Peeked(problem=f"its GGUF version is {version}; 2 and 3 can be read")
-    said = dict(_strings(start))
-    architecture = said.get("general.architecture", "")
+    said = dict(_values(start))
+    architecture = str(said.get("general.architecture", ""))
     partial = shard_of(path.name) is not None  # a first shard may be without tensors
     is_model = (
         said.get("general.type", "model") not in _NO_MODELS
         and architecture not in ("clip", "imatrix")
         and (tensors > 0 or partial)
     )
-    return Peeked(is_model, architecture)
+    pooling = said.get(f"{architecture}.pooling_type")
+    known = POOLINGS.get(pooling) if isinstance(pooling, int) else None
+    return Peeked(is_model, architecture, pooling=known)
 
 
-def _strings(start: bytes) -> Iterator[tuple[str, str]]:
-    """The keys whose values are strings, until the bytes end or the first array of strings."""
+def _values(start: bytes) -> Iterator[tuple[str, str | int]]:
+    """The keys whose values are strings or 32-bit counts, until the bytes end."""
     position, (count,) = 24, struct.unpack_from("<Q", start, 16)
     try:
         while count > 0:
@@ -77,7 +84,16 @@ def _strings(start: bytes) -> Iterator[tuple[str, str]]:
                 yield key, value
             elif kind == _ARRAY:
                 element, length = struct.unpack_from("<IQ", start, position)
-                position += 12 + _SCALAR_BYTES[element] * length
+                position += 12
+                if element == _STRING:
+                    for _ in range(length):
+                        _, position = _text(start, position)
+                else:
+                    position += _SCALAR_BYTES[element] * length
+            elif kind == _COUNT:
+                (number,) = struct.unpack_from("<I", start, position)
+                position += 4
+                yield key, number
             else:
                 position += _SCALAR_BYTES[kind]
     except (struct.error, KeyError, EOFError):

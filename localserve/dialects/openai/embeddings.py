@@ -70,9 +70,9 @@ def parse_embedding(body: bytes) -> AskedEmbedding:
         )
     for index, text in enumerate(inputs):
         if not text:
-            which = f"Input {index} of {len(inputs)}" if len(inputs) > 1 else "The input"
+            which = f"input[{index}]" if len(inputs) > 1 else "the input"
             raise InvalidRequest(
-                f"{which} is an empty text, of which nothing can be said.",
+                f"Nothing can be said of an empty text, and {which} is one.",
                 param="input",
                 hint="Leave it out.",
             )

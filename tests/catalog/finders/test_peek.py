@@ -47,9 +47,18 @@ def test_a_vocabulary_has_no_tensors_but_so_may_the_first_of_several_shards(tmp_
     assert peek(write_gguf(tmp_path / "m-00001-of-00002.gguf", tensors=0)).is_model
 
 
-def test_keys_behind_an_array_of_strings_are_not_looked_for(tmp_path: Path) -> None:
-    keys: dict[str, Value] = {"tokens": ["a", "b"], "general.type": "adapter"}
-    assert peek(write_gguf(tmp_path / "a.gguf", keys)) == Peeked(True, "llama")
+def test_keys_behind_a_long_array_of_strings_are_not_looked_for(tmp_path: Path) -> None:
+    few: dict[str, Value] = {"general.tags": ["a", "b"], "general.type": "adapter"}
+    assert not peek(write_gguf(tmp_path / "few.gguf", few)).is_model
+    many: dict[str, Value] = {"tokens": ["a"] * PEEKED_BYTES, "general.type": "adapter"}
+    assert peek(write_gguf(tmp_path / "many.gguf", many)) == Peeked(True, "llama")
+
+
+def test_a_model_that_makes_vectors_says_how(tmp_path: Path) -> None:
+    keys: dict[str, Value] = {"general.tags": ["a"], "llama.pooling_type": 3}
+    assert peek(write_gguf(tmp_path / "a.gguf", keys)).pooling == "last"
+    keys["llama.pooling_type"] = 99
+    assert peek(write_gguf(tmp_path / "b.gguf", keys)).pooling is None
 
 
 @pytest.mark.parametrize(
