@@ -19,6 +19,7 @@ from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, l
 from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 from tests.planner.real_shapes import SHAPES, write_header
 from tests.planner.recorded import GIB, RecordedReadings
 
@@ -320,3 +321,14 @@ def test_a_path_that_looks_like_a_repository_is_the_path(
 
 def test_the_default_context_is_that_of_up() -> None:
     assert planning.DEFAULT_CONTEXT_TOKENS == 8_192
+
+
+def test_a_model_that_makes_vectors_is_planned_for_texts(run: Run, tmp_path: Path) -> None:
+    path = write_small_model(tmp_path / "encoder.gguf", SMALL_MODELS["bert"])
+    ran = run("fit", str(path))
+    assert ran.status == 0, ran
+    assert "vectors of texts of up to 512 tokens, 64 at once, pooled by mean" in ran.out
+    assert "first token" not in ran.out
+    document = asked(run, str(path))
+    assert document["runtime"]["pooling"] == "mean"
+    assert document["memory"]["output_bytes"] == 4 * 512 * (512 + 64)

@@ -16,10 +16,13 @@ import httpx2
 import numpy as np
 import openai
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from localserve.catalog.registry import BUILTIN_NAME, shipped_registry
 from localserve.catalog.spec import LocalFile
 from tests.e2e.conftest import WAIT_SECONDS, Server, serve_with
+from tests.e2e.test_hostile import ANYTHING, check
 from tests.minilm import CONTEXT, MiniLm
 from tests.minilm_reference import embed
 
@@ -105,6 +108,7 @@ def test_all_kinds_of_models_answer_next_to_each_other(server: Server) -> None:
     assert models["ranker"]["capabilities"] == ["rerank"]
     assert "completion" in models[BUILTIN_NAME]["capabilities"]
     held = {one["id"]: one for one in server.get("/admin/models").json()["models"]}
+    assert held["ranker"]["capabilities"] == ["rerank"]
     assert {name for name, one in held.items() if one["state"] == "loaded"} >= {
         "minilm",
         "ranker",
@@ -170,6 +174,41 @@ def test_what_nobody_should_send_is_answered(
     response = server.post(EMBED, {"model": "minilm", **body})
     assert response.status_code == status, response.text
     assert data_of(server.post(EMBED, {"model": "minilm", "input": "still there"}))
+
+
+INPUTS = st.one_of(
+    st.text(max_size=40),
+    st.lists(st.text(max_size=10) | st.lists(st.integers(-1, 40_000), max_size=3), max_size=3),
+    st.lists(st.integers(-1, 40_000), max_size=5),
+    ANYTHING,
+)
+MODELS = st.sampled_from(["minilm", "ranker", "tiny-vectors", BUILTIN_NAME, "nobody"]) | ANYTHING
+EMBEDDINGS = st.fixed_dictionaries(
+    {"input": INPUTS},
+    optional={
+        "model": MODELS,
+        "dimensions": st.integers(-1, 400) | ANYTHING,
+        "encoding_format": st.sampled_from(["float", "base64"]) | ANYTHING,
+    },
+)
+DOCUMENTS = (
+    st.lists(st.text(max_size=20) | st.fixed_dictionaries({"text": st.text(max_size=20)}))
+    | ANYTHING
+)
+RERANKS = st.fixed_dictionaries(
+    {"query": st.text(max_size=20) | ANYTHING, "documents": DOCUMENTS},
+    optional={"model": MODELS, "top_n": st.integers(-1, 9) | ANYTHING, "texts": DOCUMENTS},
+)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(asked=st.tuples(st.just(EMBED), EMBEDDINGS) | st.tuples(st.just(RERANK), RERANKS))
+def test_no_body_is_answered_by_a_server_error(server: Server, asked: tuple[str, object]) -> None:
+    check(server, *asked)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"input": "\\ud800"}', b"[" * 100_000])

@@ -86,3 +86,13 @@ def test_what_was_learned_scales_the_times(tmp_path: Path) -> None:
     assert slower.decode == pytest.approx(plain.decode / 2)
     assert plain.prompt is not None
     assert slower.prompt == pytest.approx(plain.prompt / 4)
+
+
+def test_a_model_that_makes_vectors_is_as_fast_as_it_reads(tmp_path: Path) -> None:
+    facts = facts_of("qwen3-0.6b", tmp_path)
+    writing = predict(facts, RUNTIME, machine())
+    reading = predict(facts, replace(RUNTIME, pooling="last"), machine())
+    assert writing is not None
+    assert reading is not None
+    assert reading.decode == reading.prompt == writing.prompt
+    assert reading.first_token_seconds is None
