@@ -162,6 +162,7 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
         "load_mode": "none",
         "kv_unified": True,
         "flash_attn": "auto",
+        "pooling": None,
     }
     assert document["speed"]["calibrated_by_answers"] == 0
     assert by_name(document).keys() == {"Q2_K", "Q4_K_M", "Q8_0", "F16"}
