@@ -105,7 +105,7 @@ class Inputs:
         planned: list[Begun] = []
         room = STEP_TOKENS
         turns = deque(self._jobs)
-        held = self._lacks_cells(self._jobs[0])  # nobody begins before the one whose turn it is
+        held = self._is_held()  # nobody begins before the one whose turn it is
         while turns and room > 0:
             job = turns.popleft()
             begun = self._going_on(job, planned) or (None if held else self._begin(job))
@@ -184,11 +184,16 @@ class Inputs:
         """Whether the request's next input has to wait for cells."""
         return job.waits and self.cells_used + len(job.inputs[job.begun]) > self._cells
 
+    def _is_held(self) -> bool:
+        """Whether the request whose turn it is waits for the cells of others."""
+        first = self._jobs[0]
+        going_on = any(begun.job is first for begun in self._begun.values())
+        return not going_on and self._lacks_cells(first)
+
     def _put_back(self, begun: Begun) -> None:
-        """It was to begin, and there is no room in this step; if it had, it stays."""
-        if not begun.computed:
-            self._end(begun)
-            begun.job.begun -= 1
+        """It was to begin as a whole, and there is no room for it in this step."""
+        self._end(begun)
+        begun.job.begun -= 1
 
     def _end(self, begun: Begun) -> None:
         del self._begun[begun.slot]

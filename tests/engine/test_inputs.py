@@ -87,6 +87,16 @@ def test_nobody_overtakes_an_input_that_waits_for_cells() -> None:
     assert done == [first, large, small]
 
 
+def test_a_request_of_long_inputs_holds_up_nobody_while_it_is_being_computed() -> None:
+    embedder = ScriptedEmbedder(cells=4_000, divides=True)
+    inputs = Inputs(embedder, max_jobs=4)
+    long, short = job(3_000, 3_000), job(20)
+    inputs.submit(long)
+    step(inputs, embedder)
+    inputs.submit(short)
+    assert step(inputs, embedder) == [short]
+
+
 def test_a_dropped_request_leaves_nothing_behind() -> None:
     embedder = ScriptedEmbedder(cells=4_000, divides=True)
     inputs = Inputs(embedder, max_jobs=4)
