@@ -39,11 +39,13 @@ from localserve.errors import (
     ContextOverflow,
     InvalidRequest,
     LocalserveError,
+    ModelMalformed,
     ModelUnusable,
     WrongTask,
 )
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
+from localserve.gguf.pooling import HEADS, pooled_width
 from localserve.planner.devices import GPU_KINDS
 from localserve.planner.plan import Wanted
 from localserve.planner.processor import usable_cores
@@ -61,9 +63,6 @@ YES = "yes"
 SHARES = frozenset({"qwen3", "qwen3vl"})
 """Architectures whose scores llama.cpp makes into shares itself. Source: build_pooling in
 llama-graph.cpp."""
-
-HEADS = ("cls.weight", "cls.output.weight")
-"""What a reranker's scores come from. Source: LLM_TENSOR_CLS in llama-arch.cpp."""
 
 
 async def load(
@@ -106,6 +105,7 @@ async def load(
         _check_head(spec, facts, how)
         model = LlamaModel(path, how.runtime, report)
         try:
+            _check_width(facts, how, model)
             if how.runtime.pooling == "rank":
                 _check_scores(spec, model)
             embedder = LlamaEmbedder(model, how.runtime, threads=options.threads or usable_cores())
@@ -138,6 +138,19 @@ def _check_head(spec: ModelSpec, facts: GgufFacts, placed: Placed) -> None:
         raise ModelUnusable(
             f"{spec.name!r} is to rank documents, and its file has no classification head.",
             hint="Use a file that was converted from a reranker.",
+        )
+
+
+def _check_width(facts: GgufFacts, placed: Placed, model: LlamaModel) -> None:
+    """Raises: ModelMalformed, where llama.cpp would look for more numbers than there are."""
+    pooling = placed.runtime.pooling
+    assert pooling is not None
+    promised = model.scores if pooling == "rank" else model.vector_length
+    made = pooled_width(facts, pooling)
+    if promised > made:
+        raise ModelMalformed(
+            f"{facts.file}: it promises {promised} numbers of a text; its tensors make {made}.",
+            hint="Use another conversion of the model.",
         )
 
 

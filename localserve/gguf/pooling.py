@@ -14,8 +14,12 @@ Pooling = Literal["mean", "cls", "last", "rank"]
 POOLINGS: Final[Mapping[int, Pooling]] = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 """Source: enum llama_pooling_type in llama.h."""
 
-_SCORES: Final = "cls.output.weight"
-"""What turns a vector into scores. Source: LLM_TENSOR_CLS_OUT in llama-arch.cpp."""
+HEADS: Final = ("cls.output.weight", "cls.weight")
+"""What turns a vector into scores, the last step first. Source: LLM_TENSOR_CLS_OUT and
+LLM_TENSOR_CLS in llama-arch.cpp."""
+
+PROJECTIONS: Final = ("dense_3.weight", "dense_2.weight")
+"""What some models do with a vector once it is pooled, the last step first."""
 
 
 def pooling_of(facts: GgufFacts) -> Pooling | None:
@@ -27,7 +31,7 @@ def pooling_of(facts: GgufFacts) -> Pooling | None:
     written = POOLINGS.get(facts.hyperparameters.pooling_type or 0)
     if written is not None:
         return written
-    if facts.tensor(_SCORES) is not None:
+    if facts.tensor(HEADS[0]) is not None:
         return "rank"
     return "mean" if facts.architecture in ENCODERS else None
 
@@ -42,3 +46,12 @@ def divisible(facts: GgufFacts, pooling: Pooling) -> bool:
     """Whether a text can be computed piece by piece, each seeing those before it."""
     causal = facts.hyperparameters.attention.causal and facts.architecture not in CACHELESS
     return causal and pooling in ("last", "rank")
+
+
+def pooled_width(facts: GgufFacts, pooling: Pooling) -> int:
+    """How many numbers the model's tensors make of a text; llama.cpp, which believes the file's
+    keys, aborts where it looks for more of them."""
+    for name in HEADS if pooling == "rank" else PROJECTIONS:
+        if (tensor := facts.tensor(name)) is not None:
+            return tensor.shape[1] if len(tensor.shape) > 1 else 1
+    return facts.hyperparameters.embedding_length or 0

@@ -24,7 +24,13 @@ from localserve.chat import (
     Prompt,
     RerankRequest,
 )
-from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable, WrongTask
+from localserve.errors import (
+    ContextOverflow,
+    InvalidRequest,
+    ModelMalformed,
+    ModelUnusable,
+    WrongTask,
+)
 from localserve.planner.plan import Wanted
 from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
@@ -190,6 +196,37 @@ async def test_a_head_that_tells_other_classes_apart_is_no_reranker(tmp_path: Pa
     path = write_qwen_reranker(tmp_path / "a.gguf", labels, None)
     with pytest.raises(ModelUnusable, match="3 classes apart, 'joy', 'anger', 'fear'"):
         await loaded(path, 1_024)
+
+
+@pytest.mark.parametrize(
+    ("keys", "tensors", "extra", "problem"),
+    [
+        ({"embedding_length_out": 4_096}, {}, {}, "4096 numbers .* make 64"),
+        (
+            {"pooling_type": 4},
+            {"cls.weight": (64, 64), "cls.bias": (64,)},
+            {"bert.classifier.output_labels": ["yes", *map(str, range(500))]},
+            "501 numbers .* make 64",
+        ),
+    ],
+)
+async def test_a_file_that_promises_wider_vectors_than_it_makes_is_refused(
+    tmp_path: Path,
+    keys: dict[str, int],
+    tensors: dict[str, tuple[int, ...]],
+    extra: dict[str, list[str]],
+    problem: str,
+) -> None:
+    model = SMALL_MODELS["bert"]
+    model = replace(
+        model,
+        keys=dict(model.keys) | keys,
+        tensors=dict(model.tensors) | tensors,
+        extra_keys=extra,  # type: ignore[arg-type]
+    )
+    path = write_small_model(tmp_path / "model.gguf", model)
+    with pytest.raises(ModelMalformed, match=problem):
+        await loaded(path)
 
 
 async def test_a_chat_model_embeds_where_its_entry_says_so(tiny_f16: Path) -> None:
