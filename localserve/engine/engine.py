@@ -15,12 +15,20 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, assert_never
 
 from localserve.engine.pacer import Pacer
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Runner
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Runner,
+    Sampled,
+    Slice,
+    Unsampled,
+)
 from localserve.engine.scheduler import Outcome, Scheduler, Step
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent
 from localserve.errors import EngineFailed, LocalserveError
@@ -291,7 +299,28 @@ class Engine(Generic[R]):
         finally:
             self._in_step = frozenset()
         pacer.observe(step.answering, step.prompt_tokens, seconds)
-        return scheduler.update(step, results), seconds
+        return self._take_over(scheduler, step, results), seconds
+
+    def _take_over(
+        self, scheduler: Scheduler, step: Step, results: Iterable[Sampled | Unsampled | None]
+    ) -> Outcome:
+        """What comes of a computed step; a sequence that got no token fails alone."""
+        outcome: Outcome = []
+        taken: list[tuple[Sequence, Slice, Sampled | None]] = []
+        for sequence, part, result in zip(step.sequences, step.slices, results, strict=True):
+            if isinstance(result, Unsampled):
+                log.error("%s: no token could be chosen: %s", self._name, result.reason)
+                error = EngineFailed(
+                    f"The model's output is unusable: {result.reason}.",
+                    hint="If it comes back, the file may be damaged or its quantization broken:"
+                    " try another one, or --gpu-layers 0.",
+                )
+                outcome += scheduler.fail(Step((sequence,), (part,)), error)
+            else:
+                taken.append((sequence, part, result))
+        sequences = tuple(sequence for sequence, _, _ in taken)
+        rest = Step(sequences, tuple(part for _, part, _ in taken))
+        return outcome + scheduler.update(rest, [sampled for _, _, sampled in taken])
 
     def _take_commands(self, scheduler: Scheduler, runner: Runner) -> bool:
         """Obey what was sent; wait for a command while there is no work. False ends the thread."""

@@ -41,6 +41,13 @@ class Sampled:
     top: tuple[TokenScore, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unsampled:
+    """No token could be chosen for one sequence; `reason` says why. The others of the step can."""
+
+    reason: str
+
+
 class Sampler(Protocol):
     """Chooses tokens for one sequence; keeps its random state and history between calls."""
 
@@ -143,7 +150,7 @@ class Runner(Memory, Protocol):
         """
         ...
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+    def run(self, batch: Sequence[Slice]) -> Sequence[Sampled | Unsampled | None]:
         """Compute the batch and sample; one result per slice, None for those without a sampler.
 
         Raises: NoCells, Interrupted, DecodeFailed.

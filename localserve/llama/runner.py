@@ -7,6 +7,7 @@ Created, used and closed on the engine thread; no lock surrounds llama.cpp becau
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Sampled,
+    Sampler,
+    Slice,
+    Unsampled,
+)
 from localserve.errors import ModelUnusable, OutOfMemory
 from localserve.llama import library
 from localserve.llama.devices import devices
@@ -24,9 +33,13 @@ from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
 from localserve.llama.parameters import context_parameters
 from localserve.llama.sampler import LlamaSampler
+from localserve.llama.sampling.row import NoChoice, Row
+from localserve.llama.sampling.weights import Workspace
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
+
+log = logging.getLogger(__name__)
 
 
 class LlamaRunner:
@@ -41,6 +54,7 @@ class LlamaRunner:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
+        self._workspace = Workspace(model.vocabulary.size)
         self.device = _device_in_words()
         self.memory_at_start = self._memory_or_none()
 
@@ -91,9 +105,10 @@ class LlamaRunner:
             history=history,
             top_logprobs=top_logprobs,
             banned=self.vocabulary.ends if ignore_end else (),
+            workspace=self._workspace,
         )
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+    def run(self, batch: Sequence[Slice]) -> list[Sampled | Unsampled | None]:
         outputs = self._batch.fill(batch)
         self._interrupt[0] = b"\0"  # an interrupt that came late was meant for an earlier step
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
@@ -104,13 +119,24 @@ class LlamaRunner:
             for part, output in zip(batch, outputs, strict=True)
         ]
 
-    def _sample(self, sampler: Sampler, output: int) -> Sampled:
+    def _sample(self, sampler: Sampler, output: int) -> Sampled | Unsampled:
         assert isinstance(sampler, LlamaSampler)
+        row = self._row(output)
+        try:
+            return sampler.sample(row)
+        except NoChoice as failure:
+            return Unsampled(str(failure))
+        except Exception as failure:  # whatever it is, the other rows are not concerned
+            log.exception("sampling failed")
+            return Unsampled(f"sampling failed: {failure}")
+
+    def _row(self, output: int) -> Row:
+        """The logits behind a token of the batch, where llama.cpp has them: nothing is copied."""
         logits = llama_cpp.llama_get_logits_ith(self._context, output)
-        address = ctypes.cast(logits, ctypes.c_void_p).value
-        if not address:
+        if not logits:
             raise DecodeFailed(f"no logits for position {output} of the batch")
-        return sampler.sample(np.ctypeslib.as_array(self._row_type.from_address(address)))
+        memory = self._row_type.from_address(ctypes.addressof(logits.contents))
+        return np.frombuffer(memoryview(memory), np.float32)
 
     def _undo(self, batch: Sequence[Slice], code: int) -> None:
         """Leave the memory as it was before a batch that failed. Source: llama.h, llama_decode."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 import llama_cpp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from localserve.chat import DEFAULT_SAMPLING, Sampling
-from localserve.llama.sampler import CANDIDATE, LlamaSampler, Row, largest
+from localserve.llama.sampler import LlamaSampler
+from localserve.llama.sampling.chain import CANDIDATE
+from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.weights import Workspace
 
 VOCABULARY = 5_000
 GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
@@ -28,8 +28,15 @@ def sampler_of(
     history: tuple[int, ...] = (),
     top_logprobs: int | None = None,
     banned: tuple[int, ...] = (),
+    size: int = VOCABULARY,
 ) -> LlamaSampler:
-    return LlamaSampler(sampling, history=history, top_logprobs=top_logprobs, banned=banned)
+    return LlamaSampler(
+        sampling,
+        history=history,
+        top_logprobs=top_logprobs,
+        banned=banned,
+        workspace=Workspace(size),
+    )
 
 
 def candidates_of(row: Row) -> tuple[np.ndarray, llama_cpp.llama_token_data_array]:
@@ -43,26 +50,6 @@ def candidates_of(row: Row) -> tuple[np.ndarray, llama_cpp.llama_token_data_arra
         sorted=False,
     )
     return candidates, array
-
-
-# The preselection
-
-
-@given(
-    arrays.arrays(np.float32, st.integers(1, 700), elements=st.integers(-5, 5).map(float)),
-    st.integers(1, 60),
-)
-def test_the_largest_are_exact_by_value_with_ties_too(row: Row, count: int) -> None:
-    count = min(count, len(row))
-    found = largest(row, count)
-    assert len(set(found.tolist())) == count
-    assert np.sort(row[found]).tolist() == np.sort(row)[len(row) - count :].tolist()
-
-
-@pytest.mark.parametrize("count", [1, 20, 40, 78, 79, 4_999, 5_000])
-def test_the_largest_of_a_whole_vocabulary_are_exact(count: int) -> None:
-    row = random_row(count)
-    assert set(largest(row, count).tolist()) == set(np.argsort(row)[-count:].tolist())
 
 
 # The same tokens as llama.cpp's own chain over the whole vocabulary
@@ -153,7 +140,7 @@ def test_penalties_are_those_of_llama_cpp(last: int) -> None:
         presence_penalty=-0.4,
         repeat_last_n=last,
     )
-    ours = sampler_of(sampling, history=history)
+    ours = sampler_of(sampling, history=history, size=50)
     theirs = llama_cpp.llama_sampler_init_penalties(50, last, 1.3, 0.7, -0.4)
     for token in history:
         llama_cpp.llama_sampler_accept(theirs, token)
@@ -187,7 +174,7 @@ def test_banned_tokens_are_never_chosen_whatever_their_bias() -> None:
 
 def test_log_probabilities_sum_to_1_and_are_sorted() -> None:
     row = random_row(1, 300)
-    sampled = sampler_of(GREEDY, top_logprobs=300).sample(row.copy())
+    sampled = sampler_of(GREEDY, top_logprobs=300, size=300).sample(row.copy())
     logprobs = [one.logprob for one in sampled.top]
     assert np.exp(logprobs).sum() == pytest.approx(1.0, abs=1e-5)
     assert logprobs == sorted(logprobs, reverse=True)
