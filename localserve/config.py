@@ -150,6 +150,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
+    Setting(
+        "guess_tokens", int, 63, "Tokens of answers guessed ahead in a step; 0: never.", 0, 255
+    ),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
     Setting("keepalive_seconds", float, 10.0, "Silence before a keep-alive comment.", 0.1, 3600),
@@ -207,6 +210,7 @@ class Settings:
     unload_after_seconds: float
     max_connections: int
     step_budget_ms: float
+    guess_tokens: int
     max_body_bytes: int
     drain_seconds: float
     keepalive_seconds: float

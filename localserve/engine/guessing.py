@@ -9,7 +9,9 @@ guesses have done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,8 @@ SHORTEST_MATCH = 3
 """Tokens that must have stood in the same order before, for what followed them to be a guess."""
 
 LENGTHS = (1, 2, 3, 5, 7, 11, 15, 23, 31, 47, 63, 95, 127)
-"""How far a guess may reach; with the token before it, a step has one more."""
+"""How far a guess may reach, besides all that is known; with the token before it, a step has one
+more."""
 
 GAIN = 1.05
 """What a guess must promise over none: what is not worth that much is not worth its risk."""
@@ -30,44 +33,54 @@ MEMORY = 0.9
 """What is left of earlier guesses' weight when a new one is settled."""
 
 
+Guess = Sequence[int]
+"""Token ids that may follow."""
+
+
 class StepCosts:
     """Seconds that a step takes, by how many tokens it computes, as measured: a running mean for
-    each power of two, straight lines between them."""
+    each power of two, straight lines between them.
+
+    A step of answers computes logits for all of its tokens, one of prompts for hardly any and is
+    quicker: it only counts where no step of answers is known.
+    """
 
     SMOOTHING = 0.2
 
     def __init__(self) -> None:
-        self._points: dict[int, tuple[float, float]] = {}  # by bits: (tokens, seconds)
+        self._points: dict[int, _Point] = {}  # by the number of bits
         self._tokens: list[float] = []
         self._seconds: list[float] = []
 
-    def observe(self, tokens: int, seconds: float) -> None:
-        """Learn from a step that was computed."""
+    def observe(self, tokens: int, seconds: float, *, prompts: bool = False) -> None:
+        """Learn from a step that was computed; `prompts` are among its tokens."""
         bucket = tokens.bit_length()
         old = self._points.get(bucket)
-        new = (float(tokens), seconds)
-        if old is not None:
-            new = (
-                old[0] + self.SMOOTHING * (tokens - old[0]),
-                old[1] + self.SMOOTHING * (seconds - old[1]),
+        if old is not None and prompts and not old.prompts:
+            return
+        new = _Point(float(tokens), seconds, prompts)
+        if old is not None and old.prompts == prompts:
+            new = _Point(
+                old.tokens + self.SMOOTHING * (tokens - old.tokens),
+                old.seconds + self.SMOOTHING * (seconds - old.seconds),
+                prompts,
             )
         self._points[bucket] = new
         points = sorted(self._points.values())
-        self._tokens = [point[0] for point in points]
-        self._seconds = [point[1] for point in points]
+        self._tokens = [point.tokens for point in points]
+        self._seconds = [point.seconds for point in points]
 
     def seconds(self, tokens: int) -> float | None:
-        """What a step of so many tokens takes; None while there is nothing to tell it by.
-
-        More than was ever measured costs as much for each token as the largest step that was.
-        """
-        if not self._tokens or tokens < self._tokens[0]:
+        """What a step of so many tokens takes; None where nothing measured tells."""
+        if not self._tokens or not self._tokens[0] <= tokens <= self._tokens[-1]:
             return None
-        if tokens > self._tokens[-1]:
-            if len(self._tokens) == 1:
-                return None
-            return self._seconds[-1] * tokens / self._tokens[-1]
         return float(np.interp(tokens, self._tokens, self._seconds))
+
+
+class _Point(NamedTuple):
+    tokens: float
+    seconds: float
+    prompts: bool
 
 
 class Lookup:
@@ -128,18 +141,57 @@ class Lookup:
         return (PRIOR_TOKENS * by_match + self._right) / (PRIOR_TOKENS + tried)
 
 
-def best_length(costs: StepCosts, tokens: int, answering: int, confidence: float) -> int:
-    """How many tokens to guess in a step that computes `tokens` tokens anyway, `answering` of them
-    the next ones of answers: as many as give the most tokens per second, 0 if none is better."""
+class Pace(Protocol):
+    """What steps cost and may cost."""
+
+    @property
+    def costs(self) -> StepCosts: ...
+
+    def longest_guess_seconds(self, answering: int) -> float:
+        """The most that a step with guesses may take."""
+        ...
+
+
+def share_guesses(asked: Sequence[tuple[Lookup, int]], most: int, pace: Pace) -> list[Guess]:
+    """A guess for each sequence that has the next token of its answer computed, empty where none
+    is worth it: `asked` has how much each may use, `most` is for all together."""
+    guesses: list[Guess] = [()] * len(asked)
+    tokens, expected = len(asked), float(len(asked))
+    limit = pace.longest_guess_seconds(len(asked))
+    order = sorted(range(len(asked)), key=lambda index: -asked[index][0].confidence)
+    for index in order:
+        lookup, room = asked[index]
+        known = lookup.guess(min(room, most - (tokens - len(asked))))
+        if not known:
+            continue
+        length = best_length(pace.costs, tokens, expected, lookup.confidence, len(known), limit)
+        if length == 0:
+            break
+        guesses[index] = known[:length]
+        tokens += length
+        expected += expected_right(lookup.confidence, length)
+    return guesses
+
+
+def best_length(
+    costs: StepCosts,
+    tokens: int,
+    expected: float,
+    confidence: float,
+    most: int,
+    longest_seconds: float = math.inf,
+) -> int:
+    """How many tokens to guess in a step that computes `tokens` tokens anyway and gives `expected`
+    of answers: as many as give the most tokens per second, 0 if none is better."""
     plain = costs.seconds(tokens)
     if plain is None:
         return 0
-    best, best_rate = 0, GAIN * answering / plain
-    for length in LENGTHS:
+    best, best_rate = 0, GAIN * expected / plain
+    for length in (*(one for one in LENGTHS if one < most), most):
         seconds = costs.seconds(tokens + length)
-        if seconds is None:
+        if seconds is None or seconds > longest_seconds:
             break
-        rate = (answering + expected_right(confidence, length)) / seconds
+        rate = (expected + expected_right(confidence, length)) / seconds
         if rate > best_rate:
             best, best_rate = length, rate
     return best

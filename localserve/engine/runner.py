@@ -48,6 +48,10 @@ class Unsampled:
     reason: str
 
 
+Results = Sequence[Sampled | Unsampled]
+"""What a slice yields: the next token, and one for each guessed one that was right."""
+
+
 class Sampler(Protocol):
     """Chooses tokens for one sequence; keeps its random state and history between calls."""
 
@@ -59,13 +63,15 @@ class Slice:
     """Consecutive tokens of one sequence, to be computed in one step.
 
     `start` is the position of the first. With a `sampler`, the logits after the last token choose
-    the next one.
+    the next one. `guess` is what the next ones may be: computed along with the tokens, and kept as
+    far as the same would have been chosen.
     """
 
     slot: int
     start: int
     tokens: Sequence[int]
     sampler: Sampler | None
+    guess: Sequence[int] = ()
 
 
 class NoCells(Exception):
@@ -110,6 +116,11 @@ class Memory(Protocol):
         """How many sequences can be held at once."""
         ...
 
+    @property
+    def guess_tokens(self) -> int:
+        """The most tokens that may be guessed in one step; 0 where memory cannot be cut."""
+        ...
+
     def truncate(self, slot: int, length: int) -> int:
         """Forget what lies behind the first `length` tokens; returns how many are left.
 
@@ -150,8 +161,9 @@ class Runner(Memory, Protocol):
         """
         ...
 
-    def run(self, batch: Sequence[Slice]) -> Sequence[Sampled | Unsampled | None]:
-        """Compute the batch and sample; one result per slice, None for those without a sampler.
+    def run(self, batch: Sequence[Slice]) -> Sequence[Results]:
+        """Compute the batch and sample: for each slice with a sampler the next token, and one more
+        for each token of its guess that was right. No wrong one is left in its slot.
 
         Raises: NoCells, Interrupted, DecodeFailed.
         """

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import time
 from bisect import insort
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import KeptPrefix, KeptPrefixes, TokenArray, common_length
 from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
@@ -42,6 +44,10 @@ class Step:
     def answering(self) -> int:
         """Sequences that get a single token after another, as running answers do."""
         return sum(len(part.tokens) == 1 for part in self.slices)
+
+    @property
+    def guessed_tokens(self) -> int:
+        return sum(len(part.guess) for part in self.slices)
 
     @property
     def prompt_tokens(self) -> int:
@@ -147,7 +153,8 @@ class Scheduler:
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
         chosen += self._chunks(len(answering))
-        slices = tuple(_slice(sequence, count) for sequence, count in chosen)
+        guesses = self._guess(answering) if len(chosen) == len(answering) else {}
+        slices = tuple(_slice(one, count, guesses.get(one.number, ())) for one, count in chosen)
         return Step(tuple(sequence for sequence, _ in chosen), slices), outcome
 
     def _chunks(self, answering: int) -> list[tuple[Sequence, int]]:
@@ -171,16 +178,36 @@ class Scheduler:
             return self._chunks(answering)
         return []
 
+    def _guess(self, answering: list[Sequence]) -> dict[int, Guess]:
+        """What is guessed of whose answer, by number."""
+        most = min(self._memory.guess_tokens, self._pacer.batch_tokens - len(answering))
+        if most <= 0:
+            return {}
+        for sequence in answering:
+            if sequence.lookup is None:
+                sequence.lookup = Lookup(sequence.tokens)
+        asked = [
+            (sequence.lookup, sequence.limit - sequence.answer_length - 1)
+            for sequence in answering
+            if sequence.lookup is not None
+        ]
+        guesses = share_guesses(asked, most, self._pacer)
+        wanted = len(answering) + sum(map(len, guesses))
+        while self._free_cells() < wanted and self._drop_oldest_prefix():
+            pass  # the answer itself would soon need them
+        if self._free_cells() < wanted:
+            return {}
+        return {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
+
     # What came out
 
-    def update(self, step: Step, results: list[Sampled | None]) -> Outcome:
+    def update(self, step: Step, results: Iterable[Iterable[Sampled]]) -> Outcome:
         """Take over what the step computed and sampled."""
         outcome: Outcome = []
         for sequence, part, sampled in zip(step.sequences, step.slices, results, strict=True):
             sequence.computed += len(part.tokens)
-            if sampled is not None:
-                raw = self._vocabulary.piece(sampled.token)
-                events = sequence.take(sampled, raw, self._vocabulary.is_end(sampled.token))
+            if part.sampler is not None:
+                events = self._take(sequence, part, list(sampled))
             elif sequence.limit <= 0 and sequence.pending == 0:
                 events = sequence.end_without_answer()
             else:
@@ -189,6 +216,23 @@ class Scheduler:
             if events and isinstance(events[-1], Ended):
                 self._leave(sequence)
         return outcome
+
+    def _take(self, sequence: Sequence, part: Slice, sampled: list[Sampled]) -> list[SequenceEvent]:
+        """Take over a sequence's new tokens, up to the one that ends it."""
+        events: list[SequenceEvent] = []
+        for one in sampled:
+            raw = self._vocabulary.piece(one.token)
+            events += sequence.take(one, raw, self._vocabulary.is_end(one.token))
+            if events and isinstance(events[-1], Ended):
+                break
+        if part.guess and sequence.slot is not None:
+            right = len(sampled) - 1
+            if sequence.lookup is not None:
+                sequence.lookup.settle(len(part.guess), right)
+            sequence.computed += min(right, len(sequence.tokens) - sequence.computed)
+            if sequence.computed < part.start + len(part.tokens) + right:
+                sequence.computed = self._memory.truncate(sequence.slot, sequence.computed)
+        return events
 
     def fail(self, step: Step, error: LocalserveError) -> Outcome:
         """The step could not be computed: its sequences fail, all others go on."""
@@ -351,7 +395,7 @@ class Scheduler:
         insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
 
 
-def _slice(sequence: Sequence, count: int) -> Slice:
+def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
     assert sequence.slot is not None
     start = sequence.computed
     last = start + count == len(sequence.tokens)
@@ -360,6 +404,7 @@ def _slice(sequence: Sequence, count: int) -> Slice:
         start=start,
         tokens=sequence.tokens[start : start + count],
         sampler=sequence.sampler if last and sequence.limit > 0 else None,
+        guess=guess,
     )
 
 

@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, Sampled, Slice, TokenScore
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    Sampled,
+    Slice,
+    TokenScore,
+    Unsampled,
+)
 
 END = 256
 
@@ -74,6 +81,7 @@ class ScriptedRunner:
     can_cut: bool = True
     vocabulary: ByteVocabulary = field(default_factory=ByteVocabulary)
     memory: dict[int, list[int]] = field(default_factory=dict)
+    guess_tokens: int = 0
     samplers: list[ScriptedSampler] = field(default_factory=list)
     computed_tokens: int = 0
     steps: int = 0
@@ -107,9 +115,10 @@ class ScriptedRunner:
         self.samplers.append(ScriptedSampler(top_logprobs, ignore_end))
         return self.samplers[-1]
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
         assert batch, "an empty batch was run"
-        assert sum(len(part.tokens) for part in batch) <= self.batch_tokens
+        assert sum(len(part.tokens) + len(part.guess) for part in batch) <= self.batch_tokens
+        assert sum(len(part.guess) for part in batch) <= self.guess_tokens
         assert len({part.slot for part in batch}) == len(batch)
         self.interrupted.clear()
         self.on_run(batch)
@@ -119,12 +128,23 @@ class ScriptedRunner:
             held = self.memory.setdefault(part.slot, [])
             assert part.start == len(held), f"slot {part.slot}: {part.start} != {len(held)}"
             held.extend(part.tokens)
-            self.computed_tokens += len(part.tokens)
+            self.computed_tokens += len(part.tokens) + len(part.guess)
         held_cells = sum(len(held) for held in self.memory.values())
+        held_cells += sum(len(part.guess) for part in batch)
         if held_cells > self.cells:
             raise DecodeFailed(f"{held_cells} cells used of {self.cells}")
         self.steps += 1
-        return [self._sample(part) if part.sampler is not None else None for part in batch]
+        return [self._sample_all(part) if part.sampler is not None else [] for part in batch]
+
+    def _sample_all(self, part: Slice) -> list[Sampled | Unsampled]:
+        results: list[Sampled | Unsampled] = [self._sample(part)]
+        for guessed, sampled in zip(part.guess, results, strict=False):
+            assert isinstance(sampled, Sampled)
+            if sampled.token != guessed:
+                break
+            self.memory[part.slot].append(guessed)
+            results.append(self._sample(part))
+        return results
 
     def _sample(self, part: Slice) -> Sampled:
         assert isinstance(part.sampler, ScriptedSampler)

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localserve.engine.guessing import Lookup, StepCosts, best_length, expected_right
+from localserve.engine.scripted import ScriptedRunner
+from tests.engine.rig import Rig, request
 
 SLOW = {1: 0.030, 8: 0.216, 16: 0.276, 32: 0.457, 64: 0.780, 512: 5.12}
 """Steps of a 0.6B model on two cores."""
@@ -87,7 +89,7 @@ def test_wrong_guesses_cost_confidence_and_right_ones_bring_it_back() -> None:
 def test_costs_lie_on_lines_between_what_was_measured() -> None:
     measured = costs({1: 0.1, 9: 0.5})
     assert measured.seconds(5) == pytest.approx(0.3)
-    assert measured.seconds(18) == pytest.approx(1.0)
+    assert measured.seconds(10) is None
 
 
 def test_costs_follow_a_machine_that_slows_down() -> None:
@@ -105,20 +107,51 @@ def test_nothing_is_known_before_it_was_measured() -> None:
 
 def test_a_slow_machine_guesses_only_what_is_nearly_certain() -> None:
     measured = costs(SLOW)
-    assert best_length(measured, 1, 1, 0.75) == 0
-    assert best_length(measured, 1, 1, 0.9) == 0
-    assert best_length(measured, 1, 1, 0.995) >= 31
+    assert best_length(measured, 1, 1, 0.75, 63) == 0
+    assert best_length(measured, 1, 1, 0.9, 63) == 0
+    assert best_length(measured, 1, 1, 0.995, 63) >= 31
 
 
 def test_a_quick_machine_guesses_early() -> None:
-    assert best_length(costs(QUICK), 1, 1, 0.75) >= 3
+    assert best_length(costs(QUICK), 1, 1, 0.75, 63) >= 3
 
 
 def test_no_guess_without_measurements() -> None:
-    assert best_length(StepCosts(), 1, 1, 0.99) == 0
-    assert best_length(costs({1: 0.03}), 1, 1, 0.99) == 0
+    assert best_length(StepCosts(), 1, 1, 0.99, 63) == 0
+    assert best_length(costs({1: 0.03}), 1, 1, 0.99, 63) == 0
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.3, 0.9, 1.0])
 def test_expected_tokens(confidence: float) -> None:
     assert expected_right(confidence, 3) == pytest.approx(sum(confidence**n for n in (1, 2, 3)))
+
+
+def test_an_answer_that_repeats_its_prompt_takes_fewer_steps_and_says_the_same() -> None:
+    wanted = b"def add(a, b): return a + b # and so on, for a while; " * 3
+    plain, ahead = Rig(ScriptedRunner()), Rig(ScriptedRunner(guess_tokens=15))
+    texts = []
+    for rig in (plain, ahead):
+        sequence = rig.submit(request(b"copy this:\n" + wanted + b"\n"))
+        rig.finish()
+        texts.append(rig.text(sequence).encode())
+        assert rig.ended(sequence).completion_tokens == len(wanted) + 1
+    assert texts == [wanted, wanted]
+    assert ahead.runner.steps < plain.runner.steps / 4
+
+
+def test_an_answer_that_repeats_nothing_computes_no_token_twice() -> None:
+    rig = Rig(ScriptedRunner(guess_tokens=15, script=lambda text: len(text) % 251))
+    rig.submit(request(b"\xff\xfe\xfd", max_tokens=200))
+    rig.finish()
+    assert rig.runner.computed_tokens == 3 + 199
+
+
+def test_guesses_stay_within_what_a_step_may_have_for_all_together() -> None:
+    rig = Rig(ScriptedRunner(guess_tokens=8, batch_tokens=16), max_running=4)
+    for name in b"wxyz":
+        rig.submit(request(b"%c\n" % name + b"abcabcabcabcabcabcabc" * 3 + b"\n"))
+    most = 0
+    while not rig.scheduler.idle:
+        rig.step()
+        most = max(most, rig.step_taken.guessed_tokens)
+    assert 0 < most <= 8

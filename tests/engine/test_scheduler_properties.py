@@ -37,12 +37,18 @@ class AnyTrace(RuleBasedStateMachine):
     """Drives a scheduler as the engine's thread would."""
 
     can_cut = True
+    guess_tokens = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.failure: Exception | None = None
         runner = ScriptedRunner(
-            cells=CELLS, slots=5, batch_tokens=24, on_run=self._fail, can_cut=self.can_cut
+            cells=CELLS,
+            slots=5,
+            batch_tokens=24,
+            on_run=self._fail,
+            can_cut=self.can_cut,
+            guess_tokens=self.guess_tokens,
         )
         self.rig = Rig(runner, max_running=4)
         self.cancelled: set[int] = set()
@@ -125,9 +131,15 @@ class AnyTraceOfAMemoryThatCannotBeCut(AnyTrace):
     can_cut = False
 
 
+class AnyTraceWithGuesses(AnyTrace):
+    guess_tokens = 12
+
+
 TestAnyTrace = AnyTrace.TestCase
 TestAnyTrace.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAnyTraceOfAMemoryThatCannotBeCut = AnyTraceOfAMemoryThatCannotBeCut.TestCase
 TestAnyTraceOfAMemoryThatCannotBeCut.settings = settings(
     max_examples=25, stateful_step_count=40, deadline=None
 )
+TestAnyTraceWithGuesses = AnyTraceWithGuesses.TestCase
+TestAnyTraceWithGuesses.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
