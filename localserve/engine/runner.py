@@ -103,12 +103,22 @@ class Vocabulary(Protocol):
         ...
 
 
+class State(Protocol):
+    """A checkpoint: what a model keeps of a sequence beside its cells, in memory of its own."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
 class Memory(Protocol):
-    """The cells of the slots: what was computed of which sequence."""
+    """The cells of the slots: what was computed of which sequence.
+
+    Cells that slots share are held once, and are free when the last of these slots is cut.
+    """
 
     @property
     def cells(self) -> int:
-        """Tokens that can be held in all, over all slots."""
+        """Tokens that can be held in all, over all slots, those of shared cells once."""
         ...
 
     @property
@@ -121,18 +131,33 @@ class Memory(Protocol):
         """The most tokens that may be guessed in one step; 0 where memory cannot be cut."""
         ...
 
-    def truncate(self, slot: int, length: int) -> int:
+    @property
+    def saves(self) -> bool:
+        """Whether there is something to `save`: sequences that cannot be cut anywhere."""
+        ...
+
+    def can_cut(self, slot: int, length: int) -> bool:
+        """Whether the slot's first `length` tokens can go on, without a checkpoint of them."""
+        ...
+
+    def truncate(self, slot: int, length: int, state: State | None = None) -> int:
         """Forget what lies behind the first `length` tokens; returns how many are left.
 
-        That is `length` where the model's memory can be cut there, else 0: the slot is empty then.
+        That is `length` where the model's memory can be cut there, or where `state` was saved of a
+        sequence of just these tokens; else 0: the slot is empty then.
         """
         ...
 
-    def share(self, source: int, target: int, length: int) -> int:
-        """Let the empty slot `target` begin with the first `length` tokens of `source`.
+    def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
+        """Let the empty slot `target` begin with the first `length` tokens of `source`, in the same
+        cells.
 
-        Returns `length`, or 0 where the model's memory cannot do that.
+        Returns `length`, or 0 where that is not possible, as for `truncate`.
         """
+        ...
+
+    def save(self, slot: int) -> State | None:
+        """A checkpoint of all that the slot holds; None where none could be made."""
         ...
 
 

@@ -10,6 +10,7 @@ import ctypes
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
@@ -24,6 +25,7 @@ from localserve.engine.runner import (
     Sampled,
     Sampler,
     Slice,
+    State,
     Unsampled,
 )
 from localserve.errors import ModelUnusable, OutOfMemory
@@ -40,6 +42,20 @@ from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
 
 log = logging.getLogger(__name__)
+PARTIAL = 1
+"""Only what cannot be cut: windows and recurrent states, no cells of ordinary attention.
+Source: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY in llama.h."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SequenceState:
+    """A checkpoint, as llama.cpp wrote it."""
+
+    buffer: ctypes.Array[ctypes.c_uint8]
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.buffer)
 
 
 class LlamaRunner:
@@ -167,19 +183,50 @@ class LlamaRunner:
             raise Interrupted
         raise DecodeFailed("; ".join([f"llama_decode returned {code}", *reasons]))
 
-    def truncate(self, slot: int, length: int) -> int:
-        if length and not self._begins_whole(slot, length):
-            length = 0
-        if length and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1):
+    @property
+    def saves(self) -> bool:
+        return self._model.recurrent or self._model.window_tokens > 0
+
+    def can_cut(self, slot: int, length: int) -> bool:
+        if self._model.recurrent:
+            return length == llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        return self._begins_whole(slot, length)
+
+    def truncate(self, slot: int, length: int, state: State | None = None) -> int:
+        goes_on = length > 0 and self._goes_on(slot, length, state) and self._restore(slot, state)
+        if goes_on and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1):
             return length
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return 0
 
-    def share(self, source: int, target: int, length: int) -> int:
-        if self._model.recurrent or not self._begins_whole(source, length):
+    def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
+        if not self._goes_on(source, length, state):
             return 0
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
-        return length
+        if self._restore(target, state):
+            return length
+        llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
+        return 0
+
+    def save(self, slot: int) -> SequenceState | None:
+        """Source: llama.h, llama_state_seq_get_data_ext; of a recurrent model it is all of the
+        sequence's state, of one with sliding windows what their layers hold."""
+        size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, PARTIAL)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data_ext(self._context, buffer, size, slot, PARTIAL)
+        return SequenceState(buffer) if written == size else None
+
+    def _goes_on(self, slot: int, length: int, state: State | None) -> bool:
+        return state is not None or self.can_cut(slot, length)
+
+    def _restore(self, slot: int, state: State | None) -> bool:
+        """Put a checkpoint back; True as well where there is none to put back."""
+        if state is None:
+            return True
+        assert isinstance(state, SequenceState)
+        buffer, size = state.buffer, state.size_bytes
+        done = llama_cpp.llama_state_seq_set_data_ext(self._context, buffer, size, slot, PARTIAL)
+        return done == size
 
     def _begins_whole(self, slot: int, length: int) -> bool:
         """Whether the slot holds all that attention behind the first `length` tokens looks at.

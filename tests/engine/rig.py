@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from localserve.chat import DEFAULT_SAMPLING
 from localserve.engine.pacer import Pacer
+from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import (
     DecodeFailed,
     Interrupted,
@@ -21,6 +24,10 @@ from localserve.engine.scheduler import Outcome, Scheduler, Step
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent, Text
 from localserve.errors import EngineFailed
+
+
+def token_array(*tokens: int) -> TokenArray:
+    return np.array(tokens, dtype=np.int32)
 
 
 def request(
@@ -128,18 +135,18 @@ class Rig:
 
     def check(self) -> None:
         """What holds after each step."""
-        scheduler, memory = self.scheduler, self.runner.memory
-        owners = [one.slot for one in scheduler.running] + [kept.slot for kept in scheduler.kept]
+        scheduler, runner, tree = self.scheduler, self.runner, self.scheduler.tree
+        owners = [one.slot for one in scheduler.running] + list(scheduler.kept)
         assert None not in owners
         assert all(count == 1 for count in Counter(owners).values()), f"shared slots: {owners}"
         for one in scheduler.running:
             assert one.slot is not None
-            assert memory.get(one.slot, []) == one.tokens[: one.computed]
-        for kept in scheduler.kept:
-            assert memory[kept.slot] == kept.tokens.tolist()
-        for slot, held in memory.items():
-            assert slot in owners or not held, f"slot {slot} leaks {len(held)} cells"
-        assert scheduler.cells_used == sum(map(len, memory.values())) <= scheduler.cells
+            assert runner.held(one.slot) == one.tokens[: one.computed]
+        for slot in runner.memory:
+            assert tree.tokens(slot).tolist() == runner.held(slot)
+            assert slot in owners or not runner.held(slot), f"slot {slot} leaks"
+        assert all(runner.held(slot) for slot in scheduler.kept)
+        assert scheduler.cells_used == runner.cells_used <= scheduler.cells
         for one in scheduler.waiting:
             assert one.slot is None
             assert one.computed == 0

@@ -26,7 +26,7 @@ prompts = st.builds(
 
 def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, str, int]:
     """Text, reason and tokens of a request that nothing else disturbs."""
-    rig = Rig(ScriptedRunner(cells=runner.cells, can_cut=runner.can_cut))
+    rig = Rig(ScriptedRunner(cells=runner.cells, cuts_anywhere=runner.cuts_anywhere))
     sequence = rig.submit(asked)
     rig.finish()
     ended = rig.ended(sequence)
@@ -36,7 +36,7 @@ def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, s
 class AnyTrace(RuleBasedStateMachine):
     """Drives a scheduler as the engine's thread would."""
 
-    can_cut = True
+    cuts_anywhere = True
     guess_tokens = 0
 
     def __init__(self) -> None:
@@ -47,8 +47,8 @@ class AnyTrace(RuleBasedStateMachine):
             slots=5,
             batch_tokens=24,
             on_run=self._fail,
-            can_cut=self.can_cut,
             guess_tokens=self.guess_tokens,
+            cuts_anywhere=self.cuts_anywhere,
         )
         self.rig = Rig(runner, max_running=4)
         self.cancelled: set[int] = set()
@@ -114,7 +114,7 @@ class AnyTrace(RuleBasedStateMachine):
     def teardown(self) -> None:
         rig = self.rig
         rig.finish()
-        assert rig.scheduler.cells_used == rig.scheduler.kept.cells
+        assert rig.scheduler.cells_used == rig.scheduler.tree.held_cells(rig.scheduler.kept)
         assert all(sampler.closed for sampler in rig.runner.samplers)
         for sequence in rig.sequences:
             if sequence.number in self.cancelled:
@@ -128,7 +128,7 @@ class AnyTrace(RuleBasedStateMachine):
 
 
 class AnyTraceOfAMemoryThatCannotBeCut(AnyTrace):
-    can_cut = False
+    cuts_anywhere = False
 
 
 class AnyTraceWithGuesses(AnyTrace):
