@@ -17,8 +17,8 @@ from localserve.chat import Sampling
 from localserve.llama.sampling.chain import Chain
 from localserve.llama.sampling.row import Ids, Row
 from localserve.llama.sampling.scan import Scan
+from localserve.llama.sampling.sums import RunningSums
 from localserve.llama.sampling.uniform import Uniform, seed_of
-from localserve.llama.sampling.weights import pick
 
 SMALLEST_TEMPERATURE = 1e-6
 """Below it answers are greedy: logits divided by so little would overflow."""
@@ -107,13 +107,27 @@ class TopP:
         whole = scan.weights(1.0)
         wanted = self._share * whole.total
         bound = whole.shift + math.log((whole.total - wanted) / scan.size)
+        ids, logits = self._candidates(scan, np.float32(bound))
+        workspace = scan.lend_workspace()
+        best_first = _sorted_down(logits, workspace.sorted)
+        weights = np.subtract(best_first, whole.shift, out=workspace.weights[: len(logits)])
+        sums = RunningSums(np.exp(weights, out=weights))
+        last = sums.reaching(wanted)
+        uniform = self._uniform.next()
+        if self._temperature == 1.0:
+            place = sums.exceeding(uniform * sums.upto(last))
+        else:
+            nucleus = best_first[: last + 1]
+            place = _draw(nucleus, scan.peak, self._temperature, uniform, out=weights[: last + 1])
+        return _token_at(min(place, last), best_first, ids, logits)
+
+    def _candidates(self, scan: Scan, bound: np.float32) -> tuple[Ids | None, Row]:
+        """Ids and logits of all that can be drawn, and perhaps others; without ids the whole row,
+        where picking out what it is about would take longer than sorting the rest of it too."""
         floor = np.float32(scan.peak) + self._floor
-        ids, logits = scan.columns.reaching(max(np.float32(bound), floor))
-        best_first = np.sort(logits)[::-1]
-        mass = np.exp(best_first - whole.shift).cumsum(dtype=np.float64)
-        nucleus = best_first[: int(mass.searchsorted(wanted)) + 1]
-        place = _draw(nucleus, scan.peak, self._temperature, self._uniform.next())
-        return _token_at(place, best_first, ids, logits)
+        if floor < bound and scan.columns.most_reach(bound):
+            return None, scan.row
+        return scan.columns.reaching(max(bound, floor))
 
     def close(self) -> None: ...
 
@@ -129,7 +143,8 @@ class MinP:
 
     def choose(self, scan: Scan) -> int:
         ids, logits = scan.columns.reaching(np.float32(scan.peak) + self._floor)
-        return int(ids[_draw(logits, scan.peak, self._temperature, self._uniform.next())])
+        out = scan.lend_workspace().weights[: len(logits)]
+        return int(ids[_draw(logits, scan.peak, self._temperature, self._uniform.next(), out=out)])
 
     def close(self) -> None: ...
 
@@ -147,16 +162,24 @@ class AnyToken:
     def close(self) -> None: ...
 
 
-def _draw(logits: Row, peak: float, temperature: float, uniform: float) -> int:
+def _draw(logits: Row, peak: float, temperature: float, uniform: float, *, out: Row) -> int:
     """The place of one of the logits, drawn by their weights; `peak` is the largest of them."""
-    cumulative = np.exp((logits - peak) / temperature).cumsum(dtype=np.float64)
-    return pick(cumulative, uniform * float(cumulative[-1]))
+    np.subtract(logits, peak, out=out)
+    np.multiply(out, 1.0 / temperature, out=out)
+    sums = RunningSums(np.exp(out, out=out))
+    return sums.exceeding(uniform * sums.total)
 
 
-def _token_at(place: int, best_first: Row, ids: Ids, logits: Row) -> int:
+def _sorted_down(logits: Row, memory: Row) -> Row:
+    """The logits, largest first, in `memory`."""
+    out = np.negative(logits, out=memory[: len(logits)])
+    out.sort()
+    return np.negative(out, out=out)
+
+
+def _token_at(place: int, best_first: Row, ids: Ids | None, logits: Row) -> int:
     """The id at a place of the sorted logits; of equal ones, the lower id stands first."""
     value = best_first[place]
     equal = (logits == value).nonzero()[0]
-    if len(equal) == 1:
-        return int(ids[equal[0]])
-    return int(ids[equal[place - np.count_nonzero(best_first > value)]])
+    rank = place - np.count_nonzero(best_first > value) if len(equal) > 1 else 0
+    return int(equal[rank] if ids is None else ids[equal[rank]])

@@ -53,7 +53,7 @@ class Columns:
         place = len(maxima) - count
         return np.maximum(np.partition(maxima, place)[place], LOWEST)
 
-    def reaching(self, threshold: float | np.float32) -> tuple[Ids, Row]:
+    def reaching(self, threshold: np.float32) -> tuple[Ids, Row]:
         """Ids and logits of all tokens whose logit reaches the threshold, in order of their ids."""
         hit = (self._maxima >= threshold).nonzero()[0]
         if 4 * len(hit) > len(self._maxima):
@@ -63,6 +63,12 @@ class Columns:
         logits = self._row.take(among)
         kept = (logits >= threshold).nonzero()[0]
         return among.take(kept), logits.take(kept)
+
+    def most_reach(self, threshold: np.float32) -> bool:
+        """Whether more than half of all logits reach the threshold."""
+        if 2 * np.count_nonzero(self._maxima >= threshold) <= len(self._maxima):
+            return False
+        return 2 * np.count_nonzero(self._row >= threshold) > self._size
 
     def largest(self, count: int) -> tuple[Ids, Row]:
         """Ids and logits of the `count` largest, largest first, of equal ones the lower id first.
