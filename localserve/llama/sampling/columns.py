@@ -68,7 +68,7 @@ class Columns:
         """Whether more than half of all logits reach the threshold."""
         if 2 * np.count_nonzero(self._maxima >= threshold) <= len(self._maxima):
             return False
-        return 2 * np.count_nonzero(self._row >= threshold) > self._size
+        return 2 * int(np.count_nonzero(self._row >= threshold)) > self._size
 
     def largest(self, count: int) -> tuple[Ids, Row]:
         """Ids and logits of the `count` largest, largest first, of equal ones the lower id first.
