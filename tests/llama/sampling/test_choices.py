@@ -89,18 +89,12 @@ def sampler_of(sampling: Sampling, size: int) -> LlamaSampler:
 # Each token for its share of the random numbers
 
 
-def turned(choice: TopP | MinP | AnyToken, dial: Dial, row: Row, positions: np.ndarray) -> Row:
-    """The logits of the tokens that come for these random numbers."""
-    chosen = []
-    for dial.value in positions.tolist():
-        chosen.append(choice.choose(scan_of(row)))
-    return row[chosen]
-
-
-def middles(candidates: np.ndarray, most: int = 40) -> tuple[np.ndarray, np.ndarray]:
+def middles(
+    candidates: np.ndarray, row: Row, temperature: float, most: int = 40
+) -> tuple[np.ndarray, np.ndarray]:
     """For some of the candidates, their places and the middle of their share of [0, 1)."""
-    logits = candidates["logit"].astype(np.float64)
-    weights = np.exp(logits - logits.max())
+    logits = row[candidates["id"]].astype(np.float64)
+    weights = np.exp((logits - logits.max()) / temperature)
     after = weights.cumsum() / weights.sum()
     step = max(1, len(after) // most)
     places = np.arange(0, len(after), step)
@@ -117,24 +111,26 @@ def test_top_p_has_the_candidates_of_llama_cpp_in_its_order(
     theirs = candidates_of_llama_cpp(sampling, row)
     dial = Dial()
     choice = TopP(top_p, np.log(min_p) if min_p else -np.inf, temperature, dial)
-    # llama.cpp adds up in float32: near its end the nucleus may be a little longer or shorter.
-    share = np.exp(row.astype(np.float64) - row.max())
-    share = np.sort(share / share.sum())[::-1]
-    rounding = 1e-4 if len(row) > 5_000 else 1e-6
-    least = int(share.cumsum().searchsorted(top_p - rounding)) + 1
-    most = int(share.cumsum().searchsorted(top_p + rounding)) + 1
-    dial.value = ALMOST_1
-    last = row[choice.choose(scan_of(row))]
-    ours = int((row > last).sum()) + 1
-    ties = int((row == last).sum())
     floor = row.max() + np.float32(np.log(min_p)) if min_p else -np.inf
     reaching = int((row >= floor).sum())
-    assert min(least, reaching) - ties < ours <= min(most, reaching)
-    assert min(least, reaching) <= len(theirs) <= min(most, reaching)
-    if least == most or reaching < least:
-        places, positions = middles(theirs)
-        logits = turned(choice, dial, row, positions) / np.float32(temperature)
-        np.testing.assert_allclose(logits, theirs["logit"][places], rtol=1e-6, atol=1e-6)
+    share = np.exp(np.sort(row.astype(np.float64))[::-1] - row.max())
+    share = share.cumsum() / share.sum()
+
+    def length(top_p: float) -> int:
+        return min(int(share.searchsorted(top_p)) + 1, reaching)
+
+    # llama.cpp adds up in float32: near its end the nucleus may be a little longer or shorter.
+    rounding = 1e-6 + 1e-8 * len(row)
+    assert length(top_p - rounding) <= len(theirs) <= length(top_p + rounding)
+    dial.value = ALMOST_1
+    last = row[choice.choose(scan_of(row))]
+    before = int((row > last).sum())
+    assert before < length(top_p + 1e-6)
+    assert before + int((row == last).sum()) >= length(top_p - 1e-6)
+    if length(top_p - rounding) == length(top_p + rounding):
+        places, positions = middles(theirs, row, temperature)
+        chosen = [choice.choose(scan_of(row)) for dial.value in positions.tolist()]
+        assert row[chosen].tolist() == row[theirs["id"][places]].tolist()
 
 
 @settings(deadline=None)
@@ -145,7 +141,7 @@ def test_min_p_has_the_candidates_of_llama_cpp_in_its_order(
     theirs = candidates_of_llama_cpp(replace(NEUTRAL, min_p=min_p, temperature=temperature), row)
     dial = Dial()
     choice = MinP(float(np.log(min_p)), temperature, dial)
-    places, positions = middles(theirs)
+    places, positions = middles(theirs, row, temperature)
     chosen = [choice.choose(scan_of(row)) for dial.value in positions.tolist()]
     assert chosen == theirs["id"][places].tolist()
 
@@ -158,7 +154,7 @@ def test_temperature_alone_has_every_token_in_the_order_of_the_vocabulary(
     theirs = candidates_of_llama_cpp(replace(NEUTRAL, temperature=temperature), row)
     dial = Dial()
     choice = AnyToken(temperature, dial)
-    places, positions = middles(theirs)
+    places, positions = middles(theirs, row, temperature)
     chosen = [choice.choose(scan_of(row)) for dial.value in positions.tolist()]
     assert chosen == theirs["id"][places].tolist()
     for dial.value in (0.0, ALMOST_1):
@@ -211,23 +207,21 @@ def test_a_seed_gives_the_tokens_of_llama_cpp(
     sampler.close()
 
 
-@pytest.mark.parametrize("kind", ["flat", "peaked"])
 @pytest.mark.parametrize(
-    "sampling",
+    ("kind", "sampling"),
     [
-        replace(NEUTRAL, seed=3),
-        replace(NEUTRAL, seed=3, temperature=0.7),
-        replace(NEUTRAL, seed=3, top_p=0.9),
-        replace(NEUTRAL, seed=3, top_p=0.9, temperature=1.5),
-        replace(NEUTRAL, seed=3, min_p=0.05),
-        replace(NEUTRAL, seed=3, top_k=40, top_p=0.95, temperature=0.8),
+        ("flat", replace(NEUTRAL, seed=3)),
+        ("peaked", replace(NEUTRAL, seed=3, temperature=0.7)),
+        ("peaked", replace(NEUTRAL, seed=3, top_p=0.9)),
+        ("peaked", replace(NEUTRAL, seed=3, top_p=0.9, temperature=1.5)),
+        ("flat", replace(NEUTRAL, seed=3, min_p=0.05)),
+        ("flat", replace(NEUTRAL, seed=3, top_k=40, top_p=0.95, temperature=0.8)),
     ],
-    ids=["any", "cool", "top_p", "warm top_p", "min_p", "top_k"],
 )
 def test_a_seed_gives_the_tokens_of_llama_cpp_in_a_whole_vocabulary(
     kind: str, sampling: Sampling
 ) -> None:
-    """But for one in a hundred, where its sums of float32 decide otherwise."""
+    """But for the few where its sums of 150,000 weights, in float32, decide otherwise."""
     sampler = sampler_of(sampling, VOCABULARY)
     same = 0
     with llama_chain(sampling, draws=True) as chain:
@@ -318,7 +312,7 @@ def test_blocks_of_a_whole_vocabulary_are_drawn_as_often_as_they_are_likely(
     sampling: Sampling,
 ) -> None:
     row = peaked_row(5, VOCABULARY, 1.2)
-    draws = 1_500
+    draws = 800
     sampler = sampler_of(replace(sampling, seed=2), len(row))
     chosen = np.array([sampler.sample(row).token for _ in range(draws)])
     shares = expected_shares(sampling, row)
@@ -326,6 +320,8 @@ def test_blocks_of_a_whole_vocabulary_are_drawn_as_often_as_they_are_likely(
     tenths = np.minimum((shares.cumsum() * 10).astype(int), 9)
     expected = np.bincount(tenths, weights=shares, minlength=10) * draws
     counts = np.bincount(tenths[chosen], minlength=10)
+    assert (expected > 0).sum() > 5
+    counts, expected = counts[expected > 0], expected[expected > 0]
     assert ((counts - expected) ** 2 / expected).sum() < 9 + 3 * np.sqrt(18)
 
 
