@@ -37,6 +37,7 @@ from benchmarks.scenarios import Figure
 from benchmarks.servers import OURS
 from benchmarks.shapes import Shape
 from localserve.chat import Sampling
+from localserve.engine.runner import Sampled
 from localserve.llama import library
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.weights import Workspace
@@ -146,7 +147,7 @@ def make_chain(sampling: Sampling) -> llama_cpp.llama_sampler_p:
     return chain
 
 
-class _Pair:
+class Pair:
     """Our sampler and llama.cpp's chain for one case."""
 
     def __init__(self, case: Case, context: Context, workspace: Workspace) -> None:
@@ -160,10 +161,10 @@ class _Pair:
             workspace=workspace,
         )
 
-    def ours(self) -> object:
+    def ours(self) -> Sampled:
         return self._sampler.sample(self._context.row)
 
-    def theirs(self) -> object:
+    def theirs(self) -> int:
         return self._context.sample(self._chain)
 
     def close(self) -> None:
@@ -180,7 +181,7 @@ def measure(vocabulary: int, runs: int) -> Results:
     workspace = Workspace(vocabulary)
     samples: dict[Figure, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     goals: dict[Figure, Goal] = {}
-    pairs = [(case, _Pair(case, context, workspace)) for case in CASES]
+    pairs = [(case, Pair(case, context, workspace)) for case in CASES]
     for run in range(runs):
         for name, row in rows(vocabulary).items():
             context.row[:] = row
