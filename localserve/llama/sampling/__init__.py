@@ -7,6 +7,7 @@ weights.py      the whole vocabulary as probabilities, and a draw among it
 uniform.py      the random numbers that llama.cpp's sampler would draw
 adjustments.py  biases and penalties, applied to the few tokens that they touch
 chain.py        llama.cpp's own samplers, given the candidates that matter
+nucleus.py      top-p over the whole vocabulary
 choices.py      the ways to choose, one for each kind of settings
 scores.py       log probabilities
 

@@ -24,6 +24,11 @@ class Scan:
         self.row, self._unit = row, None
         self.peak = self.columns.read(row)
 
+    @property
+    def weighed(self) -> bool:
+        """Whether the weights of temperature 1 are known already."""
+        return self._unit is not None
+
     def weights(self, temperature: float) -> Weights:
         """The weights of the whole row; those of temperature 1 are computed once."""
         if temperature != 1.0:

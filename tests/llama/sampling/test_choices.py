@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from localserve.chat import Sampling
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.chain import CANDIDATE
-from localserve.llama.sampling.choices import AnyToken, MinP, TopP
+from localserve.llama.sampling.choices import AnyToken, MinP
+from localserve.llama.sampling.nucleus import BEST, LONGEST_PAUSE, TopP
 from localserve.llama.sampling.row import NoChoice, Row
 from localserve.llama.sampling.scan import Scan
+from localserve.llama.sampling.uniform import Uniform
 from localserve.llama.sampling.weights import Workspace
 from tests.llama.sampling.rows import VOCABULARY, flat_row, peaked_row, row_of, rows
 
@@ -66,7 +68,7 @@ def candidates_of_llama_cpp(sampling: Sampling, row: Row) -> np.ndarray:
 
 
 def scan_of(row: Row) -> Scan:
-    scan = Scan(len(row), 0, Workspace(len(row)))
+    scan = Scan(len(row), BEST, Workspace(len(row)))
     scan.read(row)
     return scan
 
@@ -131,6 +133,61 @@ def test_top_p_has_the_candidates_of_llama_cpp_in_its_order(
         places, positions = middles(theirs, row, temperature)
         chosen = [choice.choose(scan_of(row)) for dial.value in positions.tolist()]
         assert row[chosen].tolist() == row[theirs["id"][places]].tolist()
+
+
+@settings(deadline=None)
+@given(
+    rows(),
+    st.floats(0.05, 0.999),
+    st.sampled_from([0.0, 0.01, 0.3]),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=20),
+)
+def test_what_the_best_columns_decide_is_what_the_whole_row_decides(
+    row: Row, top_p: float, min_p: float, temperature: float, uniforms: list[float]
+) -> None:
+    choice = TopP(top_p, np.log(min_p) if min_p else -np.inf, temperature, Dial())
+    for uniform in uniforms:
+        by_the_best = choice.from_the_best(scan_of(row), uniform)
+        if by_the_best is not None:
+            by_all = choice.from_all(scan_of(row), uniform)
+            if by_all != by_the_best:  # two sums that are rounded otherwise, on an edge
+                just = [choice.from_all(scan_of(row), uniform + by) for by in (-1e-6, 1e-6)]
+                assert by_the_best in just
+
+
+def test_the_best_columns_decide_where_a_model_is_sure_and_are_not_tried_where_it_is_not() -> None:
+    tried: list[bool] = []
+
+    class Watched(TopP):
+        def from_the_best(self, scan: Scan, uniform: float) -> int | None:
+            token = super().from_the_best(scan, uniform)
+            tried.append(token is not None)
+            return token
+
+    choice = Watched(0.9, -np.inf, 0.8, Uniform(1))
+    sure, unsure = peaked_row(1, VOCABULARY, 2.5), flat_row(1, VOCABULARY)
+    for _ in range(50):
+        choice.choose(scan_of(sure))
+    assert tried == [True] * 50
+    for _ in range(100):
+        choice.choose(scan_of(unsure))
+    assert 5 < tried.count(False) < 12
+    tried.clear()
+    for _ in range(LONGEST_PAUSE + 20):
+        choice.choose(scan_of(sure))
+    assert len(tried) >= 20
+    assert all(tried)
+
+
+def test_the_best_columns_are_not_asked_where_the_whole_is_known() -> None:
+    class Never(TopP):
+        def from_the_best(self, scan: Scan, uniform: float) -> int | None:
+            raise AssertionError
+
+    scan = scan_of(peaked_row(1, 5_000))
+    scan.weights(1.0)
+    Never(0.9, -np.inf, 0.8, Uniform(1)).choose(scan)
 
 
 @settings(deadline=None)
