@@ -32,11 +32,11 @@ class LlamaSampler:
     ) -> None:
         """`workspace` is for rows of the vocabulary's size, and shared with other samplers."""
         size = len(workspace.weights)
-        top_k = sampling.top_k or 0
         self._top_logprobs = top_logprobs
         self._adjustments = Adjustments(sampling, history, banned)
         self._choice = choice_of(sampling, size)
-        self._scan = Scan(size, max(top_k if top_k < size else 0, top_logprobs or 0), workspace)
+        largest = 0 if self._choice is None else self._choice.largest
+        self._scan = Scan(size, max(largest, top_logprobs or 0), workspace)
 
     def sample(self, row: Row) -> Sampled:
         """The next token. Writes to `row`. Raises: NoChoice."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from localserve.chat import DEFAULT_SAMPLING
-from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice
+from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice, Unsampled
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
 from localserve.llama.runner import LlamaRunner
@@ -307,6 +307,25 @@ def test_banned_ends_are_never_chosen(runner: LlamaRunner) -> None:
         ((sampled,),) = runner.run([Slice(0, 0, [1, 2, 3], sampler)])
         assert isinstance(sampled, Sampled)
         assert runner.vocabulary.is_end(sampled.token) is is_end
+
+
+def test_a_row_that_nothing_can_be_chosen_from_concerns_its_own_sequence_only(
+    runner: LlamaRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    unusable = replace(GREEDY, logit_bias=((7, float("nan")),))
+    misplaced = replace(GREEDY, logit_bias=((1_000_000, 1.0),))
+    samplers = [
+        runner.make_sampler(sampling, history=[], top_logprobs=None, ignore_end=False)
+        for sampling in (GREEDY, unusable, misplaced)
+    ]
+    prompt = prompt_of(1, 20)
+    batch = [Slice(slot, 0, prompt, sampler) for slot, sampler in enumerate(samplers)]
+    good, bad, wrong = runner.run(batch)
+    assert isinstance(good, Sampled)
+    assert bad == Unsampled(f"not all of the {runner.vocabulary.size} logits are numbers")
+    assert isinstance(wrong, Unsampled)
+    assert "out of bounds" in wrong.reason
+    assert "sampling failed" in caplog.text
 
 
 def test_warming_up_leaves_no_trace(runner: LlamaRunner) -> None:

@@ -6,7 +6,7 @@ largest logits afterwards sees what rose and what sank.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,17 +51,25 @@ class Penalties:
     """
 
     def __init__(
-        self, repeat: float, frequency: float, presence: float, window: int | None
+        self,
+        repeat: float,
+        frequency: float,
+        presence: float,
+        window: int | None,
+        history: Sequence[int],
     ) -> None:
-        """`window` None is all tokens."""
+        """`window` None is all tokens. `history` are the tokens so far."""
         self._repeat = repeat
         self._frequency = frequency
         self._presence = presence
-        self._window: deque[int] = deque(maxlen=window)
+        self._window: deque[int] = deque(history, maxlen=window)
         # Parallel arrays of the tokens in the window and how often they stand there.
-        self._places: dict[int, int] = {}
-        self._tokens = np.empty(64, dtype=np.int64)
-        self._counts = np.empty(64, dtype=np.float32)
+        counts = Counter(self._window)
+        self._places: dict[int, int] = {token: place for place, token in enumerate(counts)}
+        self._tokens = np.empty(max(64, 2 * len(counts)), dtype=np.int64)
+        self._counts = np.empty(len(self._tokens), dtype=np.float32)
+        self._tokens[: len(counts)] = list(counts.keys())
+        self._counts[: len(counts)] = list(counts.values())
 
     @property
     def any(self) -> bool:
@@ -120,7 +128,4 @@ def make_penalties(sampling: Sampling, history: Sequence[int]) -> Penalties | No
     window = 64 if sampling.repeat_last_n is None else sampling.repeat_last_n
     if window == 0 or (repeat, frequency, presence) == (1.0, 0.0, 0.0):
         return None
-    penalties = Penalties(repeat, frequency, presence, window if window > 0 else None)
-    for token in history[-window:] if window > 0 else history:
-        penalties.accept(token)
-    return penalties
+    return Penalties(repeat, frequency, presence, window if window > 0 else None, history)

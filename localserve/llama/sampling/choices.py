@@ -15,10 +15,10 @@ import numpy as np
 
 from localserve.chat import Sampling
 from localserve.llama.sampling.chain import Chain
-from localserve.llama.sampling.row import Ids, Row
+from localserve.llama.sampling.nucleus import TopP
 from localserve.llama.sampling.scan import Scan
+from localserve.llama.sampling.sums import RunningSums
 from localserve.llama.sampling.uniform import Uniform, seed_of
-from localserve.llama.sampling.weights import pick
 
 SMALLEST_TEMPERATURE = 1e-6
 """Below it answers are greedy: logits divided by so little would overflow."""
@@ -28,7 +28,13 @@ NEGLIGIBLE = 87.0
 
 
 class Choice(Protocol):
-    """Chooses from a row that a scan has read."""
+    """Chooses from a row that a scan has read.
+
+    `largest` is how many of the largest logits it asks the scan for.
+    """
+
+    @property
+    def largest(self) -> int: ...
 
     def choose(self, scan: Scan) -> int: ...
 
@@ -62,11 +68,11 @@ class TopK:
 
     def __init__(self, chain: Chain, count: int) -> None:
         self._chain = chain
-        self._count = count
+        self.largest = count
 
     def choose(self, scan: Scan) -> int:
         # A few more may reach the threshold: the chain keeps the k best of them.
-        return self._chain.draw(*scan.columns.reaching(scan.columns.threshold(self._count)))
+        return self._chain.draw(*scan.columns.reaching(scan.columns.threshold(self.largest)))
 
     def close(self) -> None:
         self._chain.close()
@@ -77,45 +83,16 @@ class Typical:
 
     def __init__(self, chain: Chain, count: int) -> None:
         self._chain = chain
-        self._count = count
+        self.largest = count
 
     def choose(self, scan: Scan) -> int:
         threshold = np.float32(scan.peak - NEGLIGIBLE)
-        if self._count:
-            threshold = max(threshold, scan.columns.threshold(self._count))
+        if self.largest:
+            threshold = max(threshold, scan.columns.threshold(self.largest))
         return self._chain.draw(*scan.columns.reaching(threshold))
 
     def close(self) -> None:
         self._chain.close()
-
-
-class TopP:
-    """The fewest tokens that hold a share of the probability, most likely first.
-
-    All tokens below a weight of `left / size` together weigh less than `left`: what of the whole is
-    not wanted bounds from below which logits can matter, and only they are sorted.
-    """
-
-    def __init__(self, share: float, floor: float, temperature: float, uniform: Uniform) -> None:
-        """`floor` is how far below the largest a logit may lie, at most 0."""
-        self._share = share
-        self._floor = np.float32(floor)
-        self._temperature = temperature
-        self._uniform = uniform
-
-    def choose(self, scan: Scan) -> int:
-        whole = scan.weights(1.0)
-        wanted = self._share * whole.total
-        bound = whole.shift + math.log((whole.total - wanted) / scan.size)
-        floor = np.float32(scan.peak) + self._floor
-        ids, logits = scan.columns.reaching(max(np.float32(bound), floor))
-        best_first = np.sort(logits)[::-1]
-        mass = np.exp(best_first - whole.shift).cumsum(dtype=np.float64)
-        nucleus = best_first[: int(mass.searchsorted(wanted)) + 1]
-        place = _draw(nucleus, scan.peak, self._temperature, self._uniform.next())
-        return _token_at(place, best_first, ids, logits)
-
-    def close(self) -> None: ...
 
 
 class MinP:
@@ -126,10 +103,14 @@ class MinP:
         self._floor = np.float32(floor)
         self._temperature = temperature
         self._uniform = uniform
+        self.largest = 0
 
     def choose(self, scan: Scan) -> int:
         ids, logits = scan.columns.reaching(np.float32(scan.peak) + self._floor)
-        return int(ids[_draw(logits, scan.peak, self._temperature, self._uniform.next())])
+        weights = logits - scan.peak
+        weights *= 1.0 / self._temperature
+        sums = RunningSums(np.exp(weights, out=weights))
+        return int(ids[sums.exceeding(self._uniform.next() * sums.total)])
 
     def close(self) -> None: ...
 
@@ -140,23 +121,9 @@ class AnyToken:
     def __init__(self, temperature: float, uniform: Uniform) -> None:
         self._temperature = temperature
         self._uniform = uniform
+        self.largest = 0
 
     def choose(self, scan: Scan) -> int:
         return scan.weights(self._temperature).draw(self._uniform.next())
 
     def close(self) -> None: ...
-
-
-def _draw(logits: Row, peak: float, temperature: float, uniform: float) -> int:
-    """The place of one of the logits, drawn by their weights; `peak` is the largest of them."""
-    cumulative = np.exp((logits - peak) / temperature).cumsum(dtype=np.float64)
-    return pick(cumulative, uniform * float(cumulative[-1]))
-
-
-def _token_at(place: int, best_first: Row, ids: Ids, logits: Row) -> int:
-    """The id at a place of the sorted logits; of equal ones, the lower id stands first."""
-    value = best_first[place]
-    equal = (logits == value).nonzero()[0]
-    if len(equal) == 1:
-        return int(ids[equal[0]])
-    return int(ids[equal[place - np.count_nonzero(best_first > value)]])

@@ -9,16 +9,32 @@ times as long to find.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from localserve.llama.sampling.row import Ids, Row, checked_peak
 
 MOST_LINES = 32
-COLUMNS_PER_LARGEST = 8
+COLUMNS_PER_LARGEST = 32
 """Enough columns that the largest logits seldom share one."""
 
 LOWEST = np.finfo(np.float32).min
 """Logits below it are -inf: their tokens have no probability and are no candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Ids and logits of some columns, all of them; every logit of the others is below `threshold`.
+
+    Each of `other_maxima` is the largest of `lines` logits at most, or -inf.
+    """
+
+    threshold: np.float32
+    ids: Ids
+    logits: Row
+    other_maxima: Row
+    lines: int
 
 
 class Columns:
@@ -53,7 +69,7 @@ class Columns:
         place = len(maxima) - count
         return np.maximum(np.partition(maxima, place)[place], LOWEST)
 
-    def reaching(self, threshold: float | np.float32) -> tuple[Ids, Row]:
+    def reaching(self, threshold: np.float32) -> tuple[Ids, Row]:
         """Ids and logits of all tokens whose logit reaches the threshold, in order of their ids."""
         hit = (self._maxima >= threshold).nonzero()[0]
         if 4 * len(hit) > len(self._maxima):
@@ -63,6 +79,20 @@ class Columns:
         logits = self._row.take(among)
         kept = (logits >= threshold).nonzero()[0]
         return among.take(kept), logits.take(kept)
+
+    def near(self, count: int) -> Near:
+        """The columns with the `count` largest maxima, and what can be said of the others."""
+        threshold = self.threshold(count)
+        hit = self._maxima >= threshold
+        ids = self._ids_in(hit.nonzero()[0])
+        others = np.where(hit, np.float32(-np.inf), self._maxima)
+        return Near(threshold, ids, self._row.take(ids), others, self._lines)
+
+    def most_reach(self, threshold: np.float32) -> bool:
+        """Whether more than half of all logits reach the threshold."""
+        if 2 * np.count_nonzero(self._maxima >= threshold) <= len(self._maxima):
+            return False
+        return 2 * int(np.count_nonzero(self._row >= threshold)) > self._size
 
     def largest(self, count: int) -> tuple[Ids, Row]:
         """Ids and logits of the `count` largest, largest first, of equal ones the lower id first.

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from localserve.llama.sampling.row import Row
-
-BLOCK = 512
-"""A draw finds its block first, by the blocks' sums, then its token in it."""
+from localserve.llama.sampling.sums import RunningSums
 
 SAFE_EXPONENT = 40.0
 """A largest logit within it needs no shift: float32 holds its exponential, and those of all logits
@@ -18,12 +15,15 @@ that are not negligible beside it."""
 
 
 class Workspace:
-    """Memory for one row at a time. Shared by all samplers of a thread."""
+    """Memory for one row at a time, shared by all samplers of a thread.
+
+    New arrays of this size would be given by the kernel and taken back at each token: a page fault
+    for every 1,024 logits costs more than the arithmetic.
+    """
 
     def __init__(self, size: int) -> None:
-        self.blocks: npt.NDArray[np.float32] = np.zeros((-(-size // BLOCK), BLOCK), np.float32)
-        """The weights, with zeros behind the last."""
-        self.weights: Row = self.blocks.ravel()[:size]
+        self.weights: Row = np.empty(size, dtype=np.float32)
+        self.sorted: Row = np.empty(size, dtype=np.float32)
 
 
 class Weights:
@@ -32,9 +32,11 @@ class Weights:
     def __init__(self, row: Row, peak: float, temperature: float, workspace: Workspace) -> None:
         """`peak` is the row's largest logit."""
         self.shift = _exponentials(row, peak, temperature, workspace.weights)
-        self._blocks = workspace.blocks
-        self._cumulative = workspace.blocks.sum(axis=1).cumsum(dtype=np.float64)
-        self.total = float(self._cumulative[-1])
+        self._sums = RunningSums(workspace.weights)
+
+    @property
+    def total(self) -> float:
+        return self._sums.total
 
     @property
     def log_total(self) -> float:
@@ -46,22 +48,7 @@ class Weights:
 
         Source: llama.cpp's `dist` sampler, which goes over the vocabulary in the same order.
         """
-        target = uniform * self.total
-        block = pick(self._cumulative, target)
-        before = float(self._cumulative[block - 1]) if block else 0.0
-        inside = self._blocks[block].cumsum(dtype=np.float64)
-        return block * BLOCK + pick(inside, target - before)
-
-
-def pick(cumulative: npt.NDArray[np.float64], target: float) -> int:
-    """Where the cumulative sum first exceeds `target`, never at an element that adds nothing.
-
-    Sums that were rounded differently can fall short of `target`: then the last that adds.
-    """
-    place = int(cumulative.searchsorted(target, side="right"))
-    if place < len(cumulative):
-        return place
-    return int(cumulative.searchsorted(cumulative[-1], side="left"))
+        return self._sums.exceeding(uniform * self.total)
 
 
 def _exponentials(row: Row, peak: float, temperature: float, out: Row) -> float:
