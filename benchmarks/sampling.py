@@ -181,21 +181,21 @@ def measure(vocabulary: int, runs: int) -> Results:
     workspace = Workspace(vocabulary)
     samples: dict[Figure, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     goals: dict[Figure, Goal] = {}
-    pairs = [(case, Pair(case, context, workspace)) for case in CASES]
+    shown = rows(vocabulary)
+    pairs = {(name, case): Pair(case, context, workspace) for name in shown for case in CASES}
     for run in range(runs):
-        for name, row in rows(vocabulary).items():
-            context.row[:] = row
-            for case, pair in pairs:
-                figure = Figure(f"{case.name}: {name}", "us")
-                if case.goal is not None:
-                    goals[figure] = case.goal
-                sides: list[tuple[str, Callable[[], object]]] = [
-                    (OURS, pair.ours),
-                    (PEER, pair.theirs),
-                ]
-                for side, work in sides if run % 2 else reversed(sides):
-                    samples[figure][side].append(_microseconds(work))
-    for _, pair in pairs:
+        for (name, case), pair in pairs.items():
+            context.row[:] = shown[name]
+            figure = Figure(f"{case.name}: {name}", "us")
+            if case.goal is not None:
+                goals[figure] = case.goal
+            sides: list[tuple[str, Callable[[], object]]] = [
+                (OURS, pair.ours),
+                (PEER, pair.theirs),
+            ]
+            for side, work in sides if run % 2 else reversed(sides):
+                samples[figure][side].append(_microseconds(work))
+    for pair in pairs.values():
         pair.close()
     context.close()
     return Results(

@@ -55,7 +55,7 @@ def choice_of(sampling: Sampling, size: int) -> Choice | None:
         return Typical(Chain(sampling, seed), sampling.top_k or 0)
     if sampling.top_k:
         return TopK(Chain(sampling, seed), sampling.top_k)
-    floor = math.log(sampling.min_p) if sampling.min_p else -math.inf
+    floor = min(0.0, math.log(sampling.min_p)) if sampling.min_p else -math.inf
     if top_p < 1.0:
         return TopP(top_p, floor, temperature, Uniform(seed))
     if sampling.min_p:

@@ -19,6 +19,9 @@ MOST_LINES = 32
 COLUMNS_PER_LARGEST = 32
 """Enough columns that the largest logits seldom share one."""
 
+ROUGHLY = 4
+"""A threshold that need not be exact is found by one of so many columns."""
+
 LOWEST = np.finfo(np.float32).min
 """Logits below it are -inf: their tokens have no probability and are no candidates."""
 
@@ -81,8 +84,8 @@ class Columns:
         return among.take(kept), logits.take(kept)
 
     def near(self, count: int) -> Near:
-        """The columns with the `count` largest maxima, and what can be said of the others."""
-        threshold = self.threshold(count)
+        """About `count` columns, those with the largest maxima, and what is known of the others."""
+        threshold = self._rough_threshold(count)
         hit = self._maxima >= threshold
         ids = self._ids_in(hit.nonzero()[0])
         others = np.where(hit, np.float32(-np.inf), self._maxima)
@@ -102,6 +105,14 @@ class Columns:
         ids, logits = self.reaching(self.threshold(count))
         order = np.argsort(-logits, kind="stable")[:count]
         return ids.take(order), logits.take(order)
+
+    def _rough_threshold(self, count: int) -> np.float32:
+        """A value that about `count` of the maxima reach, by every fourth of them; one does."""
+        some = self._maxima[::ROUGHLY]
+        place = len(some) - count // ROUGHLY
+        if place <= 0:
+            return LOWEST
+        return np.maximum(np.partition(some, place)[place], LOWEST)
 
     def _ids_in(self, columns: Ids) -> Ids:
         """The ids of all logits in the columns, ascending."""

@@ -21,7 +21,7 @@ from localserve.llama.sampling.uniform import Uniform
 BEST = 256
 """So many columns, those with the largest maxima, are looked into first."""
 
-LONGEST_PAUSE = 31
+LONGEST_PAUSE = 15
 """After a row that they could not decide, the next are not tried with them: at most so many."""
 
 
@@ -107,7 +107,7 @@ class TopP:
         floor = np.float32(scan.peak) + self._floor
         if floor < bound and scan.columns.most_reach(bound):
             return None, scan.row
-        return scan.columns.reaching(max(bound, floor))
+        return scan.columns.reaching(min(max(bound, floor), np.float32(scan.peak)))
 
 
 def _mass(logits: Row, peak: float) -> float:

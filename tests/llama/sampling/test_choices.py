@@ -172,12 +172,23 @@ def test_the_best_columns_decide_where_a_model_is_sure_and_are_not_tried_where_i
     assert tried == [True] * 50
     for _ in range(100):
         choice.choose(scan_of(unsure))
-    assert 5 < tried.count(False) < 12
+    assert 5 < tried.count(False) < 16
     tried.clear()
     for _ in range(LONGEST_PAUSE + 20):
         choice.choose(scan_of(sure))
     assert len(tried) >= 20
     assert all(tried)
+
+
+@pytest.mark.parametrize("size", [33, 1_000, 50_001, VOCABULARY])
+@pytest.mark.parametrize("level", [-300.0, -3.7, 0.1, 33.3])
+@pytest.mark.parametrize("top_p", [1e-300, 1e-12, 1e-5, 1 - 1e-12])
+def test_equal_tokens_share_any_top_p(size: int, level: float, top_p: float) -> None:
+    row = np.full(size, level, dtype=np.float32)
+    choice = TopP(top_p, -np.inf, 1.0, Dial())
+    chosen = [choice.from_all(scan_of(row), uniform) for uniform in (0.0, 0.5, ALMOST_1)]
+    expected = (np.array([0.0, 0.5, ALMOST_1]) * max(1, top_p * size)).astype(int)
+    assert chosen == pytest.approx(expected, abs=1 + size * 1e-6)
 
 
 def test_the_best_columns_are_not_asked_where_the_whole_is_known() -> None:
