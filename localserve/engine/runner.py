@@ -98,6 +98,10 @@ class Vocabulary(Protocol):
         """The bytes that the token adds to the answer's text (control tokens add none)."""
         ...
 
+    def plain(self, token: int) -> bytes | None:
+        """The bytes of a token that is nothing but text; None for any other."""
+        ...
+
     def is_end(self, token: int) -> bool:
         """Whether the token ends an answer."""
         ...

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from localserve.engine.checkpoints import Checkpoint, Checkpoints
 from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import KeptPrefixes, TokenArray, common_length
 from localserve.engine.runner import Memory, Sampled, Slice, State, Vocabulary
 from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
+from localserve.engine.spelling import align
 from localserve.engine.tree import PrefixTree
 from localserve.errors import (
     ContextOverflow,
@@ -63,11 +65,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the beginning of a new sequence lies already: `length` tokens of `slot`."""
+    """Where the beginning of a new sequence lies already: `length` tokens of `slot`.
+
+    `checkpoint` is there where the slot cannot be cut at that length.
+    """
 
     slot: int
     length: int
-    state: State | None = None
+    checkpoint: Checkpoint | None = None
 
 
 Outcome = list[tuple[Sequence, SequenceEvent]]
@@ -85,6 +90,7 @@ class Scheduler:
         *,
         max_running: int,
         max_waiting: int,
+        checkpoint_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -95,7 +101,8 @@ class Scheduler:
         self._max_waiting = max_waiting
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
-        self.tree = PrefixTree()
+        self.tree: PrefixTree[Checkpoint] = PrefixTree()
+        self.checkpoints = Checkpoints(self.tree, checkpoint_bytes)
         self.kept = KeptPrefixes()
         self._free_slots = list(range(memory.slots - 1, -1, -1))
         self._crowded = False  # the memory holds less than its cells; until someone leaves
@@ -180,17 +187,20 @@ class Scheduler:
         if free <= 0:
             return self._make_way(answering)
         shares = share_out(behind, min(budget, free))
-        return [(sequence, self._up_to_a_parting(sequence, count)) for sequence, count in shares]
+        return [(sequence, self._up_to_a_stop(sequence, count)) for sequence, count in shares]
 
-    def _up_to_a_parting(self, sequence: Sequence, count: int) -> int:
-        """No more of `count` tokens than up to where the first of those who wait for the sequence
-        goes on by itself: so they are all computed together from there."""
-        partings = (
-            length - sequence.computed
-            for leader, length in (other.leader for other in self.waiting if other.leader)
-            if leader is sequence
-        )
-        return min(count, min((parting for parting in partings if parting > 0), default=count))
+    def _up_to_a_stop(self, sequence: Sequence, count: int) -> int:
+        """No more of `count` tokens than up to where those who wait for the sequence go on by
+        themselves, so that all are computed together from there, or where a checkpoint is due."""
+        stops = (at - sequence.computed for at in self._stops(sequence))
+        return min(count, min((stop for stop in stops if stop > 0), default=count))
+
+    def _stops(self, sequence: Sequence) -> set[int]:
+        leaders = (other.leader for other in self.waiting if other.leader)
+        stops = {length for leader, length in leaders if leader is sequence}
+        if self._memory.saves:
+            stops.update(at for at in sequence.checkpoints if at >= WORTH_SHARING)
+        return stops
 
     def _make_way(self, answering: int) -> list[tuple[Sequence, int]]:
         """No cell is left for prompts: pause one sequence if nothing else could go on."""
@@ -263,6 +273,10 @@ class Scheduler:
     def _advance(self, sequence: Sequence, part: Slice) -> None:
         sequence.computed += len(part.tokens)
         self.tree.extend(part.slot, sequence.request.scope, part.tokens)
+        if self._memory.saves and sequence.computed in self._stops(sequence):
+            state = self._memory.save(part.slot)
+            if state is not None:
+                self.checkpoints.keep(part.slot, state, self._clock())
 
     def fail(self, step: Step, error: LocalserveError) -> Outcome:
         """The step could not be computed: its sequences fail, all others go on."""
@@ -311,7 +325,7 @@ class Scheduler:
             self.running.append(sequence)
             if sequence.times.admitted == 0.0:
                 sequence.times.admitted = time.monotonic()
-                outcome.append((sequence, Admitted(sequence.prompt_length)))
+                outcome.append((sequence, Admitted(sequence.asked_tokens)))
         return outcome
 
     def _promised(self, newcomer: Sequence) -> int:
@@ -352,17 +366,21 @@ class Scheduler:
 
     def _begin(self, sequence: Sequence) -> None:
         """Give the sequence a slot, with the longest beginning that lies in the cells already."""
+        self._reword(sequence)
         source = self._longest_source(sequence.request.scope, _wanted_prefix(sequence))
+        state = source.checkpoint.state if source and source.checkpoint else None
         if source and self._takes_over(source):
             self.kept.remove(source.slot)
-            sequence.slot, sequence.computed = source.slot, self.tree.length(source.slot)
-            self._cut(sequence, source.length, source.state)
+            sequence.slot = source.slot
+            self._cut(sequence, source.length, state)
         else:
             sequence.slot = self._free_slot(besides=source.slot if source else None)
             if source and source.length >= WORTH_SHARING:
-                self._share(source, sequence)
+                self._share(source, sequence, state)
+        if source and source.checkpoint:
+            source.checkpoint.used = self._clock()
         if sequence.times.admitted == 0.0:
-            sequence.cached_tokens = sequence.computed
+            sequence.cached_tokens = sequence.asked_of(sequence.computed)
 
     def _takes_over(self, source: Source) -> bool:
         """Whether to go on in a kept prefix's own slot, rather than to share its cells: if nothing
@@ -373,9 +391,9 @@ class Scheduler:
             return True
         return not self._free_slots and self._least_valuable() == source.slot
 
-    def _share(self, source: Source, sequence: Sequence) -> None:
+    def _share(self, source: Source, sequence: Sequence, state: State | None) -> None:
         assert sequence.slot is not None
-        shared = self._memory.share(source.slot, sequence.slot, source.length, source.state)
+        shared = self._memory.share(source.slot, sequence.slot, source.length, state)
         if shared:
             self.tree.fork(source.slot, sequence.slot, shared)
             sequence.computed = shared
@@ -384,11 +402,35 @@ class Scheduler:
 
     def _longest_source(self, scope: str, tokens: TokenArray) -> Source | None:
         match = self.tree.longest(scope, tokens)
-        for length, slots, state in match.candidates() if match else ():
+        for length, slots, checkpoint in match.candidates() if match else ():
             for slot in slots:
-                if state is not None or self._memory.can_cut(slot, length):
-                    return Source(slot, length, state)
+                if self._memory.can_cut(slot, length):
+                    return Source(slot, length)
+                if checkpoint is not None:
+                    return Source(slot, length, checkpoint)
         return None
+
+    def _reword(self, sequence: Sequence) -> None:
+        """Let the ids of an earlier answer stand where the prompt repeats its text in others."""
+        if not sequence.request.from_text or sequence.times.admitted:
+            return
+        scope, wanted = sequence.request.scope, _wanted_prefix(sequence)
+        match = self.tree.longest(scope, wanted)
+        best = match.length if match else 0
+        chosen: TokenArray | None = None
+        for slot in self.tree.slots_of(scope):
+            tokens = self.tree.tokens(slot)
+            held, replaced = align(tokens, wanted, self._vocabulary.plain)
+            if replaced > best:
+                chosen, best = tokens[:held], replaced
+        if chosen is not None:
+            reworded = np.concatenate([chosen, wanted[best:]])
+            if self._left_to_compute(scope, reworded) < self._left_to_compute(scope, wanted):
+                sequence.reword(chosen, best)
+
+    def _left_to_compute(self, scope: str, tokens: TokenArray) -> int:
+        source = self._longest_source(scope, tokens)
+        return len(tokens) - (source.length if source else 0)
 
     # Slots and cells
 

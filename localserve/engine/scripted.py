@@ -35,6 +35,9 @@ class ByteVocabulary:
     def piece(self, token: int) -> bytes:
         return b"" if token == END else bytes([token])
 
+    def plain(self, token: int) -> bytes | None:
+        return self.piece(token) or None
+
     def is_end(self, token: int) -> bool:
         return token == END
 
@@ -193,7 +196,7 @@ class ScriptedRunner:
     def _sample(self, part: Slice) -> Sampled:
         assert isinstance(part.sampler, ScriptedSampler)
         assert not part.sampler.closed
-        token = self.script(bytes(self.held(part.slot)))
+        token = self.script(b"".join(map(self.vocabulary.piece, self.held(part.slot))))
         if token == END and part.sampler.ignore_end:
             token = ord("x")
         if part.sampler.top_logprobs is None:

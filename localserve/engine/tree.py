@@ -8,19 +8,22 @@ alike: the tree says what is, and does not merge what is apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from localserve.engine.prefixes import TokenArray, common_length
-from localserve.engine.runner import State
+
+S = TypeVar("S")
+"""What a checkpoint is, of which the tree only knows where it belongs."""
 
 SMALLEST_ROOM = 64
 """Tokens that a growing node makes room for at once."""
 
 
-class Node:
+class Node(Generic[S]):
     """The tokens from `start` on, and what follows them.
 
     `slots` are those that end exactly here. `states` are checkpoints by how many tokens, counted
@@ -29,14 +32,14 @@ class Node:
 
     __slots__ = ("_length", "_room", "children", "parent", "slots", "start", "states")
 
-    def __init__(self, parent: Node | None, start: int, tokens: TokenArray) -> None:
+    def __init__(self, parent: Node[S] | None, start: int, tokens: TokenArray) -> None:
         self.parent = parent
         self.start = start
         self._room = tokens
         self._length = len(tokens)
-        self.children: list[Node] = []
+        self.children: list[Node[S]] = []
         self.slots: set[int] = set()
-        self.states: dict[int, State] = {}
+        self.states: dict[int, S] = {}
 
     @property
     def tokens(self) -> TokenArray:
@@ -56,9 +59,9 @@ class Node:
         self._room[self._length : length] = tokens
         self._length = length
 
-    def path(self) -> Iterator[Node]:
+    def path(self) -> Iterator[Node[S]]:
         """This node and those before it, the root last."""
-        node: Node | None = self
+        node: Node[S] | None = self
         while node is not None:
             yield node
             node = node.parent
@@ -71,13 +74,13 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(Generic[S]):
     """The first `length` tokens lie in the cells: the last of them in `node`, if there are any."""
 
     length: int
-    node: Node
+    node: Node[S]
 
-    def candidates(self) -> Iterator[tuple[int, list[int], State | None]]:
+    def candidates(self) -> Iterator[tuple[int, list[int], S | None]]:
         """Lengths to begin with, longest first, each with the slots that hold so much (those that
         hold least beyond it first) and the checkpoint of just that length, if there is one.
 
@@ -93,12 +96,12 @@ class Match:
                 yield length, slots, node.states.get(length)
 
 
-class PrefixTree:
+class PrefixTree(Generic[S]):
     """All slots that hold tokens, and the cells in use."""
 
     def __init__(self) -> None:
-        self._roots: dict[str, Node] = {}
-        self._ends: dict[int, Node] = {}
+        self._roots: dict[str, Node[S]] = {}
+        self._ends: dict[int, Node[S]] = {}
         self._cells = 0
 
     @property
@@ -141,15 +144,15 @@ class PrefixTree:
         """The cells that these slots hold together, shared ones once."""
         return sum(node.end - node.start for node in self._held(slots))
 
-    def held_of(self, match: Match, slots: Iterable[int]) -> int:
+    def held_of(self, match: Match[S], slots: Iterable[int]) -> int:
         """How much of the match these slots hold."""
         held = self._held(slots)
         return max(
             (min(match.length, one.end) for one in match.node.path() if one in held), default=0
         )
 
-    def _held(self, slots: Iterable[int]) -> set[Node]:
-        held: set[Node] = set()
+    def _held(self, slots: Iterable[int]) -> set[Node[S]]:
+        held: set[Node[S]] = set()
         for slot in slots:
             for node in self._ends[slot].path() if slot in self._ends else ():
                 if node in held:
@@ -159,13 +162,18 @@ class PrefixTree:
 
     # What is there already
 
-    def longest(self, scope: str, tokens: TokenArray) -> Match | None:
+    def longest(self, scope: str, tokens: TokenArray) -> Match[S] | None:
         """The longest beginning of `tokens` that lies in the cells; None where there is none."""
         root = self._roots.get(scope)
         if root is None:
             return None
         match = _descend(root, tokens)
         return match if match.length else None
+
+    def slots_of(self, scope: str) -> list[int]:
+        """The slots of a scope that hold something."""
+        root = self._roots.get(scope)
+        return [slot for _, slot in root.below()] if root is not None else []
 
     # What changes
 
@@ -193,33 +201,31 @@ class PrefixTree:
         """The empty slot `target` holds the first `length` tokens of `source`, one or more."""
         self._move(target, self._node_at(source, length))
 
-    def keep_state(self, slot: int, state: State) -> None:
+    def keep_state(self, slot: int, state: S) -> None:
         """Remember a checkpoint of all that the slot holds now."""
         node = self._ends[slot]
         node.states[node.end] = state
 
-    def state(self, slot: int) -> State | None:
-        """The checkpoint of just what the slot holds."""
-        node = self._ends.get(slot)
-        return node.states.get(node.end) if node is not None else None
+    def drop_states(self, unwanted: Collection[S]) -> None:
+        """Forget these checkpoints."""
+        for node in self._nodes():
+            node.states = {at: one for at, one in node.states.items() if one not in unwanted}
 
-    def drop_states(self, unwanted: Callable[[State], bool]) -> None:
-        for root in self._roots.values():
-            for node in _all(root):
-                node.states = {at: one for at, one in node.states.items() if not unwanted(one)}
-
-    def states(self) -> Iterator[State]:
+    def states(self) -> Iterator[S]:
         """All checkpoints."""
-        for root in self._roots.values():
-            for node in _all(root):
-                yield from node.states.values()
+        for node in self._nodes():
+            yield from node.states.values()
 
-    def _node_at(self, slot: int, length: int) -> Node:
+    def _nodes(self) -> Iterator[Node[S]]:
+        for root in self._roots.values():
+            yield from _all(root)
+
+    def _node_at(self, slot: int, length: int) -> Node[S]:
         """The node on the slot's path that ends at `length`, split off if need be."""
         node = next(one for one in self._ends[slot].path() if one.start < length)
         return node if node.end == length else self._split(node, length)
 
-    def _split(self, node: Node, at: int) -> Node:
+    def _split(self, node: Node[S], at: int) -> Node[S]:
         """Let a new node take over what lies before `at`."""
         assert node.parent is not None
         first = node.tokens[: at - node.start].copy()
@@ -233,7 +239,7 @@ class PrefixTree:
         node._room, node._length = rest, len(rest)
         return upper
 
-    def _move(self, slot: int, node: Node | None) -> None:
+    def _move(self, slot: int, node: Node[S] | None) -> None:
         """Let the slot end at `node`; what nobody holds then is gone."""
         old = self._ends.pop(slot, None)
         if node is not None:
@@ -243,7 +249,7 @@ class PrefixTree:
             old.slots.discard(slot)
             self._tidy(old)
 
-    def _tidy(self, node: Node) -> None:
+    def _tidy(self, node: Node[S]) -> None:
         """Remove a node that nobody holds, and join one that ends where nothing parts."""
         while not node.slots and not node.children and node.parent is not None:
             self._cells -= node.end - node.start
@@ -255,7 +261,7 @@ class PrefixTree:
         elif not node.slots and len(node.children) == 1:
             self._join(node, node.children[0])
 
-    def _join(self, node: Node, child: Node) -> None:
+    def _join(self, node: Node[S], child: Node[S]) -> None:
         node.append(child.tokens)
         node.children, node.slots = child.children, child.slots
         node.states.update(child.states)
@@ -265,7 +271,7 @@ class PrefixTree:
             self._ends[slot] = node
 
 
-def _descend(node: Node, tokens: TokenArray) -> Match:
+def _descend(node: Node[S], tokens: TokenArray) -> Match[S]:
     best = Match(node.end, node)
     for child in node.children:
         length = common_length(child.tokens, tokens[child.start :])
@@ -278,7 +284,7 @@ def _descend(node: Node, tokens: TokenArray) -> Match:
     return best
 
 
-def _beginning_with(node: Node, tokens: TokenArray) -> Iterator[int]:
+def _beginning_with(node: Node[S], tokens: TokenArray) -> Iterator[int]:
     """The slots at or below `node` whose tokens begin with `tokens`."""
     if node.end >= len(tokens):
         yield from (slot for _, slot in node.below())
@@ -289,7 +295,7 @@ def _beginning_with(node: Node, tokens: TokenArray) -> Iterator[int]:
             yield from _beginning_with(child, tokens)
 
 
-def _all(node: Node) -> Iterator[Node]:
+def _all(node: Node[S]) -> Iterator[Node[S]]:
     yield node
     for child in node.children:
         yield from _all(child)

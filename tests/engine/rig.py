@@ -21,7 +21,7 @@ from localserve.engine.runner import (
     Unsampled,
 )
 from localserve.engine.scheduler import Outcome, Scheduler, Step
-from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.scripted import ByteVocabulary, ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent, Text
 from localserve.errors import EngineFailed
 
@@ -30,8 +30,29 @@ def token_array(*tokens: int) -> TokenArray:
     return np.array(tokens, dtype=np.int32)
 
 
+FIRST_PAIR = 1_000
+
+
+class PairVocabulary(ByteVocabulary):
+    """Every pair of bytes is a token too."""
+
+    size = FIRST_PAIR + 256 * 256
+
+    def piece(self, token: int) -> bytes:
+        if token >= FIRST_PAIR:
+            return bytes(divmod(token - FIRST_PAIR, 256))
+        return super().piece(token)
+
+
+def in_pairs(text: bytes, *, begin: int = 0) -> list[int]:
+    """`text` as tokens of `PairVocabulary`: single bytes up to `begin`, pairs from there."""
+    paired = len(text) - (len(text) - begin) % 2
+    pairs = [FIRST_PAIR + text[at] * 256 + text[at + 1] for at in range(begin, paired, 2)]
+    return [*text[:begin], *pairs, *text[paired:]]
+
+
 def request(
-    prompt: bytes,
+    prompt: bytes | list[int],
     *,
     max_tokens: int | None = None,
     scope: str = "",
@@ -39,6 +60,8 @@ def request(
     stop: tuple[str, ...] = (),
     ignore_end: bool = False,
     top_logprobs: int | None = None,
+    from_text: bool = False,
+    checkpoints: tuple[int, ...] = (),
 ) -> GenerateRequest:
     return GenerateRequest(
         prompt=(TokenChunk(tuple(prompt)),),
@@ -49,6 +72,8 @@ def request(
         priority=priority,
         ignore_end=ignore_end,
         top_logprobs=top_logprobs,
+        from_text=from_text,
+        checkpoints=checkpoints,
     )
 
 
@@ -61,7 +86,12 @@ class Rig:
     """Events of every sequence by number, and the last step."""
 
     def __init__(
-        self, runner: ScriptedRunner | None = None, *, max_running: int = 4, max_waiting: int = 64
+        self,
+        runner: ScriptedRunner | None = None,
+        *,
+        max_running: int = 4,
+        max_waiting: int = 64,
+        checkpoint_bytes: int = 0,
     ) -> None:
         self.runner = runner or ScriptedRunner()
         pacer = Pacer(0.5, self.runner.batch_tokens)
@@ -73,7 +103,9 @@ class Rig:
             pacer,
             max_running=max_running,
             max_waiting=max_waiting,
+            checkpoint_bytes=checkpoint_bytes,
         )
+        self.checkpoint_bytes = checkpoint_bytes
         self.sequences: list[Sequence] = []
         self.events: dict[int, list[SequenceEvent]] = {}
         self.step_taken = Step()
@@ -147,6 +179,7 @@ class Rig:
             assert slot in owners or not runner.held(slot), f"slot {slot} leaks"
         assert all(runner.held(slot) for slot in scheduler.kept)
         assert scheduler.cells_used == runner.cells_used <= scheduler.cells
+        assert scheduler.checkpoints.size_bytes <= self.checkpoint_bytes
         for one in scheduler.waiting:
             assert one.slot is None
             assert one.computed == 0

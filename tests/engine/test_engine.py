@@ -216,12 +216,11 @@ async def test_a_step_that_fails_breaks_its_sequences_and_the_next_are_served(
 class UnluckyRunner(ScriptedRunner):
     """Finds no token for sequences whose prompt holds an exclamation mark."""
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | Unsampled | None]:
-        unlucky = [ord("!") in self.memory.get(part.slot, []) + list(part.tokens) for part in batch]
+    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
         results = super().run(batch)
         return [
-            Unsampled("all is NaN") if bad and result is not None else result
-            for bad, result in zip(unlucky, results, strict=True)
+            [Unsampled("all is NaN")] if result and ord("!") in self.held(part.slot) else result
+            for part, result in zip(batch, results, strict=True)
         ]
 
 

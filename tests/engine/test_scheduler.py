@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from localserve.engine.checkpoints import MOST_CHECKPOINTS
 from localserve.engine.runner import NoCells, Slice
 from localserve.engine.scheduler import share_out
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import RESERVED_TOKENS, Admitted, Broken, Ended, Sequence
 from localserve.errors import ContextOverflow, EngineFailed, Overloaded
-from tests.engine.rig import Rig, request
+from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
 
 
 def words(count: int, letter: str = "w") -> bytes:
@@ -471,6 +472,124 @@ def test_sharing_never_charges_more_cells_than_there_are() -> None:
     ]
     rig.finish()
     assert [rig.text(one) for one in sequences] == ["a", "b", "c"]
+
+
+# The ids of an answer
+
+
+def test_an_answer_that_comes_back_in_other_tokens_is_reused_by_its_own() -> None:
+    rig = Rig(ScriptedRunner(vocabulary=PairVocabulary()))
+    first = rig.submit(request(b"\n" + b"ab" * 40 + b"\n"))
+    rig.finish()
+    text = b"\n" + b"ab" * 40 + b"\n" + b"ab" * 40 + b"\nc\n"
+    second = rig.submit(request(in_pairs(text), from_text=True))
+    rig.finish()
+    assert rig.text(second) == "c"
+    assert second.tokens[: len(first.tokens) - 1] == first.tokens[:-1]
+    ended = rig.ended(second)
+    assert ended.cached_tokens == 81  # of the pairs that were asked
+    assert rig.events[second.number][0] == Admitted(len(in_pairs(text)))
+
+
+def test_a_prompt_of_ids_is_computed_as_it_is() -> None:
+    rig = Rig(ScriptedRunner(vocabulary=PairVocabulary()))
+    rig.submit(request(b"\n" + b"ab" * 40 + b"\n"))
+    rig.finish()
+    ids = in_pairs(b"\n" + b"ab" * 40 + b"\nc\n")
+    second = rig.submit(request(ids))
+    rig.finish()
+    assert second.tokens[: len(ids)] == ids
+    assert rig.ended(second).cached_tokens == 0
+
+
+def test_ids_that_would_leave_too_little_room_for_the_answer_are_not_taken() -> None:
+    rig = Rig(ScriptedRunner(cells=100, vocabulary=PairVocabulary()))
+    rig.submit(request(b"x" * 80 + b"\n\n", max_tokens=0))
+    rig.finish()
+    ids = in_pairs(b"x" * 80 + b"\n\n" + b"b" * 28 + b"\n")
+    second = rig.submit(request(ids, max_tokens=30, from_text=True))
+    rig.finish()
+    assert second.tokens[: len(ids)] == ids
+    assert rig.text(second) == "b" * 28
+
+
+# Checkpoints
+
+
+def uncut(checkpoint_bytes: int = 100_000) -> Rig:
+    runner = ScriptedRunner(cells=4_000, cuts_anywhere=False)
+    return Rig(runner, checkpoint_bytes=checkpoint_bytes)
+
+
+def test_a_memory_that_cannot_be_cut_goes_on_from_a_checkpoint() -> None:
+    rig = uncut()
+    rig.submit(request(b"s" * 300 + b"u" * 99 + b"\na\n", checkpoints=(300, 399)))
+    rig.finish()
+    for question, cached in ((b"u" * 99 + b"\nb\n", 399), (b"v" * 99 + b"\nb\n", 300)):
+        sequence = rig.submit(request(b"s" * 300 + question))
+        rig.finish()
+        assert rig.ended(sequence).cached_tokens == cached
+        assert rig.text(sequence) == "b"
+
+
+def test_a_conversation_that_cannot_be_cut_goes_on_from_its_end() -> None:
+    rig = uncut(0)
+    first = rig.submit(request(words(300)))
+    rig.finish()
+    second = rig.submit(request(bytes(first.tokens[:-1]) + b"\nb\n"))
+    rig.finish()
+    assert rig.ended(second).cached_tokens == 301
+
+
+def test_followers_share_what_cannot_be_cut_where_their_leader_stops() -> None:
+    rig = uncut()
+    sequences = [
+        rig.submit(request(b"s" * 300 + bytes([letter]) * 50 + b"\na\n")) for letter in b"efg"
+    ]
+    rig.finish()
+    assert [rig.ended(one).cached_tokens for one in sequences] == [0, 300, 300]
+
+
+def test_a_follower_that_finds_no_place_in_time_goes_on_from_a_checkpoint() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000, cuts_anywhere=False), checkpoint_bytes=9_000)
+    leader, follower = shared_beginning(rig)
+    blocking = [rig.submit(request(b"\n" + b"b" * 300 + b"\n")) for _ in range(3)]
+    while leader not in rig.sequences or not rig.events[leader.number][1:]:
+        rig.step()
+    rig.finish()
+    assert rig.ended(follower).cached_tokens == 601
+    assert [rig.text(one) for one in blocking] == ["b" * 300] * 3
+
+
+def test_checkpoints_are_bounded_in_bytes_and_the_oldest_go() -> None:
+    rig = uncut(2_500)
+    for letter in "abc":
+        rig.submit(request(words(300, letter), checkpoints=(200,)))
+        rig.finish()
+    assert rig.scheduler.checkpoints.size_bytes == 2_000
+    cached = []
+    for letter in "cba":
+        again = rig.submit(request(letter.encode() * 200 + b"x\na\n"))
+        rig.finish()
+        cached.append(rig.ended(again).cached_tokens)
+    assert cached == [200, 200, 0]
+
+
+def test_checkpoints_are_bounded_in_number() -> None:
+    rig = Rig(
+        ScriptedRunner(cells=100_000, slots=40, cuts_anywhere=False), checkpoint_bytes=1_000_000
+    )
+    for number in range(MOST_CHECKPOINTS + 3):
+        rig.submit(request(words(300, chr(ord("A") + number)), checkpoints=(200,)))
+        rig.finish()
+    assert rig.scheduler.checkpoints.size_bytes == 1_000 * MOST_CHECKPOINTS
+
+
+def test_a_checkpoint_larger_than_the_bound_is_not_kept() -> None:
+    rig = uncut(999)
+    rig.submit(request(words(300), checkpoints=(200,)))
+    rig.finish()
+    assert rig.scheduler.checkpoints.size_bytes == 0
 
 
 # Cancelling

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Slice
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest
-from tests.engine.rig import Rig, request
+from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
 
 CELLS = 160
 FAILURES = (NoCells(), Interrupted(), DecodeFailed("by chance"))
@@ -26,7 +26,7 @@ prompts = st.builds(
 
 def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, str, int]:
     """Text, reason and tokens of a request that nothing else disturbs."""
-    rig = Rig(ScriptedRunner(cells=runner.cells, cuts_anywhere=runner.cuts_anywhere))
+    rig = Rig(ScriptedRunner(cells=runner.cells, vocabulary=runner.vocabulary))
     sequence = rig.submit(asked)
     rig.finish()
     ended = rig.ended(sequence)
@@ -38,6 +38,7 @@ class AnyTrace(RuleBasedStateMachine):
 
     cuts_anywhere = True
     guess_tokens = 0
+    in_any_tokens = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +51,9 @@ class AnyTrace(RuleBasedStateMachine):
             guess_tokens=self.guess_tokens,
             cuts_anywhere=self.cuts_anywhere,
         )
-        self.rig = Rig(runner, max_running=4)
+        if self.in_any_tokens:
+            runner.vocabulary = PairVocabulary()
+        self.rig = Rig(runner, max_running=4, checkpoint_bytes=5_000)
         self.cancelled: set[int] = set()
 
     def _fail(self, batch: Batch[Slice]) -> None:
@@ -65,6 +68,7 @@ class AnyTrace(RuleBasedStateMachine):
         priority=st.integers(0, 1),
         ignore_end=st.booleans(),
         stop=st.sampled_from([(), (), ("bb",)]),
+        places=st.sets(st.integers(0, CELLS), max_size=2),
     )
     def submit(
         self,
@@ -74,15 +78,22 @@ class AnyTrace(RuleBasedStateMachine):
         priority: int,
         ignore_end: bool,
         stop: tuple[str, ...],
+        places: set[int],
     ) -> None:
+        tokens = list(prompt)
+        if self.in_any_tokens:  # with room for the answer in whatever tokens
+            tokens = in_pairs(prompt[-120:], begin=min(places, default=0))
+            max_tokens = min(max_tokens or 0, 30)
         self.rig.submit(
             request(
-                prompt,
+                tokens,
                 max_tokens=max_tokens,
                 scope=scope,
                 priority=priority,
                 ignore_end=ignore_end,
                 stop=stop,
+                from_text=self.in_any_tokens,
+                checkpoints=tuple(sorted(places)),
             )
         )
 
@@ -122,7 +133,7 @@ class AnyTrace(RuleBasedStateMachine):
             last = rig.events[sequence.number][-1]
             assert isinstance(last, Ended | Broken)
             if isinstance(last, Ended):
-                assert 0 <= last.cached_tokens < max(1, sequence.prompt_length)
+                assert 0 <= last.cached_tokens < max(1, sequence.asked_tokens)
                 given = (rig.text(sequence), last.reason, last.completion_tokens)
                 assert given == answer_alone(sequence.request, rig.runner)
 
@@ -135,8 +146,26 @@ class AnyTraceWithGuesses(AnyTrace):
     guess_tokens = 12
 
 
+class AnyTraceOfTextsInAnyTokens(AnyTrace):
+    in_any_tokens = True
+    guess_tokens = 5
+
+
+class AnyTraceOfTextsThatCannotBeCut(AnyTrace):
+    cuts_anywhere = False
+    in_any_tokens = True
+
+
 TestAnyTrace = AnyTrace.TestCase
-TestAnyTrace.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyTrace.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestAnyTraceOfTextsInAnyTokens = AnyTraceOfTextsInAnyTokens.TestCase
+TestAnyTraceOfTextsInAnyTokens.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None
+)
+TestAnyTraceOfTextsThatCannotBeCut = AnyTraceOfTextsThatCannotBeCut.TestCase
+TestAnyTraceOfTextsThatCannotBeCut.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None
+)
 TestAnyTraceOfAMemoryThatCannotBeCut = AnyTraceOfAMemoryThatCannotBeCut.TestCase
 TestAnyTraceOfAMemoryThatCannotBeCut.settings = settings(
     max_examples=25, stateful_step_count=40, deadline=None
