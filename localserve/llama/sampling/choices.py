@@ -1,7 +1,7 @@
 """The ways to choose a token from a row, and which settings mean which.
 
-All but `Greedy` draw as llama.cpp's chain over the whole vocabulary would: of the same candidates,
-with the same probabilities, in the same order and by the same random numbers. So a seed gives the
+They draw as llama.cpp's chain over the whole vocabulary would: of the same candidates, with
+the same probabilities, in the same order and by the same random numbers. So a seed gives the
 chain's own tokens, but where float32 rounds its sums of 150,000 weights otherwise.
 """
 
@@ -44,7 +44,9 @@ class Choice(Protocol):
 def choice_of(sampling: Sampling, size: int) -> Choice | None:
     """How the settings choose from `size` tokens; None is greedy."""
     temperature = sampling.temperature or 0.0
-    top_p = 1.0 if sampling.top_p is None else sampling.top_p
+    # Shares are what float32 makes of them, as in llama.cpp.
+    top_p = 1.0 if sampling.top_p is None else float(np.float32(sampling.top_p))
+    min_p = np.float32(sampling.min_p or 0.0)
     if temperature < SMALLEST_TEMPERATURE or sampling.top_k == 1 or top_p <= 0.0:
         return None
     seed = seed_of(sampling.seed)
@@ -55,10 +57,10 @@ def choice_of(sampling: Sampling, size: int) -> Choice | None:
         return Typical(Chain(sampling, seed), sampling.top_k or 0)
     if sampling.top_k:
         return TopK(Chain(sampling, seed), sampling.top_k)
-    floor = min(0.0, math.log(sampling.min_p)) if sampling.min_p else -math.inf
+    floor = min(0.0, float(np.log(min_p))) if min_p > 0 else -math.inf
     if top_p < 1.0:
         return TopP(top_p, floor, temperature, Uniform(seed))
-    if sampling.min_p:
+    if min_p > 0:
         return MinP(floor, temperature, Uniform(seed))
     return AnyToken(temperature, Uniform(seed))
 
