@@ -49,9 +49,10 @@ class AnyTrace(RuleBasedStateMachine):
             on_run=self._fail,
             cuts_anywhere=self.cuts_anywhere,
         )
+        runner.checkpoint_bytes = 5_000
         if self.in_any_tokens:
             runner.vocabulary = PairVocabulary()
-        self.rig = Rig(runner, max_running=4, checkpoint_bytes=5_000)
+        self.rig = Rig(runner, max_running=4)
         self.cancelled: set[int] = set()
 
     def _fail(self, batch: Batch[Slice]) -> None:
