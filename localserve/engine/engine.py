@@ -110,10 +110,7 @@ class Snapshot:
 
 
 class Engine(Generic[R]):
-    """One model's thread. Made on the event loop that is to get its events.
-
-    `checkpoint_bytes` bounds the checkpoints of a model whose sequences cannot be cut anywhere.
-    """
+    """One model's thread. Made on the event loop that is to get its events."""
 
     def __init__(
         self,
@@ -123,14 +120,12 @@ class Engine(Generic[R]):
         max_running: int,
         max_waiting: int = 64,
         step_budget_seconds: float = 0.5,
-        checkpoint_bytes: int = 0,
     ) -> None:
         self._name = name
         self._make_runner = make_runner
         self._max_running = max_running
         self._max_waiting = max_waiting
         self._step_budget_seconds = step_budget_seconds
-        self._checkpoint_bytes = checkpoint_bytes
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[R] = self._loop.create_future()
         self._started.add_done_callback(lambda started: started.cancelled() or started.exception())
@@ -244,7 +239,6 @@ class Engine(Generic[R]):
             pacer,
             max_running=self._max_running,
             max_waiting=self._max_waiting,
-            checkpoint_bytes=self._checkpoint_bytes,
         )
         self._publish(scheduler)
         self._call(_settle, self._started, runner, None)

@@ -140,6 +140,11 @@ class Memory(Protocol):
         """Whether there is something to `save`: sequences that cannot be cut anywhere."""
         ...
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        """The most bytes that checkpoints may take together."""
+        ...
+
     def can_cut(self, slot: int, length: int) -> bool:
         """Whether the slot's first `length` tokens can go on, without a checkpoint of them."""
         ...

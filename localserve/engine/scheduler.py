@@ -90,7 +90,6 @@ class Scheduler:
         *,
         max_running: int,
         max_waiting: int,
-        checkpoint_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -102,7 +101,7 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.tree: PrefixTree[Checkpoint] = PrefixTree()
-        self.checkpoints = Checkpoints(self.tree, checkpoint_bytes)
+        self.checkpoints = Checkpoints(self.tree, memory.checkpoint_bytes)
         self.kept = KeptPrefixes()
         self._free_slots = list(range(memory.slots - 1, -1, -1))
         self._crowded = False  # the memory holds less than its cells; until someone leaves

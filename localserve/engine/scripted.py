@@ -99,6 +99,7 @@ class ScriptedRunner:
     script: Script = echo
     on_run: Callable[[Sequence[Slice]], None] = lambda batch: None
     cuts_anywhere: bool = True
+    checkpoint_bytes: int = 0
     vocabulary: ByteVocabulary = field(default_factory=ByteVocabulary)
     guess_tokens: int = 0
     memory: dict[int, list[ScriptedCell]] = field(default_factory=dict)

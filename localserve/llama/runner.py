@@ -61,8 +61,11 @@ class SequenceState:
 class LlamaRunner:
     """Implements `engine.runner.Runner`. Closing it lets go of the model too."""
 
-    def __init__(self, model: LlamaModel, runtime: Runtime, *, threads: int) -> None:
+    def __init__(
+        self, model: LlamaModel, runtime: Runtime, *, threads: int, checkpoint_bytes: int = 0
+    ) -> None:
         self._model = model
+        self._checkpoint_bytes = checkpoint_bytes
         self._runtime = runtime
         self._interrupt = ctypes.create_string_buffer(2)
         self._context = self._make_context(threads)
@@ -186,6 +189,10 @@ class LlamaRunner:
     @property
     def saves(self) -> bool:
         return self._model.recurrent or self._model.window_tokens > 0
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return self._checkpoint_bytes
 
     def can_cut(self, slot: int, length: int) -> bool:
         if self._model.recurrent:

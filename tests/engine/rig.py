@@ -91,7 +91,6 @@ class Rig:
         *,
         max_running: int = 4,
         max_waiting: int = 64,
-        checkpoint_bytes: int = 0,
     ) -> None:
         self.runner = runner or ScriptedRunner()
         pacer = Pacer(0.5, self.runner.batch_tokens)
@@ -103,9 +102,7 @@ class Rig:
             pacer,
             max_running=max_running,
             max_waiting=max_waiting,
-            checkpoint_bytes=checkpoint_bytes,
         )
-        self.checkpoint_bytes = checkpoint_bytes
         self.sequences: list[Sequence] = []
         self.events: dict[int, list[SequenceEvent]] = {}
         self.step_taken = Step()
@@ -179,7 +176,7 @@ class Rig:
             assert slot in owners or not runner.held(slot), f"slot {slot} leaks"
         assert all(runner.held(slot) for slot in scheduler.kept)
         assert scheduler.cells_used == runner.cells_used <= scheduler.cells
-        assert scheduler.checkpoints.size_bytes <= self.checkpoint_bytes
+        assert scheduler.checkpoints.size_bytes <= runner.checkpoint_bytes
         for one in scheduler.waiting:
             assert one.slot is None
             assert one.computed == 0

@@ -517,8 +517,7 @@ def test_ids_that_would_leave_too_little_room_for_the_answer_are_not_taken() -> 
 
 
 def uncut(checkpoint_bytes: int = 100_000) -> Rig:
-    runner = ScriptedRunner(cells=4_000, cuts_anywhere=False)
-    return Rig(runner, checkpoint_bytes=checkpoint_bytes)
+    return Rig(ScriptedRunner(cells=4_000, cuts_anywhere=False, checkpoint_bytes=checkpoint_bytes))
 
 
 def test_a_memory_that_cannot_be_cut_goes_on_from_a_checkpoint() -> None:
@@ -551,7 +550,7 @@ def test_followers_share_what_cannot_be_cut_where_their_leader_stops() -> None:
 
 
 def test_a_follower_that_finds_no_place_in_time_goes_on_from_a_checkpoint() -> None:
-    rig = Rig(ScriptedRunner(cells=4_000, cuts_anywhere=False), checkpoint_bytes=9_000)
+    rig = uncut()
     leader, follower = shared_beginning(rig)
     blocking = [rig.submit(request(b"\n" + b"b" * 300 + b"\n")) for _ in range(3)]
     while leader not in rig.sequences or not rig.events[leader.number][1:]:
@@ -577,7 +576,7 @@ def test_checkpoints_are_bounded_in_bytes_and_the_oldest_go() -> None:
 
 def test_checkpoints_are_bounded_in_number() -> None:
     rig = Rig(
-        ScriptedRunner(cells=100_000, slots=40, cuts_anywhere=False), checkpoint_bytes=1_000_000
+        ScriptedRunner(cells=100_000, slots=40, cuts_anywhere=False, checkpoint_bytes=1_000_000)
     )
     for number in range(MOST_CHECKPOINTS + 3):
         rig.submit(request(words(300, chr(ord("A") + number)), checkpoints=(200,)))

@@ -51,9 +51,10 @@ class AnyTrace(RuleBasedStateMachine):
             guess_tokens=self.guess_tokens,
             cuts_anywhere=self.cuts_anywhere,
         )
+        runner.checkpoint_bytes = 5_000
         if self.in_any_tokens:
             runner.vocabulary = PairVocabulary()
-        self.rig = Rig(runner, max_running=4, checkpoint_bytes=5_000)
+        self.rig = Rig(runner, max_running=4)
         self.cancelled: set[int] = set()
 
     def _fail(self, batch: Batch[Slice]) -> None:

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localserve.catalog.headers import read_local
 from localserve.chat import DEFAULT_SAMPLING
 from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice, Unsampled
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
 from localserve.llama.runner import LlamaRunner
 from localserve.llama.sampler import LlamaSampler
+from localserve.planner.formula import state_bytes
 from localserve.planner.runtime import Runtime
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
 GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
 NOISE = {"F16": 0.01, "Q4_K_M": 0.15}
@@ -216,6 +219,63 @@ def test_all_cells_that_are_promised_can_be_used(tiny_f16: Path) -> None:
     runner = open_runner(tiny_f16, cells=300, parallel=3)
     for slot in range(3):
         compute(runner, slot, 0, prompt_of(slot, 100))
+    runner.close()
+
+
+UNCUT = ("mamba", "mamba2", "rwkv7", "jamba", "falcon-h1", "lfm2", "qwen3next", "gemma3", "gpt-oss")
+"""Recurrent, hybrid and sliding-window models, as tests/gguf/small_models.py names them."""
+
+
+RECURRENT_NOISE = 0.05
+"""What chunks of another size make of these: their states differ by rounding."""
+
+
+def open_small(path: Path, name: str) -> LlamaRunner:
+    made = write_small_model(path / f"{name}.gguf", SMALL_MODELS[name])
+    return open_runner(made, cells=512, parallel=2)
+
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_a_checkpoint_goes_on_as_if_computed_anew(name: str, tmp_path: Path) -> None:
+    runner = open_small(tmp_path, name)
+    assert runner.saves
+    old, new = prompt_of(1, 90, 60), prompt_of(2, 30, 60)
+    compute(runner, 0, 0, old[:50])
+    state = runner.save(0)
+    assert state is not None
+    source = compute(runner, 0, 50, old[50:])
+    expected = compute(runner, 3, 0, old[:50] + new)
+    runner.truncate(3, 0)
+    # Shared: the source goes on undisturbed.
+    assert runner.share(0, 1, 50, state) == 50
+    assert near(compute(runner, 1, 50, new), expected)
+    follows = compute(runner, 0, 90, [source.token])
+    runner.truncate(1, 0)
+    assert near(follows, compute(runner, 1, 0, [*old, source.token]))
+    runner.truncate(1, 0)
+    # In its own slot.
+    assert runner.truncate(0, 50, state) == 50
+    assert near(compute(runner, 0, 50, new), expected)
+    # From the end, where nothing need be cut.
+    assert runner.can_cut(0, 80)
+    assert runner.share(0, 2, 80) == 80
+    both = compute(runner, 2, 80, old[:9]), compute(runner, 0, 80, old[:9])
+    assert near(*both)
+    runner.close()
+
+
+def near(one: Sampled, other: Sampled) -> bool:
+    return same([one], [other], RECURRENT_NOISE)
+
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_a_checkpoint_takes_about_what_the_formula_says(name: str, tmp_path: Path) -> None:
+    runner = open_small(tmp_path, name)
+    compute(runner, 0, 0, prompt_of(1, 400, 60))
+    state = runner.save(0)
+    assert state is not None
+    facts = read_local(tmp_path / f"{name}.gguf").facts
+    assert state.size_bytes == pytest.approx(state_bytes(facts, runner.runtime), rel=0.1, abs=4_000)
     runner.close()
 
 
