@@ -42,12 +42,14 @@ class LlamaSampler:
 
     def sample(self, row: Row) -> Sampled:
         """The next token. Writes to `row`. Raises: NoChoice."""
+        if self._choice is None and self._top_logprobs is None:
+            self._adjustments.apply(row)
+            return Sampled(self._choose(row))
         with np.errstate(over="ignore"):  # a weight may be 0: some models mask by the lowest float
             if self._top_logprobs is not None:
                 return self._sample_scored(row, self._top_logprobs)
             self._adjustments.apply(row)
-            if self._choice is not None:
-                self._scan.read(row)
+            self._scan.read(row)
             return Sampled(self._choose(row))
 
     def _sample_scored(self, row: Row, count: int) -> Sampled:
