@@ -22,6 +22,7 @@ from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, Placement, place, ways
 from localserve.planner.runtime import (
     BATCH_TOKENS,
+    GUESS_TOKENS,
     POOLED_OUTPUT_BYTES,
     POOLED_SEQUENCES,
     CacheType,
@@ -52,6 +53,7 @@ class Wanted:
     quantization: str | None = None
     pooling: Pooling | None = None
     embeds: bool = False
+    guess_tokens: int = GUESS_TOKENS
 
     def over(self, spec: ModelSpec) -> Wanted:
         """These wishes before those of the model's entry."""
@@ -69,6 +71,7 @@ class Wanted:
             quantization=self.quantization,
             pooling=first(self.pooling, spec.pooling),
             embeds=self.embeds or spec.kind == "embedding",
+            guess_tokens=self.guess_tokens,
         )
 
     def pooling_with(self, facts: GgufFacts) -> Pooling | None:
@@ -87,6 +90,7 @@ def wanted_of(settings: Settings) -> Wanted:
         cache_type_v=cast("CacheType | None", settings.cache_type_v),
         gpu_layers=settings.gpu_layers,
         cpu_expert_layers=settings.cpu_moe_layers,
+        guess_tokens=settings.guess_tokens,
     )
 
 
@@ -185,12 +189,14 @@ def computes(where: Where, machine: Machine) -> str:
 
 def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     """What is decided before anything is placed. Raises: ModelUnusable."""
-    recurrent = facts.hyperparameters.recurrence is not None
+    sizes = facts.hyperparameters
+    recurrent = sizes.recurrence is not None
     pooling = wanted.pooling_with(facts)
     context_tokens = context_of(facts, wanted.context_tokens, pooling)
     runtime = Runtime(
         context_tokens=context_tokens,
         sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
+        guess_tokens=wanted.guess_tokens if sizes.can_be_cut else 0,
     )
     if pooling is not None:
         whole = not divisible(facts, pooling)
@@ -199,6 +205,7 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
             pooling=pooling,
             batch_tokens=max(BATCH_TOKENS, context_tokens) if whole else BATCH_TOKENS,
             sequences=DEFAULT_PARALLEL if recurrent else POOLED_SEQUENCES,
+            guess_tokens=0,
         )
     if wanted.cache_type_k is not None:
         runtime = replace(runtime, cache_type_k=wanted.cache_type_k)

@@ -19,6 +19,9 @@ FlashAttention = Literal["auto", "on", "off"]
 BATCH_TOKENS = 512
 """Prompt tokens per step where nobody streams: llama.cpp's own physical batch."""
 
+GUESS_TOKENS = 63
+"""Tokens guessed in a step, at most: with the one before them, a full tile of matrix products."""
+
 MOST_SEQUENCES = 256
 """Of one context. Source: LLAMA_MAX_SEQ in llama-cparams.h."""
 
@@ -30,8 +33,9 @@ class Runtime:
     `context_tokens` is the pool of cells and the most that one sequence may use. `sequences` counts
     the running ones and the prefixes that are kept. `gpu_layers` counts from the last layer, the
     output being one of them; None means all. `cpu_expert_layers` counts from the first layer: their
-    experts stay in RAM. `tensor_split` gives each GPU its share; empty means by free memory. With a
-    `pooling` the model makes vectors, else text.
+    experts stay in RAM. `tensor_split` gives each GPU its share; empty means by free memory. Of
+    answers, `guess_tokens` may be guessed in one step. With a `pooling` the model makes vectors,
+    else text.
     """
 
     context_tokens: int
@@ -44,13 +48,16 @@ class Runtime:
     batch_tokens: int = BATCH_TOKENS
     load_mode: LoadMode = "none"
     flash_attention: FlashAttention = "auto"
+    guess_tokens: int = 0
     pooling: Pooling | None = None
 
     @property
     def outputs_max(self) -> int:
-        """Rows of logits that one step may have: one for each sequence, or for each token
-        where vectors are made."""
-        return self.sequences if self.pooling is None else self.batch_tokens
+        """Rows of logits that one step may have: one for each sequence and each guessed token, or
+        for each token where vectors are made."""
+        if self.pooling is not None:
+            return self.batch_tokens
+        return self.sequences + self.guess_tokens
 
     @property
     def divides_texts(self) -> bool:

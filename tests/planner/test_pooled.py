@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from localserve.backends.placement import checkpoint_room
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.gguf.facts import GgufFacts
@@ -93,3 +94,11 @@ def test_a_header_predicts_what_vectors_take(name: str, tmp_path: Path) -> None:
     by_hand = estimate(facts, runtime)
     assert by_hand.weights_bytes == pytest.approx(dried.weights_bytes, rel=0.001)
     assert by_hand.cache_bytes == dried.cache_bytes
+
+
+def test_no_checkpoints_are_kept_of_vectors(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, SMALL_MODELS["gemma3"])
+    text, vectors = (runtime_of(facts, Wanted(pooling=pooling)) for pooling in (None, "last"))
+    assert checkpoint_room(facts, text, 1 << 30) > 0
+    assert checkpoint_room(facts, vectors, 1 << 30) == 0
+    assert vectors.guess_tokens == 0
