@@ -24,7 +24,7 @@ BAR_CELLS = 20
 MOST_NAMES = 5
 
 
-def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
+def print_fit(fit: Fit, machine: Machine) -> None:
     """The answer about one model."""
     shown = fit.shown
     facts, runtime = shown.facts, shown.runtime
@@ -45,11 +45,14 @@ def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
     if shown.runtime.tensor_split:
         shares = " : ".join(f"{share:g}" for share in shown.runtime.tensor_split)
         _say(f"layers on the GPUs: {shares}")
+    if fit.projector is not None and fit.projector.facts is None:
+        size = size_text(fit.projector.size_bytes)
+        _say(f"not counted: {fit.projector.name} ({size}), for images or sound; --mmproj does")
     if (how := _how(shown)) is not None:
         _say(how)
     _say(_speed_line(shown.speed, shown.answers, machine))
     console.print()
-    _print_verdict(fit, asked)
+    _print_verdict(fit)
     if fit.frontier:
         console.print()
         print_table(_frontier_table(fit))
@@ -121,7 +124,9 @@ def _place_line(plan: Plan, place: Place) -> Text:
         "cache": device.cache_bytes,
         "compute": device.compute_bytes,
     }
-    rest = load.needed_bytes - device.total_bytes
+    for beside in plan.usage.beside:
+        parts["projector" if beside.kind == "mmproj" else "draft"] = beside.on(place.name)
+    rest = load.needed_bytes - device.total_bytes - plan.usage.beside_on(place.name)
     parts["output and process"] = rest
     listed = ", ".join(f"{name} {memory_text(size)}" for name, size in parts.items() if size)
     line = plain(f"{place.title:6} ")
@@ -165,7 +170,7 @@ def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
     return f"{text} (from the measured bandwidth)"
 
 
-def _print_verdict(fit: Fit, asked: str) -> None:
+def _print_verdict(fit: Fit) -> None:
     shown, why = fit.shown, fit.explanation
     if shown.fits:
         _say(

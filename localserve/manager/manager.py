@@ -369,7 +369,8 @@ class ModelManager:
         model.loaded = Loaded(time.time(), seconds, need.usage, measured, need.reduced_from_tokens)
         if measured is None:
             return
-        self._ledger.hold(model.key, device_bytes(measured))
+        # llama.cpp counts the model alone; room for its companions stays held.
+        self._ledger.hold(model.key, device_bytes(replace(measured, beside=need.usage.beside)))
         log.info("%s: %s", model.spec.name, accuracy(need.usage, measured))
 
     # Memory

@@ -107,10 +107,13 @@ def _confirmed(
 def _terms(plan: Plan, place: Place) -> Iterator[Term]:
     device = plan.usage.of(place.name)
     needed = next(load.needed_bytes for load in plan.loads if load.place == place.name)
-    rest = needed - device.total_bytes
+    rest = needed - device.total_bytes - plan.usage.beside_on(place.name)
     yield Term("weights", device.weights_bytes)
     yield Term("cache", device.cache_bytes)
     yield Term("compute", device.compute_bytes)
+    for beside in plan.usage.beside:
+        if size := beside.on(place.name):
+            yield Term(beside.kind, size)
     if place.name == RAM:
         yield Term("output", plan.usage.output_bytes)
         yield Term("process", PROCESS_BYTES)

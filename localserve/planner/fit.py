@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from localserve.catalog.candidates import Candidates
+from localserve.catalog.candidates import Candidates, Projector
 from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry
 from localserve.errors import ModelUnusable
@@ -42,7 +42,7 @@ class Fit:
     `plans` are of all its quantizations, the best first; `unusable` says why others are none.
     `shown` is the plan to look at: the picked one, or of those that do not fit the nearest.
     `longer` has plans with other contexts and `frontier` those of all that nothing else beats;
-    both are empty where there is no trade.
+    both are empty where there is no trade. `projector` comes with the model, counted or not.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Fit:
     explanation: Explanation
     longer: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
+    projector: Projector | None = None
 
 
 def fit_model(
@@ -108,6 +109,7 @@ def fit_model(
             explanation=explain(shown, machine, exact, plans),
             longer=tuple(longer),
             frontier=tuple(_trade(plans, longer)),
+            projector=candidates.projector,
         )
 
 

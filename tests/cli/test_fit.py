@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from localserve.cli import fit as command
+from localserve.cli.terminal import memory_text
 from localserve.config import Settings
 from localserve.gguf.header import parse_file
 from localserve.planner import plan as planning
@@ -19,6 +20,7 @@ from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, l
 from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
+from tests.gguf.projectors import SmallProjector, write_projector
 from tests.planner.real_shapes import SHAPES, write_header
 from tests.planner.recorded import GIB, RecordedReadings
 
@@ -44,7 +46,8 @@ DRIED = ("qwen3-8b",)
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Hollow files by name, of the real sizes."""
     folder: Path = tmp_path_factory.mktemp("shapes")
-    return {
+    projector = write_projector(folder / "mmproj-F16.gguf", SmallProjector(text_width=3_840))
+    return {projector.name: projector} | {
         f"{name}-{kind}.gguf": write_header(
             folder / f"{name}-{kind}.gguf", SHAPES[name], kind, words=name in DRIED
         )
@@ -63,6 +66,8 @@ def hub(
             names = [f"{name}-{kind}.gguf" for kind in kinds]
             hub.repositories[repo] = {one: parse_file(files[one]).raw for one in names}
             hub.sizes |= {one: files[one].stat().st_size for one in names}
+        projector = files["mmproj-F16.gguf"].read_bytes()
+        hub.repositories["owner/gemma-3-12b-GGUF"]["mmproj-F16.gguf"] = projector
         hub.repositories["owner/empty-GGUF"] = {"README.md": b"read"}
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
@@ -243,6 +248,68 @@ def test_what_was_learned_counts_and_is_said(
     assert rates[1] == pytest.approx(rates[0] / 2)
     assert after["headroom_bytes"] < before["headroom_bytes"]
     assert "calibrated by 1 answer)" in run("fit", path).out
+
+
+def test_a_projector_counts_where_it_is_asked_for(run: Run, hub: Hub) -> None:
+    question = ("owner/gemma-3-12b-GGUF:Q4_K_M", "--ram", "64GiB")
+    without = asked(run, *question)
+    assert without["projector"]["counted"] is False
+    assert without["memory"]["mmproj_bytes"] == 0
+    assert "not counted: mmproj-F16.gguf" in run("fit", *question).out
+    counted = asked(run, *question, "--mmproj")
+    beside = counted["memory"]["mmproj_bytes"]
+    assert beside > 0
+    assert counted["explanation"]["terms"]["mmproj"] == beside
+    assert counted["headroom_bytes"] == without["headroom_bytes"] - beside
+    assert counted["memory"]["total_bytes"] == without["memory"]["total_bytes"]
+    shown = run("fit", *question, "--mmproj").out
+    assert f"projector {memory_text(beside)}" in shown
+    assert "not counted" not in shown
+
+
+def test_a_draft_counts_with_its_cache_at_the_same_context(
+    run: Run, hub: Hub, files: dict[str, Path]
+) -> None:
+    question = ("owner/qwen3-8b-GGUF:Q4_K_M", "--ram", "64GiB")
+    small = str(files["qwen3-8b-Q2_K.gguf"])
+    takes = [
+        asked(run, *question, "--draft", small, "--ctx", ctx)["memory"]["draft_bytes"]
+        for ctx in ("4096", "8192")
+    ]
+    cache_of_4096 = 36 * 4_096 * 2 * 8 * 128 * 2
+    assert takes[1] - takes[0] == pytest.approx(cache_of_4096, rel=0.01)
+    assert "draft" in asked(run, *question, "--draft", small)["explanation"]["terms"]
+    named = asked(run, *question, "--draft", "owner/qwen3-8b-GGUF:Q2_K", "--ctx", "4096")
+    assert named["memory"]["draft_bytes"] == takes[0]
+
+
+def test_what_models_toml_names_beside_a_model_counts(
+    run: Run, files: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    config = tmp_path / "models.toml"
+    config.write_text(
+        f'[models.seeing]\nfile = "{files["qwen3-8b-Q4_K_M.gguf"]}"\n'
+        f'mmproj = "{files["mmproj-F16.gguf"]}"\ndraft = "small"\n'
+        f'[models.small]\nfile = "{files["qwen3-8b-Q2_K.gguf"]}"\n'
+    )
+    document = asked(run, "seeing", "--config", str(config), "--ram", "64GiB")
+    assert document["memory"]["mmproj_bytes"] > 0
+    assert document["memory"]["draft_bytes"] > 3e9
+    beside = document["memory"]["devices"][0]["beside_bytes"]
+    assert beside == document["memory"]["mmproj_bytes"] + document["memory"]["draft_bytes"]
+
+
+def test_companions_that_cannot_be_are_refused(
+    run: Run, hub: Hub, files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = str(files["gemma-3-12b-Q8_0.gguf"])
+    other = str(files["qwen3-8b-Q2_K.gguf"])
+    assert "vocabularies differ" in refused(run, path, "--ram", "64GiB", "--draft", other)
+    assert "about one model" in refused(run, "--mmproj")
+    lonely = tmp_path / "lonely.gguf"
+    lonely.hardlink_to(other)
+    assert "no projector (mmproj) beside" in refused(run, str(lonely), "--mmproj")
+    assert "does not exist here" in refused(run, other, "--draft", "no-such-model")
 
 
 # What cannot be answered: status 2, one message with numbers

@@ -17,6 +17,7 @@ from localserve.manager.room import MachineRoom
 from localserve.planner.dry_run import Refused
 from localserve.planner.hardware import probe
 from localserve.planner.plan import Wanted
+from tests.gguf.projectors import write_projector
 from tests.planner.recorded import CPU, RecordedReadings, listed_gpu
 
 
@@ -99,6 +100,27 @@ async def test_what_the_file_cannot_do_is_said_before_anything_is_loaded(
         await estimator()(of(cut_off), None)
     with pytest.raises(ModelUnusable, match="not on this disk"):
         await estimator()(ModelSpec("far", HubFile("a/b")), None)
+
+
+async def test_room_is_kept_for_what_the_entry_names_beside_the_model(
+    tiny_f16: Path, estimator: Make, tmp_path: Path
+) -> None:
+    eyes = write_projector(tmp_path / "mmproj.gguf")
+    alone = await estimator()(of(tiny_f16), None)
+    both = await estimator()(of(tiny_f16, projector=eyes, draft=str(tiny_f16)), None)
+    kinds = [one.kind for one in both.usage.beside]
+    assert kinds == ["mmproj", "draft"]
+    assert both.usage.total_bytes == alone.usage.total_bytes
+    beside = sum(one.total_bytes for one in both.usage.beside)
+    assert both.device_bytes["CPU"] == alone.device_bytes["CPU"] + beside
+
+
+async def test_a_companion_that_is_not_here_keeps_no_model_from_being_loaded(
+    tiny_f16: Path, estimator: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = of(tiny_f16, projector=tmp_path / "gone.gguf")
+    assert (await estimator()(gone, None)).usage.beside == ()
+    assert "no room is kept beside it: There is no file" in caplog.text
 
 
 def test_what_loaded_models_hold_counts_as_free(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import gc
 import logging
 import weakref
+from dataclasses import replace
 
 import pytest
 
+from localserve.catalog.spec import ModelSpec
 from localserve.errors import (
     EngineFailed,
     MemoryBusy,
@@ -21,6 +23,7 @@ from localserve.errors import (
     UnknownModel,
 )
 from localserve.manager import Failed, Idle, Ready
+from localserve.manager.need import Need
 from tests.manager.rig import Rig
 
 
@@ -283,6 +286,30 @@ async def test_prediction_and_measurement_are_kept_and_the_ledger_has_the_measur
     assert report.loaded.measured == real
     assert report.device_bytes == {RAM: 125}
     assert "-16.7%" in caplog.text
+
+
+async def test_room_for_companions_stays_held_beside_what_was_measured() -> None:
+    from localserve.planner.usage import RAM, Beside, DeviceUsage, MemoryUsage
+
+    rig = Rig({"chat": 100}, 1_000)
+    beside = (Beside("draft", (DeviceUsage(RAM, 10, 5, 5),), 3),)
+    load, estimate = rig.manager._load, rig.manager._estimate
+
+    async def with_draft(spec: ModelSpec, context_tokens: int | None) -> Need:
+        need = await estimate(spec, context_tokens)
+        usage = replace(need.usage, beside=beside)
+        return replace(need, placed=replace(need.placed, predicted=usage))
+
+    async def measured(*arguments: object) -> object:
+        assert rig.ledger.held == {RAM: 123}
+        backend = await load(*arguments)  # type: ignore[arg-type]
+        backend.memory = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)  # type: ignore[attr-defined, misc]
+        return backend
+
+    rig.manager._estimate = with_draft
+    rig.manager._load = measured  # type: ignore[assignment]
+    await rig.use("chat")
+    assert rig.ledger.held == {RAM: 125 + 23}
 
 
 async def test_a_closed_manager_frees_all_and_loads_no_more() -> None:
