@@ -72,8 +72,9 @@ def fit_model(
         surcharge = known.surcharge(architecture, machine.backend)
         machine = replace(machine, surcharge=surcharge)
     with ExitStack() as stack:
-        bench = _Bench(candidates, usable, machine, stack)
         facts = {name: headers.facts for name, headers in usable.items()}
+        likely = _likely(facts, candidates.quantization, wanted, machine)
+        bench = _Bench(candidates, usable, machine, stack, likely)
         first = next(iter(facts.values()))
         contexts = _contexts(first, wanted)
         bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
@@ -114,7 +115,10 @@ def fit_model(
 
 
 class _Bench:
-    """The measures for all quantizations, on this machine or an imagined one."""
+    """The measures for all quantizations, on this machine or an imagined one.
+
+    llama.cpp is asked about `likely`, and about what is shown if that is another one.
+    """
 
     def __init__(
         self,
@@ -122,14 +126,14 @@ class _Bench:
         usable: Mapping[str, Headers],
         machine: Machine,
         stack: ExitStack,
+        likely: str,
     ) -> None:
         self._usable = usable
         self._machine = machine
         self._stack = stack
         self._path = candidates.path
         self._dry: dict[str, DryRuns] = {}
-        name, headers = next(iter(usable.items()))
-        self._sibling = Sibling(self._dry_runs(name), headers.facts, machine.gpu_names)
+        self._sibling = Sibling(self._dry_runs(likely), usable[likely].facts, machine.gpu_names)
 
     def learn(self, runtimes: list[Runtime]) -> None:
         if not self._machine.imagined:
@@ -148,6 +152,20 @@ class _Bench:
             made = DryRuns(self._usable[name].files, self._path)
             self._dry[name] = self._stack.enter_context(made)
         return self._dry[name]
+
+
+def _likely(
+    facts: Mapping[str, GgufFacts], asked: str | None, wanted: Wanted, machine: Machine
+) -> str:
+    """The quantization that will be shown, by formula. Raises: ModelUnusable."""
+    if asked in facts:
+        return str(asked)
+    plans = [
+        make_plan(one, wanted, machine, by_formula(one, machine.gpu_names), quantization=name)
+        for name, one in facts.items()
+    ]
+    best = choose(plans) or max(plans, key=lambda plan: plan.headroom_bytes)
+    return best.quantization
 
 
 def _sorted_out(
