@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localserve.catalog.downloaded import FINDERS
 from localserve.catalog.filenames import is_projector, quantization_of
 from localserve.catalog.header_fetch import Progress
 from localserve.catalog.headers import Headers, Repository, read_headers, read_local
-from localserve.catalog.locate import find_model
+from localserve.catalog.locate import downloaded_files, find_model
 from localserve.catalog.package import best_projector
 from localserve.catalog.registry import Registry
 from localserve.catalog.sources import RemoteModel, UrlFile, parse_remote
@@ -39,7 +39,8 @@ class Candidates:
     """The files that could be run, by quantization, each with its headers or why it has none.
 
     `spec` is what models.toml says of the model. `quantization` is the one that was named; `path`
-    the file, where it is on this disk. `projector` comes with the model.
+    the file, where it is on this disk. `projector` comes with the model. `elsewhere` has the bytes
+    of quantizations that the catalog knows besides those that are on this disk.
     """
 
     spec: ModelSpec
@@ -47,6 +48,7 @@ class Candidates:
     quantization: str | None = None
     path: Path | None = None
     projector: Projector | None = None
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_candidates(
@@ -80,7 +82,30 @@ def find_candidates(
             raise
         return reader.remote(remote)
     assert isinstance(spec.source, LocalFile)
-    return reader.file(spec, spec.source.path)
+    found = reader.file(spec, spec.source.path)
+    entry = registry.find(text)
+    return found if entry is None else _with_others(found, entry, settings)
+
+
+def _with_others(found: Candidates, entry: ModelSpec, settings: Settings) -> Candidates:
+    """With the entry's other quantizations: those that are here too, and the catalog's numbers."""
+    all_here = dict(found.found)
+    if isinstance(entry.source, HubFile):
+        for name, path in downloaded_files(entry.source, settings).items():
+            if path != found.path:
+                all_here.setdefault(name, _read_or_why_not(path))
+    known = {name.upper() for name in all_here}
+    elsewhere = {
+        name: size for name, size in entry.quantizations.items() if name.upper() not in known
+    }
+    return replace(found, found=all_here, elsewhere=elsewhere)
+
+
+def _read_or_why_not(path: Path) -> Headers | ModelUnusable:
+    try:
+        return read_local(path)
+    except ModelUnusable as problem:
+        return problem
 
 
 def projector_beside(model: Path) -> Path | None:

@@ -29,7 +29,10 @@ def fit_document(fit: Fit, machine: Machine) -> dict[str, Any]:
             ],
             "changes": [_change_document(change) for change in explanation.changes],
         },
-        "quantizations": [plan_document(plan) for plan in fit.plans],
+        "quantizations": [
+            {**plan_document(plan), "elsewhere": plan.quantization in fit.elsewhere}
+            for plan in fit.plans
+        ],
         "projector": fit.projector
         and {
             "file": fit.projector.name,

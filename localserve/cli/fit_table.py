@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -36,7 +36,8 @@ def print_fit(fit: Fit, machine: Machine) -> None:
         f" once, cache {runtime.cache_type_k}/{runtime.cache_type_v}"
     )
     console.print()
-    print_table(_plans_table(fit.plans, fit.picked, [plan.quantization for plan in fit.plans]))
+    names = [plan.quantization for plan in fit.plans]
+    print_table(_plans_table(fit.plans, fit.picked, names, elsewhere=fit.elsewhere))
     for name, problem in list(fit.unusable.items())[:MOST_NAMES]:
         _say(f"{name}: {problem.message}", style="yellow")
     console.print()
@@ -53,6 +54,13 @@ def print_fit(fit: Fit, machine: Machine) -> None:
     _say(_speed_line(shown.speed, shown.answers, machine))
     console.print()
     _print_verdict(fit)
+    if fit.elsewhere:
+        _say("what is not here is planned from the catalog's sizes and the file that is")
+    if (better := fit.better) is not None:
+        _say(
+            f"{better.quantization} would be the better choice:"
+            f" localserve pull {fit.name}:{better.quantization}"
+        )
     if fit.frontier:
         console.print()
         print_table(_frontier_table(fit))
@@ -76,12 +84,15 @@ def _plans_table(
     title: str = "quantization",
     *,
     catalog: bool = False,
+    elsewhere: Collection[str] = (),
 ) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column(title, no_wrap=True)
     if catalog:
         table.add_column("quantization", no_wrap=True)
+    if elsewhere:
+        table.add_column("here", no_wrap=True)
     for heading in ("size", "fits", "where", "memory", "needed", "headroom", "tokens/s"):
         justify = "left" if heading in ("fits", "where", "memory") else "right"
         table.add_column(heading, no_wrap=True, justify=justify)  # type: ignore[arg-type]
@@ -91,6 +102,8 @@ def _plans_table(
         cells: list[str | Text] = [mark, plain(name)]
         if catalog:
             cells.append(plain(plan.quantization))
+        if elsewhere:
+            cells.append("" if plan.quantization in elsewhere else "yes")
         headroom = memory_text(abs(plan.headroom_bytes))
         table.add_row(
             *cells,

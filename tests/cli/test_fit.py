@@ -232,6 +232,33 @@ def test_offline_the_catalogs_numbers_stand_in_for_a_header(run: Run) -> None:
     assert (model["model"], model["fits"]) == ("qwen3-8b", True)
 
 
+def test_a_name_of_which_one_quantization_is_here_shows_the_others_too(
+    run: Run, files: dict[str, Path], settings: Settings
+) -> None:
+    folder = settings.models_dir / "Qwen" / "Qwen3-8B-GGUF"
+    folder.mkdir(parents=True)
+    for kind in ("Q4_K_M", "Q8_0"):
+        (folder / f"Qwen3-8B-{kind}.gguf").hardlink_to(files[f"qwen3-8b-{kind}.gguf"])
+    machine = ("--gpu", "24GiB", "--ram", "32GiB")
+    document = asked(run, "qwen3-8b", *machine)
+    assert (document["model"], document["picked"]) == ("qwen3-8b", "Q4_K_M")  # as `up` takes
+    elsewhere = {name: one["elsewhere"] for name, one in by_name(document).items()}
+    assert elsewhere.keys() == {"Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"}
+    assert [name for name, away in elsewhere.items() if not away] == ["Q8_0", "Q4_K_M"]
+    sizes = [one["size_bytes"] for one in document["quantizations"]]
+    assert sizes == sorted(sizes, reverse=True)
+    ran = run("fit", "qwen3-8b", *machine)
+    lines = [line.removeprefix(">").split() for line in ran.out.splitlines() if " yes " in line]
+    assert [cells[0] for cells in lines if cells.count("yes") == 2] == ["Q8_0", "Q4_K_M"]
+    assert "pull" not in ran.out  # the best one is here
+    (folder / "Qwen3-8B-Q8_0.gguf").unlink()
+    assert "Q8_0 would be the better choice: localserve pull qwen3-8b:Q8_0" in (
+        run("fit", "qwen3-8b", *machine).out
+    )
+    path = str(folder / "Qwen3-8B-Q4_K_M.gguf")  # a path means this file
+    assert by_name(asked(run, path, *machine)).keys() == {"Q4_K_M"}
+
+
 def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:
     assert run("fit", "--ram", "512MB").status == 1
 
