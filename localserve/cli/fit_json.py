@@ -76,7 +76,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 def memory_document(plan: Plan) -> dict[str, Any]:
     """`needed_bytes` of a device is all that counts against its room: in RAM also the output, the
-    process, companions (projector and draft, `beside_bytes`) and what GPUs share with it."""
+    process, companions (projector and draft, `beside_bytes`) and what lies on
+    GPUs that have no memory but RAM (`shared_bytes`), which those list, too."""
     usage = plan.usage
     return {
         "weights_bytes": usage.weights_bytes,
@@ -94,6 +95,7 @@ def memory_document(plan: Plan) -> dict[str, Any]:
                 "compute_bytes": usage.of(load.place).compute_bytes,
                 "total_bytes": usage.of(load.place).total_bytes,
                 "beside_bytes": usage.beside_on(load.place),
+                "shared_bytes": load.shared_bytes,
                 "needed_bytes": load.needed_bytes,
                 "room_bytes": load.room_bytes,
                 "headroom_bytes": load.headroom_bytes,

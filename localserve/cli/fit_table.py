@@ -73,7 +73,8 @@ def print_catalog(plans: Sequence[Plan], machine: Machine) -> None:
     console.print()
     for place in machine.places:
         room = f"{memory_text(place.room_bytes)} of room, {memory_text(place.total_bytes)} in all"
-        _say(f"{place.title} ({place.description}): {room}")
+        whose = ", part of RAM" if place.unified else ""
+        _say(f"{place.title} ({place.description}): {room}{whose}")
     _say("estimated from the catalog's sizes; `localserve fit NAME` reads the real headers")
 
 
@@ -139,13 +140,18 @@ def _place_line(plan: Plan, place: Place) -> Text:
     }
     for beside in plan.usage.beside:
         parts["projector" if beside.kind == "mmproj" else "draft"] = beside.on(place.name)
+    parts["on the GPU"] = load.shared_bytes
     rest = load.needed_bytes - device.total_bytes - plan.usage.beside_on(place.name)
+    rest -= load.shared_bytes
     parts["output and process"] = rest
     listed = ", ".join(f"{name} {memory_text(size)}" for name, size in parts.items() if size)
     line = plain(f"{place.title:6} ")
     line.append_text(_bar(load))
     needed, room = memory_text(load.needed_bytes), memory_text(load.room_bytes)
     line.append(f"  {needed} of {room}" + (f": {listed}" if listed else ""))
+    if place.unified:
+        line.append(" (part of RAM, of which it may use so much)")
+        return line
     taken = place.total_bytes - place.free_bytes
     if taken > 0:
         line.append(f" ({memory_text(taken)} in use by others")

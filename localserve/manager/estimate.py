@@ -24,6 +24,7 @@ from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.manager.need import Need
 from localserve.planner.companions import Companion, draft_for, projector_of
+from localserve.planner.devices import Device
 from localserve.planner.dry_run import Refused, dry_run
 from localserve.planner.hardware import Hardware
 from localserve.planner.runtime import Runtime
@@ -121,12 +122,16 @@ class FileEstimate:
 
 
 def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:
-    """The machine with what loaded models hold counted as free."""
-    memory = replace(
-        hardware.memory, available_bytes=hardware.memory.available_bytes + held.get(RAM, 0)
-    )
-    devices = tuple(
-        replace(device, free_bytes=device.free_bytes + held.get(device.name, 0))
-        for device in hardware.devices
-    )
+    """The machine with what loaded models hold counted as free; of GPUs without memory of their own
+    in RAM, which bounds them."""
+    in_ram = sum(held.get(gpu.name, 0) for gpu in hardware.gpus if gpu.unified)
+    available_bytes = hardware.memory.available_bytes + held.get(RAM, 0) + in_ram
+    memory = replace(hardware.memory, available_bytes=available_bytes)
+
+    def free_bytes(device: Device) -> int:
+        if device.unified:
+            return min(device.total_bytes, available_bytes)
+        return device.free_bytes + held.get(device.name, 0)
+
+    devices = tuple(replace(device, free_bytes=free_bytes(device)) for device in hardware.devices)
     return replace(hardware, memory=memory, devices=devices)

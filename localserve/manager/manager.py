@@ -382,7 +382,8 @@ class ModelManager:
         """
         wanted = need.device_bytes
         while True:
-            self._ledger.measure(await self._room.measure(self._ledger.held))
+            room = await self._room.measure(self._ledger.held)
+            self._ledger.measure(room, self._room.in_ram)
             missing = self._ledger.missing(wanted)
             if not missing:
                 return True
@@ -401,7 +402,7 @@ class ModelManager:
         return [
             Candidate(
                 name=model.key,
-                device_bytes=self._ledger.held_by(model.key),
+                device_bytes=self._ledger.charge(self._ledger.held_by(model.key)),
                 reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
                 idle_seconds=model.idle_seconds,
                 promised=model.idle_seconds < self._keep_alive_of(model),

@@ -94,7 +94,7 @@ def _no_chat_model(found: FoundModel) -> str:
 
 def _no_room(found: FoundModel, registry: Registry, settings: Settings, machine: Machine) -> str:
     """Why the model cannot be run on the machine as it is now; empty if it can."""
-    room = sum(place.room_bytes for place in machine.places)
+    room = sum(place.room_bytes for place in machine.places if not place.unified)
     if found.size_bytes > room:  # no header needs to be read for that
         return f"its files have {_size(found.size_bytes)}, and models may take {_size(room)} here"
     try:

@@ -131,3 +131,16 @@ def test_what_loaded_models_hold_counts_as_free(tmp_path: Path) -> None:
     alone = as_if_alone(machine, {"CPU": 3 << 30, "CUDA0": 5 << 30})
     assert alone.memory.available_bytes == machine.memory.available_bytes + (3 << 30)
     assert alone.gpus[0].free_bytes == machine.gpus[0].free_bytes + (5 << 30)
+
+
+def test_what_they_hold_on_a_gpu_without_memory_of_its_own_counts_once(tmp_path: Path) -> None:
+    gib = 1 << 30
+    readings = RecordedReadings(tmp_path / "machine")
+    gpu = listed_gpu("Vulkan0", backend="Vulkan", kind="igpu", bus_id=None, total_bytes=50 * gib)
+    readings.listed, readings.backends = [gpu, CPU], ["Vulkan", "CPU"]
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    machine = probe(settings, readings)
+    alone = as_if_alone(machine, {"CPU": gib, "Vulkan0": 5 * gib})
+    assert alone.memory.available_bytes == machine.memory.available_bytes + 6 * gib
+    assert alone.gpus[0].free_bytes == 50 * gib  # bounded by what it may use at most
+    assert alone.free_bytes == alone.memory.available_bytes

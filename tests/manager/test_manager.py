@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from localserve.errors import (
 )
 from localserve.manager import Failed, Idle, Ready
 from localserve.manager.need import Need
+from localserve.testing import FakeRoom
 from tests.manager.rig import Rig
 
 
@@ -286,6 +288,36 @@ async def test_prediction_and_measurement_are_kept_and_the_ledger_has_the_measur
     assert report.loaded.measured == real
     assert report.device_bytes == {RAM: 125}
     assert "-16.7%" in caplog.text
+
+
+async def test_a_gpu_without_memory_of_its_own_is_cleared_for_a_model_in_ram() -> None:
+    from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
+
+    places = {"seen": ("MTL0", 60), "heard": (RAM, 50)}
+    rig = Rig(dict.fromkeys(places, 0), 100)
+    estimate = rig.manager._estimate
+
+    async def placed(spec: ModelSpec, context_tokens: int | None) -> Need:
+        need = await estimate(spec, context_tokens)
+        device, size = places[spec.name]
+        usage = MemoryUsage((DeviceUsage(device, size, 0, 0),), 0)
+        return replace(need, placed=replace(need.placed, predicted=usage))
+
+    class OneMemory(FakeRoom):
+        """RAM of 100 bytes, of which a GPU may use 80."""
+
+        in_ram = ("MTL0",)
+
+        async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+            free = 100 - sum(held.values())
+            return {RAM: free, "MTL0": min(free, 80 - held.get("MTL0", 0))}
+
+    rig.manager._estimate = placed
+    rig.manager._room = OneMemory()
+    await rig.use("seen")
+    await rig.use("heard")  # each would fit by itself, in GPU and RAM
+    assert rig.loaded() == {"heard"}
+    assert rig.ledger.held == {RAM: 50}
 
 
 async def test_room_for_companions_stays_held_beside_what_was_measured() -> None:
