@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from localserve.cli import fit as command
 from localserve.cli.terminal import memory_text
 from localserve.config import Settings
 from localserve.gguf.header import parse_file
+from localserve.planner import gauge
 from localserve.planner import plan as planning
 from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.dry_run import dry_run
 from localserve.planner.hardware import probe
 from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, learn_load
 from localserve.planner.machine import Program
@@ -23,6 +26,7 @@ from tests.cli.conftest import Run
 from tests.gguf.projectors import SmallProjector, write_projector
 from tests.planner.real_shapes import SHAPES, write_header
 from tests.planner.recorded import GIB, RecordedReadings
+from tests.planner.stand_in import counted
 
 BANDWIDTH = Bandwidth(
     ram_bytes_per_second=40e9,
@@ -38,31 +42,36 @@ REPOSITORIES = {
     "owner/gemma-3-12b-GGUF": ("gemma-3-12b", ("Q4_K_M", "Q8_0")),
     "owner/qwen3-30b-a3b-GGUF": ("qwen3-30b-a3b", ("Q4_K_M", "Q6_K", "Q8_0")),
 }
-DRIED = ("qwen3-8b",)
-"""Those that llama.cpp is shown; the others are planned for by formula only."""
+DRIED = replace(SHAPES["qwen3-8b"], name="few-words", vocabulary=2_048)
+"""What llama.cpp itself is shown: as large, with a vocabulary that takes no time."""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Hollow files by name, of the real sizes."""
+    """Hollow files by name, of the real sizes. But for two they have no vocabulary, which only
+    llama.cpp would miss."""
     folder: Path = tmp_path_factory.mktemp("shapes")
     projector = write_projector(folder / "mmproj-F16.gguf", SmallProjector(text_width=3_840))
-    return {projector.name: projector} | {
-        f"{name}-{kind}.gguf": write_header(
-            folder / f"{name}-{kind}.gguf", SHAPES[name], kind, words=name in DRIED
-        )
+    dried = [
+        write_header(folder / f"{DRIED.name}-{kind}.gguf", DRIED, kind)
+        for kind in ("Q2_K", "Q4_K_M")
+    ]
+    others = [
+        write_header(folder / f"{name}-{kind}.gguf", SHAPES[name], kind, words=False)
         for name, kinds in REPOSITORIES.values()
         for kind in kinds
-    }
+    ]
+    return {path.name: path for path in (projector, *dried, *others)}
 
 
 @pytest.fixture
 def hub(
     files: dict[str, Path], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hub]:
-    """A hub with three repositories of headers whose files claim their real sizes."""
+    """A hub with repositories of headers whose files claim their real sizes."""
     with serve_hub() as hub:
-        for repo, (name, kinds) in REPOSITORIES.items():
+        dried = {"owner/few-words-GGUF": (DRIED.name, ("Q2_K", "Q4_K_M"))}
+        for repo, (name, kinds) in (REPOSITORIES | dried).items():
             names = [f"{name}-{kind}.gguf" for kind in kinds]
             hub.repositories[repo] = {one: parse_file(files[one]).raw for one in names}
             hub.sizes |= {one: files[one].stat().st_size for one in names}
@@ -82,6 +91,18 @@ def readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedReading
     monkeypatch.setattr(command, "known_bandwidth", lambda *_: BANDWIDTH)
     monkeypatch.setattr(command, "big_programs", lambda: (Program("browser", 30 * GIB),))
     return readings
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for llama.cpp, but where a test asks for it."""
+    monkeypatch.setattr(gauge, "dry_run", counted)
+
+
+@pytest.fixture
+def llama_cpp(_stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp itself counts, in its child process."""
+    monkeypatch.setattr(gauge, "dry_run", dry_run)
 
 
 def asked(run: Run, *arguments: str, status: int = 0) -> Any:
@@ -171,10 +192,11 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
     assert by_name(document).keys() == {"Q2_K", "Q4_K_M", "Q8_0", "F16"}
 
 
+@pytest.mark.usefixtures("llama_cpp")
 def test_one_dry_run_serves_all_quantizations(run: Run, hub: Hub, files: dict[str, Path]) -> None:
-    together = by_name(asked(run, "owner/qwen3-8b-GGUF", "--ctx", "4096"))
+    together = by_name(asked(run, "owner/few-words-GGUF", "--ctx", "4096"))
     for kind in ("Q4_K_M", "Q2_K"):
-        alone = asked(run, str(files[f"qwen3-8b-{kind}.gguf"]), "--ctx", "4096")
+        alone = asked(run, str(files[f"few-words-{kind}.gguf"]), "--ctx", "4096")
         for part in ("kv_bytes", "compute_bytes", "output_bytes", "total_bytes"):
             assert together[kind]["memory"][part] == pytest.approx(alone["memory"][part], rel=1e-3)
 
