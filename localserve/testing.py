@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -214,6 +214,10 @@ class FakeRoom:
 
     async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
         return {RAM: self.total_bytes - held.get(RAM, 0)}
+
+    @property
+    def in_ram(self) -> Collection[str]:
+        return ()
 
     async def used(self) -> Mapping[str, int]:
         return {}

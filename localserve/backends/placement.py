@@ -16,6 +16,7 @@ from localserve.engine.checkpoints import MOST_CHECKPOINTS
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED, known_bandwidth
+from localserve.planner.companions import with_companions
 from localserve.planner.explain import explain
 from localserve.planner.formula import estimate, state_bytes
 from localserve.planner.gauge import DryRuns
@@ -69,10 +70,11 @@ def place_model(
             gpu_layers=wanted.gpu_layers,
             cpu_expert_layers=wanted.cpu_expert_layers or 0,
         )
-        return Placed(runtime, estimate(facts, runtime), RAM)
+        alone = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
+        return Placed(runtime, alone, RAM)
     if not has_gpu():
         runtime = replace(runtime, gpu_layers=0)
-        predicted = estimate(facts, runtime)
+        predicted = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
         if _plainly_fits(predicted):
             return Placed(runtime, predicted, RAM)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
@@ -85,7 +87,8 @@ def checkpoint_room(facts: GgufFacts, runtime: Runtime, limit_bytes: int) -> int
 
 def _plainly_fits(usage: MemoryUsage) -> bool:
     memory = read_memory(Readings())
-    needed = (usage.total_bytes + usage.output_bytes + PROCESS_BYTES) * PLAINLY
+    needed = usage.total_bytes + usage.output_bytes + usage.beside_on(RAM) + PROCESS_BYTES
+    needed = int(needed * PLAINLY)
     return needed + ram_margin(memory.usable_bytes) <= memory.available_bytes
 
 

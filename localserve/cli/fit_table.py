@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +24,7 @@ BAR_CELLS = 20
 MOST_NAMES = 5
 
 
-def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
+def print_fit(fit: Fit, machine: Machine) -> None:
     """The answer about one model."""
     shown = fit.shown
     facts, runtime = shown.facts, shown.runtime
@@ -36,7 +36,8 @@ def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
         f" once, cache {runtime.cache_type_k}/{runtime.cache_type_v}"
     )
     console.print()
-    print_table(_plans_table(fit.plans, fit.picked, [plan.quantization for plan in fit.plans]))
+    names = [plan.quantization for plan in fit.plans]
+    print_table(_plans_table(fit.plans, fit.picked, names, elsewhere=fit.elsewhere))
     for name, problem in list(fit.unusable.items())[:MOST_NAMES]:
         _say(f"{name}: {problem.message}", style="yellow")
     console.print()
@@ -45,11 +46,21 @@ def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
     if shown.runtime.tensor_split:
         shares = " : ".join(f"{share:g}" for share in shown.runtime.tensor_split)
         _say(f"layers on the GPUs: {shares}")
+    if fit.projector is not None and fit.projector.facts is None:
+        size = size_text(fit.projector.size_bytes)
+        _say(f"not counted: {fit.projector.name} ({size}), for images or sound; --mmproj does")
     if (how := _how(shown)) is not None:
         _say(how)
     _say(_speed_line(shown.speed, shown.answers, machine))
     console.print()
-    _print_verdict(fit, asked)
+    _print_verdict(fit)
+    if fit.elsewhere:
+        _say("what is not here is planned from the catalog's sizes and the file that is")
+    if (better := fit.better) is not None:
+        _say(
+            f"{better.quantization} would be the better choice:"
+            f" localserve pull {fit.name}:{better.quantization}"
+        )
     if fit.frontier:
         console.print()
         print_table(_frontier_table(fit))
@@ -62,7 +73,8 @@ def print_catalog(plans: Sequence[Plan], machine: Machine) -> None:
     console.print()
     for place in machine.places:
         room = f"{memory_text(place.room_bytes)} of room, {memory_text(place.total_bytes)} in all"
-        _say(f"{place.title} ({place.description}): {room}")
+        whose = ", part of RAM" if place.unified else ""
+        _say(f"{place.title} ({place.description}): {room}{whose}")
     _say("estimated from the catalog's sizes; `localserve fit NAME` reads the real headers")
 
 
@@ -73,12 +85,15 @@ def _plans_table(
     title: str = "quantization",
     *,
     catalog: bool = False,
+    elsewhere: Collection[str] = (),
 ) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column(title, no_wrap=True)
     if catalog:
         table.add_column("quantization", no_wrap=True)
+    if elsewhere:
+        table.add_column("here", no_wrap=True)
     for heading in ("size", "fits", "where", "memory", "needed", "headroom", "tokens/s"):
         justify = "left" if heading in ("fits", "where", "memory") else "right"
         table.add_column(heading, no_wrap=True, justify=justify)  # type: ignore[arg-type]
@@ -88,6 +103,8 @@ def _plans_table(
         cells: list[str | Text] = [mark, plain(name)]
         if catalog:
             cells.append(plain(plan.quantization))
+        if elsewhere:
+            cells.append("" if plan.quantization in elsewhere else "yes")
         headroom = memory_text(abs(plan.headroom_bytes))
         table.add_row(
             *cells,
@@ -121,13 +138,20 @@ def _place_line(plan: Plan, place: Place) -> Text:
         "cache": device.cache_bytes,
         "compute": device.compute_bytes,
     }
-    rest = load.needed_bytes - device.total_bytes
+    for beside in plan.usage.beside:
+        parts["projector" if beside.kind == "mmproj" else "draft"] = beside.on(place.name)
+    parts["on the GPU"] = load.shared_bytes
+    rest = load.needed_bytes - device.total_bytes - plan.usage.beside_on(place.name)
+    rest -= load.shared_bytes
     parts["output and process"] = rest
     listed = ", ".join(f"{name} {memory_text(size)}" for name, size in parts.items() if size)
     line = plain(f"{place.title:6} ")
     line.append_text(_bar(load))
     needed, room = memory_text(load.needed_bytes), memory_text(load.room_bytes)
     line.append(f"  {needed} of {room}" + (f": {listed}" if listed else ""))
+    if place.unified:
+        line.append(" (part of RAM, of which it may use so much)")
+        return line
     taken = place.total_bytes - place.free_bytes
     if taken > 0:
         line.append(f" ({memory_text(taken)} in use by others")
@@ -165,7 +189,7 @@ def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
     return f"{text} (from the measured bandwidth)"
 
 
-def _print_verdict(fit: Fit, asked: str) -> None:
+def _print_verdict(fit: Fit) -> None:
     shown, why = fit.shown, fit.explanation
     if shown.fits:
         _say(

@@ -34,12 +34,14 @@ async def too_large(
     """The error for a model that cannot fit, with the cheapest change that would make it."""
     held = ledger.held_by_all(model.key for model in pinned)
     lacking = ledger.lacking(need.device_bytes, held)
+    advice = await _advice(spec, need, held, ledger, estimate)
+    needed, held = ledger.charge(need.device_bytes), ledger.charge(held)
     there = {device: ledger.capacity.get(device, 0) - held.get(device, 0) for device in lacking}
     return ModelTooLarge(
         f"{spec.name!r} with a context of {need.runtime.context_tokens} tokens needs"
-        f" {_amounts(need.device_bytes, lacking)}; models may take {_amounts(there, lacking)}"
+        f" {_amounts(needed, lacking)}; models may take {_amounts(there, lacking)}"
         f"{_besides(pinned, held, lacking)}.",
-        hint=await _advice(spec, need, held, ledger, estimate),
+        hint=advice,
     )
 
 
@@ -52,13 +54,14 @@ def memory_busy(
 ) -> MemoryBusy:
     """The error for a load that waited too long for memory."""
     missing = ledger.missing(need.device_bytes)
+    needed = ledger.charge(need.device_bytes)
     holders = ", ".join(
         f"{model.spec.name} ({size_text(sum(ledger.held_by(model.key).values()))},"
         f" {model.leases} answers)"
         for model in busy
     )
     return MemoryBusy(
-        f"{spec.name!r} needs {_amounts(need.device_bytes, missing)}, {_amounts(missing, missing)}"
+        f"{spec.name!r} needs {_amounts(needed, missing)}, {_amounts(missing, missing)}"
         f" too much besides what is in use: {holders or 'other programs hold the memory'}."
         f" It waited for {waited_seconds:.0f} s.",
         retry_after_seconds=10,

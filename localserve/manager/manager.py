@@ -369,7 +369,8 @@ class ModelManager:
         model.loaded = Loaded(time.time(), seconds, need.usage, measured, need.reduced_from_tokens)
         if measured is None:
             return
-        self._ledger.hold(model.key, device_bytes(measured))
+        # llama.cpp counts the model alone; room for its companions stays held.
+        self._ledger.hold(model.key, device_bytes(replace(measured, beside=need.usage.beside)))
         log.info("%s: %s", model.spec.name, accuracy(need.usage, measured))
 
     # Memory
@@ -381,7 +382,8 @@ class ModelManager:
         """
         wanted = need.device_bytes
         while True:
-            self._ledger.measure(await self._room.measure(self._ledger.held))
+            room = await self._room.measure(self._ledger.held)
+            self._ledger.measure(room, self._room.in_ram)
             missing = self._ledger.missing(wanted)
             if not missing:
                 return True
@@ -400,7 +402,7 @@ class ModelManager:
         return [
             Candidate(
                 name=model.key,
-                device_bytes=self._ledger.held_by(model.key),
+                device_bytes=self._ledger.charge(self._ledger.held_by(model.key)),
                 reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
                 idle_seconds=model.idle_seconds,
                 promised=model.idle_seconds < self._keep_alive_of(model),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from localserve.backends.placement import Placed
 from localserve.catalog.spec import ModelSpec
 from localserve.planner.runtime import Runtime
-from localserve.planner.usage import RAM, MemoryUsage
+from localserve.planner.usage import RAM, Beside, MemoryUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Need:
 
     @property
     def device_bytes(self) -> Mapping[str, int]:
-        """Bytes by device, the output buffer and checkpoints among them."""
+        """Bytes by device, the output buffer, checkpoints and the model's companions among them."""
         return device_bytes(self.usage)
 
     @property
@@ -54,7 +54,12 @@ Raises: ModelUnusable.
 
 
 def device_bytes(usage: MemoryUsage) -> dict[str, int]:
-    """Bytes by device, the output buffer and checkpoints among RAM's."""
-    sizes = {device.device: device.total_bytes for device in usage.devices}
-    sizes[RAM] = sizes.get(RAM, 0) + usage.output_bytes + usage.checkpoint_bytes
+    """Bytes by device, the output buffer and checkpoints among RAM's, and what companions take."""
+    parts: tuple[MemoryUsage | Beside, ...] = (usage, *usage.beside)
+    sizes = {RAM: 0} | {one.device: 0 for part in parts for one in part.devices}
+    sizes[RAM] += usage.checkpoint_bytes
+    for part in parts:
+        sizes[RAM] += part.output_bytes
+        for one in part.devices:
+            sizes[one.device] += one.total_bytes
     return sizes

@@ -10,7 +10,7 @@ import ctypes
 import gc
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import psutil
@@ -35,6 +35,11 @@ class Room(Protocol):
 
     async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
         """Bytes that models may take of each device besides `held`, which they hold already."""
+        ...
+
+    @property
+    def in_ram(self) -> Collection[str]:
+        """The devices that have no memory of their own but RAM, as of the last measurement."""
         ...
 
     async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
@@ -74,9 +79,21 @@ class MachineRoom:
             room[gpu.name] = max(0, min(free, room[RAM]) if gpu.unified else free)
         return room
 
+    @property
+    def in_ram(self) -> frozenset[str]:
+        gpus = self._hardware.gpus if self._hardware is not None else ()
+        return frozenset(gpu.name for gpu in gpus if gpu.unified)
+
     async def used(self) -> dict[str, int]:
+        """Of GPUs without memory of their own it is RAM's: what they may use at most hides it."""
         hardware = await self.look()
-        gpus = {gpu.name: gpu.total_bytes - gpu.free_bytes for gpu in hardware.gpus}
+        memory = hardware.memory
+        gpus = {
+            gpu.name: memory.usable_bytes - memory.available_bytes
+            if gpu.unified
+            else gpu.total_bytes - gpu.free_bytes
+            for gpu in hardware.gpus
+        }
         return gpus | {RAM: self._resident_bytes()}
 
     async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from localserve.catalog.candidates import Candidates
+from localserve.catalog.candidates import Candidates, Projector
 from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry
 from localserve.errors import ModelUnusable
@@ -29,7 +29,7 @@ from localserve.planner.machine import Machine
 from localserve.planner.placement import Measure
 from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected
 from localserve.planner.runtime import Runtime
-from localserve.planner.shapes import facts_of
+from localserve.planner.shapes import facts_of, resized
 
 FRONTIER_CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """Contexts that a model is planned with to show what longer ones cost."""
@@ -42,7 +42,9 @@ class Fit:
     `plans` are of all its quantizations, the best first; `unusable` says why others are none.
     `shown` is the plan to look at: the picked one, or of those that do not fit the nearest.
     `longer` has plans with other contexts and `frontier` those of all that nothing else beats;
-    both are empty where there is no trade.
+    both are empty where there is no trade. `projector` comes with the model, counted or not.
+    `elsewhere` names quantizations that are not on this disk as others are: the catalog has their
+    bytes, all else is as in the file that is here.
     """
 
     name: str
@@ -53,6 +55,14 @@ class Fit:
     explanation: Explanation
     longer: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
+    projector: Projector | None = None
+    elsewhere: frozenset[str] = frozenset()
+
+    @property
+    def better(self) -> Plan | None:
+        """The plan of a quantization from elsewhere, where that is the one to choose of all."""
+        best = choose(self.plans)
+        return best if best is not None and best.quantization in self.elsewhere else None
 
 
 def fit_model(
@@ -71,9 +81,11 @@ def fit_model(
         surcharge = known.surcharge(architecture, machine.backend)
         machine = replace(machine, surcharge=surcharge)
     with ExitStack() as stack:
-        bench = _Bench(candidates, usable, machine, stack)
-        facts = {name: headers.facts for name, headers in usable.items()}
-        first = next(iter(facts.values()))
+        facts = _all_facts(candidates, usable)
+        real = {name: facts[name] for name in facts if name in usable}
+        likely = _likely(real, candidates.quantization, wanted, machine)
+        bench = _Bench(candidates, usable, facts, machine, stack, likely)
+        first = facts[likely]
         contexts = _contexts(first, wanted)
         bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
 
@@ -108,26 +120,34 @@ def fit_model(
             explanation=explain(shown, machine, exact, plans),
             longer=tuple(longer),
             frontier=tuple(_trade(plans, longer)),
+            projector=candidates.projector,
+            elsewhere=frozenset(candidates.elsewhere),
         )
 
 
 class _Bench:
-    """The measures for all quantizations, on this machine or an imagined one."""
+    """The measures for all quantizations, on this machine or an imagined one.
+
+    llama.cpp is asked about `likely`, and about what is shown if that is another one.
+    """
 
     def __init__(
         self,
         candidates: Candidates,
         usable: Mapping[str, Headers],
+        facts: Mapping[str, GgufFacts],
         machine: Machine,
         stack: ExitStack,
+        likely: str,
     ) -> None:
         self._usable = usable
+        self._facts = facts
         self._machine = machine
         self._stack = stack
         self._path = candidates.path
+        self._named = candidates.quantization
         self._dry: dict[str, DryRuns] = {}
-        name, headers = next(iter(usable.items()))
-        self._sibling = Sibling(self._dry_runs(name), headers.facts, machine.gpu_names)
+        self._sibling = Sibling(self._dry_runs(likely), usable[likely].facts, machine.gpu_names)
 
     def learn(self, runtimes: list[Runtime]) -> None:
         if not self._machine.imagined:
@@ -135,17 +155,40 @@ class _Bench:
 
     def quick(self, name: str) -> Measure:
         if self._machine.imagined:
-            return by_formula(self._usable[name].facts, self._machine.gpu_names)
-        return self._sibling.measure_of(self._usable[name].facts)
+            return by_formula(self._facts[name], self._machine.gpu_names)
+        return self._sibling.measure_of(self._facts[name])
 
     def exact(self, name: str) -> Measure:
         return self.quick(name) if self._machine.imagined else self._dry_runs(name).measure
 
     def _dry_runs(self, name: str) -> DryRuns:
         if name not in self._dry:
-            made = DryRuns(self._usable[name].files, self._path)
+            made = DryRuns(self._usable[name].files, self._path if name == self._named else None)
             self._dry[name] = self._stack.enter_context(made)
         return self._dry[name]
+
+
+def _all_facts(candidates: Candidates, usable: Mapping[str, Headers]) -> dict[str, GgufFacts]:
+    """Of those that can be loaded, and of those that the catalog has elsewhere; most bits first."""
+    facts = {name: headers.facts for name, headers in usable.items()}
+    like = facts.get(candidates.quantization or "", next(iter(facts.values())))
+    for name, size_bytes in candidates.elsewhere.items():
+        facts[name] = resized(like, name, size_bytes)
+    return dict(sorted(facts.items(), key=lambda item: -bits_per_weight(item[1])))
+
+
+def _likely(
+    facts: Mapping[str, GgufFacts], asked: str | None, wanted: Wanted, machine: Machine
+) -> str:
+    """The quantization that will be shown, by formula. Raises: ModelUnusable."""
+    if asked in facts:
+        return str(asked)
+    plans = [
+        make_plan(one, wanted, machine, by_formula(one, machine.gpu_names), quantization=name)
+        for name, one in facts.items()
+    ]
+    best = choose(plans) or max(plans, key=lambda plan: plan.headroom_bytes)
+    return best.quantization
 
 
 def _sorted_out(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.devices import Device
 from localserve.planner.hardware import Hardware
-from localserve.planner.usage import RAM, MemoryUsage
+from localserve.planner.usage import RAM, Beside, MemoryUsage
 
 GIB = 1 << 30
 
@@ -64,11 +64,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a model would take of one place, all counted."""
+    """What a model would take of one place, all counted.
+
+    `shared_bytes` of it lie on GPUs that have no memory but this; they are that GPU's load, too,
+    which bounds how much of this memory it may use.
+    """
 
     place: str
     needed_bytes: int
     room_bytes: int
+    shared_bytes: int = 0
 
     @property
     def headroom_bytes(self) -> int:
@@ -107,18 +112,18 @@ class Machine:
 
     def loads(self, usage: MemoryUsage) -> tuple[Load, ...]:
         """What the usage takes of each place, GPUs first. RAM also holds the output, the process,
-        and what lies on GPUs without memory of their own."""
-        in_ram = sum(
-            device.total_bytes
-            for device in usage.devices
-            if (place := self.place(device.device)) is self.ram or place.unified
-        )
-        in_ram = self._with_surcharge(in_ram) + usage.output_bytes + PROCESS_BYTES
-        gpus = [
-            Load(gpu.name, self._with_surcharge(usage.of(gpu.name).total_bytes), gpu.room_bytes)
-            for gpu in self.gpus
-        ]
-        return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes))
+        and what lies on GPUs without memory of their own, which is charged there once."""
+        gpus = [Load(gpu.name, self._taken(usage, gpu.name), gpu.room_bytes) for gpu in self.gpus]
+        parts: tuple[MemoryUsage | Beside, ...] = (usage, *usage.beside)
+        named = {RAM} | {device.device for part in parts for device in part.devices}
+        own = sum(self._taken(usage, name) for name in named if self.place(name) is self.ram)
+        shared = sum(self._taken(usage, gpu.name) for gpu in self.gpus if gpu.unified)
+        in_ram = own + shared + usage.output_bytes + PROCESS_BYTES
+        return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes, shared))
+
+    def _taken(self, usage: MemoryUsage, name: str) -> int:
+        """What lies on a device; lessons are of models, not of their companions."""
+        return self._with_surcharge(usage.of(name).total_bytes) + usage.beside_on(name)
 
     def _with_surcharge(self, size_bytes: int) -> int:
         return math.ceil(size_bytes * (1 + self.surcharge))

@@ -15,10 +15,11 @@ from localserve.catalog.spec import ModelSpec
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
+from localserve.planner.companions import Companion
 from localserve.planner.dry_run import Refused
 from localserve.planner.formula import estimate
 from localserve.planner.machine import Load, Machine
-from localserve.planner.placement import Measure, Placement, place, ways
+from localserve.planner.placement import Measure, place, placement, ways
 from localserve.planner.runtime import GUESS_TOKENS, CacheType, Runtime, sequences_for
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
@@ -31,7 +32,8 @@ class Wanted:
     """What the user decided; None leaves it to the plan or its default.
 
     `context_tokens` is the pool and the most that one request may use. `gpu_layers` counts from the
-    last layer, the output being one of them; `cpu_expert_layers` from the first.
+    last layer, the output being one of them; `cpu_expert_layers` from the first. `companions` are
+    to have room beside the model.
     """
 
     context_tokens: int | None = None
@@ -42,6 +44,7 @@ class Wanted:
     cpu_expert_layers: int | None = None
     quantization: str | None = None
     guess_tokens: int = GUESS_TOKENS
+    companions: tuple[Companion, ...] = ()
 
     def over(self, spec: ModelSpec) -> Wanted:
         """These wishes before those of the model's entry."""
@@ -58,6 +61,7 @@ class Wanted:
             cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
             quantization=self.quantization,
             guess_tokens=self.guess_tokens,
+            companions=self.companions,
         )
 
 
@@ -136,12 +140,12 @@ def make_plan(
     """
     base = runtime_of(facts, wanted)
     allowed = ways(facts, base, machine, wanted.gpu_layers, wanted.cpu_expert_layers)
-    placed = place(facts, allowed, machine, measure)
+    placed = place(facts, allowed, machine, measure, wanted.companions)
     problem = None
     if isinstance(placed, Refused):
         problem = placed.reason
         usage = estimate(facts, allowed[-1], machine.gpu_names)
-        placed = Placement(allowed[-1], usage, machine.loads(usage))
+        placed = placement(allowed[-1], usage, machine, wanted.companions)
     name = quantization or facts.quantization
     where = _where(facts, placed.runtime, machine)
     corrections = correct(facts, name, computes(where, machine))

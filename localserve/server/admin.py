@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
+from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
 from localserve.server.errors import CrossSite
 
@@ -77,12 +78,13 @@ class Admin:
     async def list(self, request: Request) -> Response:
         """All models that were asked for, and the memory that they hold."""
         ledger = self._manager.ledger
-        held, capacity = ledger.held, ledger.capacity
+        held, capacity = ledger.charge(ledger.held), ledger.capacity
         devices = [
             {
                 "device": device,
                 "held_bytes": held.get(device, 0),
                 "capacity_bytes": capacity.get(device),
+                "part_of": RAM if device in ledger.in_ram else None,
             }
             for device in sorted({*held, *capacity})
         ]

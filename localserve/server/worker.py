@@ -87,7 +87,9 @@ class Worker:
             arguments.spec,
             self._load,
             offer=self._offer,
-            estimate=FileEstimate(self._options_of, room.look, lambda: ledger.held),
+            estimate=FileEstimate(
+                self._options_of, room.look, lambda: ledger.held, lambda: self._offer.registry
+            ),
             room=room,
             ledger=ledger,
             memory_wait_seconds=settings.memory_wait_seconds,

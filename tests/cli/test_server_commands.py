@@ -98,6 +98,15 @@ def test_ps_shows_what_each_model_takes_and_does(run: Run, fake: FakeServer) -> 
     assert json.loads(run("ps", "--json").out) == {"url": fake.url, **LIST}
 
 
+def test_ps_says_whose_memory_a_gpu_without_its_own_takes(run: Run, fake: FakeServer) -> None:
+    gpu = {"device": "MTL0", "held_bytes": 2 << 30, "capacity_bytes": 6 << 30, "part_of": "CPU"}
+    fake.document = {**LIST, "memory": [*LIST["memory"], gpu]}  # type: ignore[misc]
+    lines = run("ps").out.splitlines()
+    assert [line for line in lines if "part of RAM" in line] == [
+        "MTL0: 2.0 GiB held of 6.0 GiB that models may take, part of RAM"
+    ]
+
+
 def test_status_tells_where_it_is_and_whether_it_answers(run: Run, fake: FakeServer) -> None:
     ran = run("status")
     assert ran.status == 0

@@ -18,6 +18,7 @@ from localserve.manager.room import MachineRoom
 from localserve.planner.dry_run import Refused
 from localserve.planner.hardware import probe
 from localserve.planner.plan import Wanted
+from tests.gguf.projectors import write_projector
 from tests.llama.window_model import WINDOW
 from tests.planner.recorded import CPU, RecordedReadings, listed_gpu
 
@@ -114,6 +115,27 @@ async def test_what_the_file_cannot_do_is_said_before_anything_is_loaded(
         await estimator()(ModelSpec("far", HubFile("a/b")), None)
 
 
+async def test_room_is_kept_for_what_the_entry_names_beside_the_model(
+    tiny_f16: Path, estimator: Make, tmp_path: Path
+) -> None:
+    eyes = write_projector(tmp_path / "mmproj.gguf")
+    alone = await estimator()(of(tiny_f16), None)
+    both = await estimator()(of(tiny_f16, projector=eyes, draft=str(tiny_f16)), None)
+    kinds = [one.kind for one in both.usage.beside]
+    assert kinds == ["mmproj", "draft"]
+    assert both.usage.total_bytes == alone.usage.total_bytes
+    beside = sum(one.total_bytes for one in both.usage.beside)
+    assert both.device_bytes["CPU"] == alone.device_bytes["CPU"] + beside
+
+
+async def test_a_companion_that_is_not_here_keeps_no_model_from_being_loaded(
+    tiny_f16: Path, estimator: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = of(tiny_f16, projector=tmp_path / "gone.gguf")
+    assert (await estimator()(gone, None)).usage.beside == ()
+    assert "no room is kept beside it: There is no file" in caplog.text
+
+
 def test_what_loaded_models_hold_counts_as_free(tmp_path: Path) -> None:
     readings = RecordedReadings(tmp_path / "machine")
     readings.listed, readings.backends = [listed_gpu(free_bytes=2 << 30), CPU], ["CUDA", "CPU"]
@@ -122,3 +144,16 @@ def test_what_loaded_models_hold_counts_as_free(tmp_path: Path) -> None:
     alone = as_if_alone(machine, {"CPU": 3 << 30, "CUDA0": 5 << 30})
     assert alone.memory.available_bytes == machine.memory.available_bytes + (3 << 30)
     assert alone.gpus[0].free_bytes == machine.gpus[0].free_bytes + (5 << 30)
+
+
+def test_what_they_hold_on_a_gpu_without_memory_of_its_own_counts_once(tmp_path: Path) -> None:
+    gib = 1 << 30
+    readings = RecordedReadings(tmp_path / "machine")
+    gpu = listed_gpu("Vulkan0", backend="Vulkan", kind="igpu", bus_id=None, total_bytes=50 * gib)
+    readings.listed, readings.backends = [gpu, CPU], ["Vulkan", "CPU"]
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    machine = probe(settings, readings)
+    alone = as_if_alone(machine, {"CPU": gib, "Vulkan0": 5 * gib})
+    assert alone.memory.available_bytes == machine.memory.available_bytes + 6 * gib
+    assert alone.gpus[0].free_bytes == 50 * gib  # bounded by what it may use at most
+    assert alone.free_bytes == alone.memory.available_bytes

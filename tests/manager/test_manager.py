@@ -6,9 +6,12 @@ import asyncio
 import gc
 import logging
 import weakref
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from localserve.catalog.spec import ModelSpec
 from localserve.errors import (
     EngineFailed,
     MemoryBusy,
@@ -21,6 +24,8 @@ from localserve.errors import (
     UnknownModel,
 )
 from localserve.manager import Failed, Idle, Ready
+from localserve.manager.need import Need
+from localserve.testing import FakeRoom
 from tests.manager.rig import Rig
 
 
@@ -283,6 +288,60 @@ async def test_prediction_and_measurement_are_kept_and_the_ledger_has_the_measur
     assert report.loaded.measured == real
     assert report.device_bytes == {RAM: 125}
     assert "-16.7%" in caplog.text
+
+
+async def test_a_gpu_without_memory_of_its_own_is_cleared_for_a_model_in_ram() -> None:
+    from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
+
+    places = {"seen": ("MTL0", 60), "heard": (RAM, 50)}
+    rig = Rig(dict.fromkeys(places, 0), 100)
+    estimate = rig.manager._estimate
+
+    async def placed(spec: ModelSpec, context_tokens: int | None) -> Need:
+        need = await estimate(spec, context_tokens)
+        device, size = places[spec.name]
+        usage = MemoryUsage((DeviceUsage(device, size, 0, 0),), 0)
+        return replace(need, placed=replace(need.placed, predicted=usage))
+
+    class OneMemory(FakeRoom):
+        """RAM of 100 bytes, of which a GPU may use 80."""
+
+        in_ram = ("MTL0",)
+
+        async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+            free = 100 - sum(held.values())
+            return {RAM: free, "MTL0": min(free, 80 - held.get("MTL0", 0))}
+
+    rig.manager._estimate = placed
+    rig.manager._room = OneMemory()
+    await rig.use("seen")
+    await rig.use("heard")  # each would fit by itself, in GPU and RAM
+    assert rig.loaded() == {"heard"}
+    assert rig.ledger.held == {RAM: 50}
+
+
+async def test_room_for_companions_stays_held_beside_what_was_measured() -> None:
+    from localserve.planner.usage import RAM, Beside, DeviceUsage, MemoryUsage
+
+    rig = Rig({"chat": 100}, 1_000)
+    beside = (Beside("draft", (DeviceUsage(RAM, 10, 5, 5),), 3),)
+    load, estimate = rig.manager._load, rig.manager._estimate
+
+    async def with_draft(spec: ModelSpec, context_tokens: int | None) -> Need:
+        need = await estimate(spec, context_tokens)
+        usage = replace(need.usage, beside=beside)
+        return replace(need, placed=replace(need.placed, predicted=usage))
+
+    async def measured(*arguments: object) -> object:
+        assert rig.ledger.held == {RAM: 123}
+        backend = await load(*arguments)  # type: ignore[arg-type]
+        backend.memory = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)  # type: ignore[attr-defined, misc]
+        return backend
+
+    rig.manager._estimate = with_draft
+    rig.manager._load = measured  # type: ignore[assignment]
+    await rig.use("chat")
+    assert rig.ledger.held == {RAM: 125 + 23}
 
 
 async def test_a_closed_manager_frees_all_and_loads_no_more() -> None:

@@ -103,7 +103,7 @@ def test_what_lies_on_a_gpu_without_memory_of_its_own_takes_ram_too(
     usage = MemoryUsage((DeviceUsage(RAM, 1, 2, 3), DeviceUsage("Vulkan0", 10, 20, 30)), 100)
     assert machine.loads(usage) == (
         Load("Vulkan0", 60, 40 * GIB),
-        Load(RAM, 6 + 60 + 100 + PROCESS_BYTES, machine.ram.room_bytes),
+        Load(RAM, 6 + 60 + 100 + PROCESS_BYTES, machine.ram.room_bytes, 60),
     )
 
 

@@ -30,7 +30,9 @@ async def test_the_list_tells_states_memory_and_requests(call: Serve) -> None:
         assert chat["idle_since"] is not None
         assert code["memory_bytes"] == {"CPU": 30}
         assert code["predicted"]["devices"][0]["weights_bytes"] == 30
-        assert document["memory"] == [{"device": "CPU", "held_bytes": 90, "capacity_bytes": 100}]
+        assert document["memory"] == [
+            {"device": "CPU", "held_bytes": 90, "capacity_bytes": 100, "part_of": None}
+        ]
 
 
 async def test_models_are_loaded_and_unloaded_by_hand(call: Serve) -> None:
