@@ -36,7 +36,7 @@ from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, 
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.planner.devices import GPU_KINDS
-from localserve.planner.plan import Wanted
+from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
@@ -81,8 +81,8 @@ async def load(
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
     loop = asyncio.get_running_loop()
     path = spec.source.path
-    wishes = options.wanted.over(spec)
-    parallel = wishes.parallel or DEFAULT_PARALLEL
+    wishes = options.wanted.over(wanted_by(spec))
+    parallel = placed.parallel if placed else wishes.parallel or DEFAULT_PARALLEL
     wanted = True
 
     def report(share: float) -> bool:
@@ -263,7 +263,7 @@ class LocalBackend:
         old = self._spec
         self._spec = spec
         self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
-        if Wanted().over(old) != Wanted().over(spec):
+        if wanted_by(old) != wanted_by(spec):
             what = "a new context, parallel, cache type or placement"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
 

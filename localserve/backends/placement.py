@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from localserve.config import Settings
+from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED, known_bandwidth
@@ -39,11 +39,13 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """How to run the model, what that should take, and on what it computes ('CPU', 'CUDA' ...)."""
+    """How to run the model, what that should take, on what it computes ('CPU', 'CUDA' ...), and how
+    many answers at a time."""
 
     runtime: Runtime
     predicted: MemoryUsage
     backend: str
+    parallel: int = DEFAULT_PARALLEL
 
 
 def place_model(
@@ -62,18 +64,19 @@ def place_model(
     """
     facts = replace(facts, name=name)
     runtime = runtime_of(facts, wanted)
+    parallel = wanted.parallel or DEFAULT_PARALLEL
     if settings is None:
         runtime = replace(
             runtime,
             gpu_layers=wanted.gpu_layers,
             cpu_expert_layers=wanted.cpu_expert_layers or 0,
         )
-        return Placed(runtime, estimate(facts, runtime), RAM)
+        return Placed(runtime, estimate(facts, runtime), RAM, parallel)
     if not has_gpu():
         runtime = replace(runtime, gpu_layers=0)
         predicted = estimate(facts, runtime)
         if _plainly_fits(predicted):
-            return Placed(runtime, predicted, RAM)
+            return Placed(runtime, predicted, RAM, parallel)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
 
 
@@ -96,7 +99,7 @@ def _planned(
         plan = make_plan(facts, wanted, machine, dry.measure, correct=known.correct)
         if not plan.fits:
             _refuse_or_warn(plan, machine, dry)
-    return Placed(plan.runtime, plan.usage, computes(plan.where, machine))
+    return Placed(plan.runtime, plan.usage, computes(plan.where, machine), plan.parallel)
 
 
 def _refuse_or_warn(plan: Plan, machine: Machine, dry: DryRuns) -> None:

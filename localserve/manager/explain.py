@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import MemoryBusy, ModelTooLarge, ModelUnusable
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import ManagedModel
 from localserve.manager.need import Estimate, Need
+from localserve.planner.plan import Wanted
 from localserve.planner.usage import RAM, MemoryUsage
 
 SMALLEST_ADVICE_TOKENS = 512
@@ -26,6 +28,7 @@ def size_text(size_bytes: int) -> str:
 
 async def too_large(
     spec: ModelSpec,
+    wanted: Wanted,
     need: Need,
     pinned: Sequence[ManagedModel],
     ledger: Ledger,
@@ -39,7 +42,7 @@ async def too_large(
         f"{spec.name!r} with a context of {need.runtime.context_tokens} tokens needs"
         f" {_amounts(need.device_bytes, lacking)}; models may take {_amounts(there, lacking)}"
         f"{_besides(pinned, held, lacking)}.",
-        hint=await _advice(spec, need, held, ledger, estimate),
+        hint=await _advice(spec, wanted, need, held, ledger, estimate),
     )
 
 
@@ -78,6 +81,7 @@ def accuracy(predicted: MemoryUsage, measured: MemoryUsage) -> str:
 
 async def _advice(
     spec: ModelSpec,
+    wanted: Wanted,
     need: Need,
     held: Mapping[str, int],
     ledger: Ledger,
@@ -86,7 +90,7 @@ async def _advice(
     context = need.runtime.context_tokens // 2
     while context >= SMALLEST_ADVICE_TOKENS:
         try:
-            smaller = await estimate(spec, context)
+            smaller = await estimate(spec, replace(wanted, context_tokens=context))
         except ModelUnusable:
             break
         if not ledger.lacking(smaller.device_bytes, held):

@@ -8,8 +8,8 @@ for the measure that is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, cast
 
 from localserve.catalog.spec import ModelSpec
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
@@ -42,21 +42,26 @@ class Wanted:
     cpu_expert_layers: int | None = None
     quantization: str | None = None
 
-    def over(self, spec: ModelSpec) -> Wanted:
-        """These wishes before those of the model's entry."""
+    def over(self, other: Wanted) -> Wanted:
+        """These wishes, and where they leave something open the other ones."""
+        mine = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return replace(other, **mine)
 
-        def first(mine: Any, its: Any) -> Any:
-            return its if mine is None else mine
 
-        return Wanted(
-            context_tokens=first(self.context_tokens, spec.context_tokens),
-            parallel=first(self.parallel, spec.parallel),
-            cache_type_k=first(self.cache_type_k, spec.cache_type_k),
-            cache_type_v=first(self.cache_type_v, spec.cache_type_v),
-            gpu_layers=first(self.gpu_layers, spec.gpu_layers),
-            cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
-            quantization=self.quantization,
-        )
+def wanted_by(spec: ModelSpec) -> Wanted:
+    """What the model's entry constrains."""
+    return Wanted(
+        context_tokens=spec.context_tokens,
+        parallel=spec.parallel,
+        cache_type_k=cast("CacheType | None", spec.cache_type_k),
+        cache_type_v=cast("CacheType | None", spec.cache_type_v),
+        gpu_layers=spec.gpu_layers,
+        cpu_expert_layers=spec.cpu_moe_layers,
+    )
 
 
 def wanted_of(settings: Settings) -> Wanted:
