@@ -10,7 +10,7 @@ LocalserveError
 │   └── AmbiguousName       several models on this disk could be meant
 ├── Unavailable             cannot be answered now, may be in a while
 │   ├── Overloaded          too many requests wait already
-│   ├── MemoryBusy          running answers hold the memory that the model needs
+│   ├── MemoryBusy          running answers or other programs hold the memory for the model
 │   ├── ModelLoading        the model is not ready yet
 │   └── EngineFailed        the engine stopped in the middle of this answer
 ├── ModelInUse              the model cannot be unloaded while it answers
@@ -173,12 +173,12 @@ class Overloaded(Unavailable):
 
 
 class MemoryBusy(Unavailable):
-    """The memory that a model needs is held by models that are answering."""
+    """The memory that a model needs is held by models that are answering or by other programs."""
 
     code: ClassVar[str] = "memory_busy"
     description: ClassVar[str] = (
-        "The model needs memory that is held by models which are answering requests. Try again "
-        "after Retry-After, or unload one of them."
+        "The model needs memory that is held by models which are answering requests, or by other "
+        "programs. Try again after Retry-After, or end one of them."
     )
 
 

@@ -91,7 +91,7 @@ async def _advice(
     while context >= SMALLEST_ADVICE_TOKENS:
         try:
             smaller = await estimate(spec, replace(wanted, context_tokens=context))
-        except ModelUnusable:
+        except (MemoryBusy, ModelUnusable):
             break
         if not ledger.lacking(smaller.device_bytes, held):
             total = size_text(sum(smaller.device_bytes.values()))

@@ -63,7 +63,7 @@ class Need:
 Estimate = Callable[[ModelSpec, Wanted], Awaitable[Need]]
 """What a model needs; what is wanted comes before what models.toml and the command line say.
 
-Raises: ModelUnusable.
+Raises: ModelUnusable, of which ModelTooLarge; MemoryBusy, where other programs hold the memory.
 """
 
 

@@ -19,7 +19,7 @@ from localserve.planner.formula import estimate
 from localserve.planner.gauge import by_formula
 from localserve.planner.machine import Machine
 from localserve.planner.placement import ways
-from localserve.planner.plan import Plan, Wanted, make_plan, wanted_by, runtime_of
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, wanted_by
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 from tests.planner.machines import machine
