@@ -66,13 +66,15 @@ async def load(
     spec: ModelSpec,
     options: LoadOptions,
     progress: Callable[[float], None],
+    templates: TemplateProcess,
     *,
     placed: Placed | None = None,
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
     """Load a model that is on this disk, as `placed` says (None: as it is planned now).
 
-    `progress` is called on the event loop with the loaded share. `on_abort` is called with the
+    `progress` is called on the event loop with the loaded share. `templates` renders for all
+    models and belongs to the caller. `on_abort` is called with the
     reason, on the thread that failed, when llama.cpp is about to abort the process.
 
     Raises: ModelUnusable; OutOfMemory, after which nothing is left of it.
@@ -130,7 +132,6 @@ async def load(
         max_waiting=options.max_waiting,
         step_budget_seconds=options.step_budget_seconds,
     )
-    templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
         assert how is not None
@@ -138,7 +139,7 @@ async def load(
         return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
     except BaseException as failure:
         wanted = False
-        await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
+        await asyncio.shield(engine.close())
         if isinstance(failure, LocalserveError) or not isinstance(failure, Exception):
             raise
         log.exception("loading %s failed", spec.name)
@@ -272,7 +273,7 @@ class LocalBackend:
         self._engine.break_all(error)
 
     async def close(self) -> None:
-        await asyncio.gather(self._engine.close(), self._templates.close())
+        await self._engine.close()
         if self._teacher is not None:
             await self._teacher.close()
 

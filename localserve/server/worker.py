@@ -38,6 +38,7 @@ from localserve.manager.offer import DiskOffer
 from localserve.manager.room import MachineRoom
 from localserve.planner.plan import wanted_of
 from localserve.planner.usage import RAM
+from localserve.prompting.sandbox import TemplateProcess
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
@@ -75,6 +76,7 @@ class Worker:
         self._reporter = reporter
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
+        self._templates = TemplateProcess()
         self._backends: WeakSet[local.LocalBackend] = WeakSet()
         self._served = False
         self._default = arguments.spec.name
@@ -110,6 +112,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._obey, args=(orders, loop), name="orders", daemon=True).start()
         await self._server.serve(sockets)
+        await self._templates.close()
         return not self._failed
 
     def stop(self) -> None:
@@ -154,6 +157,7 @@ class Worker:
             spec,
             self._options_of(spec),
             report,
+            self._templates,
             placed=need.placed,
             on_abort=lambda reason: self._say_goodbye(reason, loop),
         )
