@@ -103,11 +103,20 @@ class ContextOverflow(InvalidRequest):
         "server with a larger --ctx."
     )
 
-    def __init__(self, prompt_tokens: int, context_tokens: int, *, param: str = "messages") -> None:
+    def __init__(
+        self,
+        prompt_tokens: int,
+        context_tokens: int,
+        *,
+        param: str = "messages",
+        counted: bool = True,
+    ) -> None:
+        """Where the tokens were not `counted`, `prompt_tokens` are the fewest there can be."""
+        or_more = "" if counted else " or more"
         super().__init__(
             f"This model's maximum context length is {context_tokens} tokens. However, your request"
-            f" has {prompt_tokens} input tokens: prompt is too long, it exceeds the available"
-            " context size and exceeds the context window. Please reduce the length of the"
+            f" has {prompt_tokens} input tokens{or_more}: prompt is too long, it exceeds the"
+            " available context size and exceeds the context window. Please reduce the length of the"
             f" {param}.",
             param=param,
         )

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONG_TEXT_BYTES = 1 << 20
+"""Shorter ones are quickly tokenized."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
@@ -205,7 +208,7 @@ class LocalBackend:
                 options=request.template_options,
             )
         )
-        tokens = await asyncio.to_thread(self._tokenize, text)
+        tokens = await asyncio.to_thread(self._tokenize, text, "messages")
         self._check_length(tokens, "messages")
         answer = self._answer([tokens], request.generation, request.scope, request.priority)
         async with contextlib.aclosing(self._watched(answer)) as events:
@@ -314,6 +317,15 @@ class LocalBackend:
         if len(tokens) > self._cells:
             raise ContextOverflow(len(tokens), self._cells, param=param)
 
+    def _check_size(self, text: str, param: str) -> None:
+        """Refuse at once what no tokenization could make fit: a long one takes many seconds."""
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size < LONG_TEXT_BYTES:
+            return
+        least = self._vocabulary.least_tokens(size)
+        if least > self._cells:
+            raise ContextOverflow(least, self._cells, param=param, counted=False)
+
     def _check_token(self, token: int, param: str) -> None:
         if not 0 <= token < self._vocabulary.size:
             raise InvalidRequest(
@@ -321,8 +333,9 @@ class LocalBackend:
                 param=param,
             )
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, param: str) -> list[int]:
         """Tokens of a whole prompt; never with two BOS."""
+        self._check_size(text, param)
         begin = self._vocabulary.text(self._vocabulary.begin)
         doubled = bool(begin) and self._vocabulary.adds_begin and text.startswith(begin)
         tokens = self._vocabulary.tokenize(text, add_special=not doubled, parse_special=True)
@@ -335,10 +348,10 @@ class LocalBackend:
 
     def _prompt_tokens(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
-            return self._tokenize(prompt)
+            return self._tokenize(prompt, "prompt")
         for token in prompt:
             self._check_token(token, "prompt")
-        return list(prompt) or self._tokenize("")
+        return list(prompt) or self._tokenize("", "prompt")
 
     def _middle_tokens(self, prompt: Prompt, suffix: str) -> list[int]:
         """Prefix and suffix as the model was trained to see them before it writes the middle."""
@@ -351,6 +364,7 @@ class LocalBackend:
             )
         if not isinstance(prompt, str):
             raise InvalidRequest("With a suffix, the prompt must be text.", param="prompt")
+        self._check_size(prompt + suffix, "prompt")
         before, between, behind = markers
         plain = {"add_special": False, "parse_special": False}
         begin = [self._vocabulary.begin] if self._vocabulary.adds_begin else []

@@ -28,6 +28,7 @@ from localserve.chat import (
     TextDelta,
 )
 from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
+from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.plan import Wanted
 from localserve.prompting.sandbox import TemplateProcess
 
@@ -240,6 +241,22 @@ async def test_a_prompt_as_large_as_the_context_gets_one_token_and_a_larger_one_
     assert Finished(0, "length") in events
     with pytest.raises(ContextOverflow):
         await events_of(backend.complete(completion((*full, 1))))
+
+
+@pytest.mark.parametrize("suffix", [None, "."])
+async def test_a_text_that_no_tokens_could_make_fit_is_refused_before_it_is_tokenized(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, suffix: str | None
+) -> None:
+    huge = "the cat " * (1 << 20)
+    with monkeypatch.context() as patched:
+        patched.setattr(LlamaVocabulary, "tokenize", None)
+        with pytest.raises(ContextOverflow, match=r"has \d+ input tokens or more") as caught:
+            await events_of(backend.complete(completion(huge, suffix=suffix)))
+        with pytest.raises(ContextOverflow) as chatted:
+            await events_of(backend.chat(chat(huge, Generation())))
+    assert (caught.value.param, chatted.value.param) == ("prompt", "messages")
+    assert 1_024 < caught.value.prompt_tokens <= 2 << 20
+    assert await text_of(backend, completion())
 
 
 # Sampling
