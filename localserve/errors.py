@@ -116,8 +116,8 @@ class ContextOverflow(InvalidRequest):
         super().__init__(
             f"This model's maximum context length is {context_tokens} tokens. However, your request"
             f" has {prompt_tokens} input tokens{or_more}: prompt is too long, it exceeds the"
-            " available context size and exceeds the context window. Please reduce the length of the"
-            f" {param}.",
+            " available context size and exceeds the context window. Please reduce the length of"
+            f" the {param}.",
             param=param,
         )
         self.prompt_tokens = prompt_tokens
