@@ -19,6 +19,7 @@ from localserve.cli.terminal import Lasting, count_text, plain, size_text
 from localserve.server.reports import (
     Aborting,
     Answered,
+    DefaultChanged,
     Live,
     Loaded,
     LoadFailed,
@@ -76,7 +77,7 @@ class Screen:
         if not isinstance(report, LoadProgress):
             self._hide_progress()
         match report:
-            case Live() | Reloaded():
+            case Live() | Reloaded() | DefaultChanged():
                 pass
             case LoadProgress(name, share):
                 self._show_progress(name, share)

@@ -90,6 +90,7 @@ class ModelManager:
         room: Room,
         ledger: Ledger | None = None,
         on_failure: Callable[[ModelSpec, LocalserveError], None] = lambda spec, error: None,
+        on_default: Callable[[ModelSpec], None] = lambda spec: None,
         load_wait_seconds: float = 600.0,
         memory_wait_seconds: float = 60.0,
         keep_alive_seconds: float = 0.0,
@@ -97,20 +98,22 @@ class ModelManager:
     ) -> None:
         """At most `max_waiting` leases wait for loads, none longer than `load_wait_seconds`; a load
         waits at most `memory_wait_seconds` for memory that running answers hold. `on_failure` is
-        told of every load that failed. `keep_alive_seconds` are for models that do not say (0: they
-        stay until their memory is needed)."""
+        told of every load that failed, `on_default` of another default model. `keep_alive_seconds`
+        are for models that do not say (0: they stay until their memory is needed)."""
         self._load = load
         self._offer = offer
         self._estimate = estimate
         self._room = room
         self._ledger = ledger or Ledger()
         self._on_failure = on_failure
+        self._on_default = on_default
         self._load_wait_seconds = load_wait_seconds
         self._memory_wait_seconds = memory_wait_seconds
         self._keep_alive_seconds = keep_alive_seconds
         self._max_waiting = max_waiting
         self._waiting = 0
         self._default = ManagedModel(default, Loading(default.name, 0.0, time.monotonic()))
+        self._heir: ManagedModel | None = None
         self._models = {self._default.key: self._default}
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -132,6 +135,11 @@ class ModelManager:
     def ledger(self) -> Ledger:
         """Who holds how much of the devices' memory. To look at."""
         return self._ledger
+
+    def is_default(self, spec: ModelSpec) -> bool:
+        """Whether requests that name no model get this one, now or as soon as it is loaded."""
+        models = (self._default, self._heir)
+        return any(spec.name == model.spec.name for model in models if model is not None)
 
     def models(self) -> tuple[ModelFacts, ...]:
         """The models that answer now, the default one first."""
@@ -487,6 +495,19 @@ class ModelManager:
         if model.loading is not None and not model.loading.done():
             await self._cancel_load(model)
         await self._unload_now(model, "as asked")
+        return self._report(model)
+
+    async def make_default(self, name: str) -> ModelReport:
+        """Let requests that name no model get this one, once it is loaded. Raises: as `lease`."""
+        model = await self._named(name)
+        self._heir = model
+        try:
+            async with self.lease(name):
+                self._default = model
+        finally:
+            self._heir = None
+        self._models = {model.key: model, **self._models}
+        self._on_default(model.spec)
         return self._report(model)
 
     async def set_pin(self, name: str, pinned: bool) -> ModelReport:

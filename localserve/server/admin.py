@@ -136,6 +136,11 @@ class Admin:
         await _body(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), True))
 
+    async def default(self, request: Request) -> Response:
+        """Load the model; requests that name none get it from then on."""
+        await _body(request, EmptyBody)
+        return _answer(await self._manager.make_default(_name(request)))
+
     async def unpin(self, request: Request) -> Response:
         """Undo `pin`, also one of models.toml."""
         await _body(request, EmptyBody)

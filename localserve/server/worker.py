@@ -47,6 +47,7 @@ from localserve.server.reporter import Reporter, ReportHandler
 from localserve.server.reports import (
     Aborting,
     Answered,
+    DefaultChanged,
     Live,
     Loaded,
     LoadFailed,
@@ -79,7 +80,6 @@ class Worker:
         self._templates = TemplateProcess()
         self._backends: WeakSet[local.LocalBackend] = WeakSet()
         self._served = False
-        self._default = arguments.spec.name
         settings = self._settings
         limit = settings.model_ram_bytes
         ledger = Ledger({RAM: limit} if limit is not None else {})
@@ -95,6 +95,7 @@ class Worker:
             memory_wait_seconds=settings.memory_wait_seconds,
             keep_alive_seconds=settings.unload_after_seconds,
             on_failure=self._on_failure,
+            on_default=lambda spec: reporter.report(DefaultChanged(spec)),
             max_waiting=settings.max_waiting,
         )
         app = create_app(
@@ -135,7 +136,7 @@ class Worker:
         """What the user decided. The command line's context is the default model's: others have
         their own, or what models.toml says."""
         settings = self._settings
-        wanted, default = wanted_of(settings), spec.name == self._default
+        wanted, default = wanted_of(settings), self._manager.is_default(spec)
         return local.LoadOptions(
             wanted=wanted if default else replace(wanted, context_tokens=None),
             threads=settings.threads,
@@ -164,14 +165,14 @@ class Worker:
         self._backends.add(backend)
         seconds = time.monotonic() - began
         memory_bytes = psutil.Process().memory_info().rss
-        default = spec.name == self._default
+        default = self._manager.is_default(spec)
         self._served = self._served or default
         self._reporter.report(Loaded(backend.facts, seconds, memory_bytes, default))
         return backend
 
     def _on_failure(self, spec: ModelSpec, error: LocalserveError) -> None:
         """Without its default model a server that never had it says why, and ends."""
-        if spec.name != self._default or self._served:
+        if spec.name != self._manager.spec.name or self._served:
             log.error("%s", error)
             return
         self._failed = True

@@ -377,3 +377,29 @@ async def test_a_smaller_context_than_asked_is_no_reason_to_load_again() -> None
         assert report.loaded is not None
         assert report.loaded.reduced_from_tokens == 2_048
     assert len(rig.loads) == 2
+
+
+async def test_another_model_becomes_the_default_once_it_is_loaded() -> None:
+    told: list[str] = []
+    rig = Rig({"chat": 60, "large": 70}, 100, on_default=lambda spec: told.append(spec.name))
+    await rig.use(None)
+    manager = rig.manager
+    async with manager.lease("chat"):
+        becoming = asyncio.create_task(manager.make_default("large"))
+        await asyncio.sleep(0.01)
+        assert manager.is_default(rig.specs["large"])
+        assert (manager.spec.name, told) == ("chat", [])  # it waits for memory
+    await becoming
+    await rig.use(None)
+    assert (manager.spec.name, rig.loads, told) == ("large", ["chat", "large"], ["large"])
+    assert [report.spec.name for report in manager.report()] == ["large", "chat"]
+    assert not manager.is_default(rig.specs["chat"])
+
+
+async def test_what_cannot_be_loaded_does_not_become_the_default() -> None:
+    rig = Rig({"chat": 60, "huge": 200}, 100)
+    with pytest.raises(ModelTooLarge):
+        await rig.manager.make_default("huge")
+    assert rig.manager.spec.name == "chat"
+    assert not rig.manager.is_default(rig.specs["huge"])
+    await rig.use(None)

@@ -205,3 +205,15 @@ async def test_a_load_takes_the_options_of_up_and_refuses_others_with_their_boun
             assert name in str(problem)
             assert told in str(problem)
         assert rig.loads.count("code") == 1
+
+
+async def test_requests_that_name_no_model_get_the_one_that_is_made_the_default(
+    call: Serve,
+) -> None:
+    rig = two_models()
+    async with call(manager=rig.manager) as served:
+        made = await served.client.post(f"{MODELS}/code/default")
+        assert (made.status_code, made.json()["state"]) == (200, "loaded")
+        assert (await served.client.get(MODELS)).json()["default"] == "code"
+        answer = await served.client.post("/v1/chat/completions", json=HELLO)
+        assert answer.json()["model"] == "code"
