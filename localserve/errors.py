@@ -10,7 +10,7 @@ LocalserveError
 │   └── AmbiguousName       several models on this disk could be meant
 ├── Unavailable             cannot be answered now, may be in a while
 │   ├── Overloaded          too many requests wait already
-│   ├── MemoryBusy          running answers hold the memory that the model needs
+│   ├── MemoryBusy          running answers or other programs hold the memory for the model
 │   ├── ModelLoading        the model is not ready yet
 │   └── EngineFailed        the engine stopped in the middle of this answer
 ├── ModelInUse              the model cannot be unloaded while it answers
@@ -103,12 +103,21 @@ class ContextOverflow(InvalidRequest):
         "server with a larger --ctx."
     )
 
-    def __init__(self, prompt_tokens: int, context_tokens: int, *, param: str = "messages") -> None:
+    def __init__(
+        self,
+        prompt_tokens: int,
+        context_tokens: int,
+        *,
+        param: str = "messages",
+        counted: bool = True,
+    ) -> None:
+        """Where the tokens were not `counted`, `prompt_tokens` are the fewest there can be."""
+        or_more = "" if counted else " or more"
         super().__init__(
             f"This model's maximum context length is {context_tokens} tokens. However, your request"
-            f" has {prompt_tokens} input tokens: prompt is too long, it exceeds the available"
-            " context size and exceeds the context window. Please reduce the length of the"
-            f" {param}.",
+            f" has {prompt_tokens} input tokens{or_more}: prompt is too long, it exceeds the"
+            " available context size and exceeds the context window. Please reduce the length of"
+            f" the {param}.",
             param=param,
         )
         self.prompt_tokens = prompt_tokens
@@ -173,12 +182,12 @@ class Overloaded(Unavailable):
 
 
 class MemoryBusy(Unavailable):
-    """The memory that a model needs is held by models that are answering."""
+    """The memory that a model needs is held by models that are answering or by other programs."""
 
     code: ClassVar[str] = "memory_busy"
     description: ClassVar[str] = (
-        "The model needs memory that is held by models which are answering requests. Try again "
-        "after Retry-After, or unload one of them."
+        "The model needs memory that is held by models which are answering requests, or by other "
+        "programs. Try again after Retry-After, or end one of them."
     )
 
 

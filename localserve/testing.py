@@ -36,6 +36,7 @@ from localserve.chat import (
 from localserve.errors import ContextOverflow, LocalserveError, UnknownModel
 from localserve.manager import ModelManager, Progress
 from localserve.manager.need import Estimate, Need
+from localserve.planner.plan import Wanted
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
@@ -229,10 +230,10 @@ class FakeRoom:
 def fake_estimate(weights_bytes: Mapping[str, int], context_tokens: int = 4096) -> Estimate:
     """Models of so many bytes by name, else none, and one byte for each token of context."""
 
-    async def estimate(spec: ModelSpec, limit: int | None) -> Need:
-        tokens = min(context_tokens, limit or context_tokens)
+    async def estimate(spec: ModelSpec, wanted: Wanted) -> Need:
+        tokens = wanted.context_tokens or context_tokens
         sizes = DeviceUsage(RAM, weights_bytes.get(spec.name, 0), tokens, 0)
-        return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM))
+        return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM, wanted.parallel or 8))
 
     return estimate
 

@@ -37,7 +37,7 @@ from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, 
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.planner.devices import GPU_KINDS
-from localserve.planner.plan import Wanted
+from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
 
 log = logging.getLogger(__name__)
+
+LONG_TEXT_BYTES = 1 << 20
+"""Shorter ones are quickly tokenized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,15 @@ async def load(
     spec: ModelSpec,
     options: LoadOptions,
     progress: Callable[[float], None],
+    templates: TemplateProcess,
     *,
     placed: Placed | None = None,
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
     """Load a model that is on this disk, as `placed` says (None: as it is planned now).
 
-    `progress` is called on the event loop with the loaded share. `on_abort` is called with the
+    `progress` is called on the event loop with the loaded share. `templates` renders for all
+    models and belongs to the caller. `on_abort` is called with the
     reason, on the thread that failed, when llama.cpp is about to abort the process.
 
     Raises: ModelUnusable; OutOfMemory, after which nothing is left of it.
@@ -85,8 +90,8 @@ async def load(
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
     loop = asyncio.get_running_loop()
     path = spec.source.path
-    wishes = options.wanted.over(spec)
-    parallel = wishes.parallel or DEFAULT_PARALLEL
+    wishes = options.wanted.over(wanted_by(spec))
+    parallel = placed.parallel if placed else wishes.parallel or DEFAULT_PARALLEL
     wanted = True
 
     def report(share: float) -> bool:
@@ -139,7 +144,6 @@ async def load(
         max_waiting=options.max_waiting,
         step_budget_seconds=options.step_budget_seconds,
     )
-    templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
         assert how is not None
@@ -147,7 +151,7 @@ async def load(
         return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
     except BaseException as failure:
         wanted = False
-        await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
+        await asyncio.shield(engine.close())
         if isinstance(failure, LocalserveError) or not isinstance(failure, Exception):
             raise
         log.exception("loading %s failed", spec.name)
@@ -283,7 +287,7 @@ class LocalBackend:
         old = self._spec
         self._spec = spec
         self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
-        if Wanted().over(old) != Wanted().over(spec):
+        if wanted_by(old) != wanted_by(spec):
             what = "a new context, parallel, cache type or placement"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
 
@@ -292,7 +296,7 @@ class LocalBackend:
         self._engine.break_all(error)
 
     async def close(self) -> None:
-        await asyncio.gather(self._engine.close(), self._templates.close())
+        await self._engine.close()
         if self._teacher is not None:
             await self._teacher.close()
 
@@ -342,6 +346,15 @@ class LocalBackend:
         if len(tokens) > self._cells:
             raise ContextOverflow(len(tokens), self._cells, param=param)
 
+    def _check_size(self, text: str, param: str) -> None:
+        """Refuse at once what no tokenization could make fit: a long one takes many seconds."""
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size < LONG_TEXT_BYTES:
+            return
+        least = self._vocabulary.least_tokens(size)
+        if least > self._cells:
+            raise ContextOverflow(least, self._cells, param=param, counted=False)
+
     def _check_token(self, token: int, param: str) -> None:
         if not 0 <= token < self._vocabulary.size:
             raise InvalidRequest(
@@ -349,8 +362,9 @@ class LocalBackend:
                 param=param,
             )
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, param: str) -> list[int]:
         """Tokens of a whole prompt; never with two BOS."""
+        self._check_size(text, param)
         begin = self._vocabulary.text(self._vocabulary.begin)
         doubled = bool(begin) and self._vocabulary.adds_begin and text.startswith(begin)
         tokens = self._vocabulary.tokenize(text, add_special=not doubled, parse_special=True)
@@ -365,17 +379,17 @@ class LocalBackend:
         self, text: str, messages: Sequence[Message]
     ) -> tuple[list[int], tuple[int, ...]]:
         """Tokens of a rendered conversation, and where checkpoints of it are worth having."""
-        tokens = self._tokenize(text)
+        tokens = self._tokenize(text, "messages")
         if not self._saves:
             return tokens, ()
         return tokens, checkpoints(messages, text, tokens, self._vocabulary.spelling)
 
     def _prompt_tokens(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
-            return self._tokenize(prompt)
+            return self._tokenize(prompt, "prompt")
         for token in prompt:
             self._check_token(token, "prompt")
-        return list(prompt) or self._tokenize("")
+        return list(prompt) or self._tokenize("", "prompt")
 
     def _middle_tokens(self, prompt: Prompt, suffix: str) -> list[int]:
         """Prefix and suffix as the model was trained to see them before it writes the middle."""
@@ -388,6 +402,7 @@ class LocalBackend:
             )
         if not isinstance(prompt, str):
             raise InvalidRequest("With a suffix, the prompt must be text.", param="prompt")
+        self._check_size(prompt + suffix, "prompt")
         before, between, behind = markers
         plain = {"add_special": False, "parse_special": False}
         begin = [self._vocabulary.begin] if self._vocabulary.adds_begin else []

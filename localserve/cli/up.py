@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -13,6 +14,7 @@ from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
 from localserve.cli.log_file import LogFile
+from localserve.cli.offer import CatalogOffer, may_offer
 from localserve.cli.options import (
     CacheTypeK,
     CacheTypeV,
@@ -22,6 +24,7 @@ from localserve.cli.options import (
     Offline,
     Parallel,
 )
+from localserve.cli.reach import LOAD_SECONDS, ask, find_server
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
@@ -44,6 +47,10 @@ Examples:
   localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
 
   localserve up --ctx 32768 --parallel 4 --port 9000
+
+On a terminal where there is only the built-in model, the best one of
+the catalog for this machine is offered: say y, and it is downloaded and
+served while the built-in one answers.
 
 Requests can name every model that `localserve list` shows; one that is
 not loaded is loaded, and idle ones make room for it. Those that name
@@ -111,15 +118,25 @@ def up(
     if listeners.warning:
         screen.show(Note(logging.WARNING, listeners.warning))
 
+    def make_default(name: str) -> None:
+        path = f"/admin/models/{quote(name)}/default"
+        ask(find_server(settings, listeners.port), "POST", path, {}, LOAD_SECONDS)
+
+    offer = CatalogOffer(settings, registry, screen.show, make_default)
+    if may_offer(model, spec, settings):
+        offer.begin()
+
     def tell(told: Told) -> None:
         if isinstance(told, Loaded):
             remember_use(Path(told.facts.file), settings)
+            offer.server_is_ready()
         screen.show(told)
         logged.show(told)
 
     with announced(settings, listeners.url, listeners.port, spec.name):
         status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
     listeners.close()
+    offer.end()
     logged.close()
     if not screen.close():
         os._exit(status)  # the interpreter would wait for the terminal, or fail at it

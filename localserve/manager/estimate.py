@@ -27,6 +27,7 @@ from localserve.planner.companions import Companion, draft_for, projector_of
 from localserve.planner.devices import Device
 from localserve.planner.dry_run import Refused, dry_run
 from localserve.planner.hardware import Hardware
+from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -58,19 +59,16 @@ class FileEstimate:
         self._registry = registry
         self._kept: dict[tuple[FileState, Runtime], MemoryUsage] = {}
 
-    async def __call__(self, spec: ModelSpec, context_tokens: int | None) -> Need:
+    async def __call__(self, spec: ModelSpec, wanted: Wanted) -> Need:
         hardware = as_if_alone(await self._look(), self._held())
-        return await asyncio.to_thread(self._estimate, spec, context_tokens, hardware)
+        return await asyncio.to_thread(self._estimate, spec, wanted, hardware)
 
-    def _estimate(self, spec: ModelSpec, context_tokens: int | None, hardware: Hardware) -> Need:
+    def _estimate(self, spec: ModelSpec, wanted: Wanted, hardware: Hardware) -> Need:
         if not isinstance(spec.source, LocalFile):
             raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
         path = spec.source.path
         options = self._options(spec)
-        wanted = options.wanted.over(spec)
-        if context_tokens is not None:
-            asked = wanted.context_tokens or context_tokens
-            wanted = replace(wanted, context_tokens=min(asked, context_tokens))
+        wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
         wanted = replace(wanted, companions=self._companions(spec, facts, options.settings))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import MemoryBusy, ModelTooLarge, ModelUnusable
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import ManagedModel
 from localserve.manager.need import Estimate, Need
+from localserve.planner.plan import Wanted
 from localserve.planner.usage import RAM, MemoryUsage
 
 SMALLEST_ADVICE_TOKENS = 512
@@ -26,6 +28,7 @@ def size_text(size_bytes: int) -> str:
 
 async def too_large(
     spec: ModelSpec,
+    wanted: Wanted,
     need: Need,
     pinned: Sequence[ManagedModel],
     ledger: Ledger,
@@ -34,7 +37,7 @@ async def too_large(
     """The error for a model that cannot fit, with the cheapest change that would make it."""
     held = ledger.held_by_all(model.key for model in pinned)
     lacking = ledger.lacking(need.device_bytes, held)
-    advice = await _advice(spec, need, held, ledger, estimate)
+    advice = await _advice(spec, wanted, need, held, ledger, estimate)
     needed, held = ledger.charge(need.device_bytes), ledger.charge(held)
     there = {device: ledger.capacity.get(device, 0) - held.get(device, 0) for device in lacking}
     return ModelTooLarge(
@@ -81,6 +84,7 @@ def accuracy(predicted: MemoryUsage, measured: MemoryUsage) -> str:
 
 async def _advice(
     spec: ModelSpec,
+    wanted: Wanted,
     need: Need,
     held: Mapping[str, int],
     ledger: Ledger,
@@ -89,8 +93,8 @@ async def _advice(
     context = need.runtime.context_tokens // 2
     while context >= SMALLEST_ADVICE_TOKENS:
         try:
-            smaller = await estimate(spec, context)
-        except ModelUnusable:
+            smaller = await estimate(spec, replace(wanted, context_tokens=context))
+        except (MemoryBusy, ModelUnusable):
             break
         if not ledger.lacking(smaller.device_bytes, held):
             total = size_text(sum(smaller.device_bytes.values()))

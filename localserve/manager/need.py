@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from localserve.backends.placement import Placed
 from localserve.catalog.spec import ModelSpec
+from localserve.planner.plan import Wanted
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, Beside, MemoryUsage
 
@@ -45,11 +46,24 @@ class Need:
             for device in self.usage.devices
         }
 
+    def satisfies(self, wanted: Wanted) -> bool:
+        """Whether the model is run as wanted already."""
+        runtime = self.runtime
+        run = Wanted(
+            context_tokens=runtime.context_tokens,
+            parallel=self.placed.parallel,
+            cache_type_k=runtime.cache_type_k,
+            cache_type_v=runtime.cache_type_v,
+            gpu_layers=runtime.gpu_layers,
+            cpu_expert_layers=runtime.cpu_expert_layers,
+        )
+        return wanted.over(run) == run
 
-Estimate = Callable[[ModelSpec, int | None], Awaitable[Need]]
-"""What a model needs; with a number, for a context of at most so many tokens.
 
-Raises: ModelUnusable.
+Estimate = Callable[[ModelSpec, Wanted], Awaitable[Need]]
+"""What a model needs; what is wanted comes before what models.toml and the command line say.
+
+Raises: ModelUnusable, of which ModelTooLarge; MemoryBusy, where other programs hold the memory.
 """
 
 

@@ -22,7 +22,7 @@ from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import Machine, machine_of
-from localserve.planner.plan import Plan, make_plan, wanted_of
+from localserve.planner.plan import Plan, make_plan, wanted_by, wanted_of
 
 GIB: Final = 1 << 30
 
@@ -115,7 +115,7 @@ def plan_found(found: FoundModel, registry: Registry, settings: Settings, machin
     facts = read_local(found.path).facts
     check_loadable(facts)
     surcharge = lessons(settings).surcharge(facts.architecture, machine.backend)
-    wanted = wanted_of(settings).over(to_spec(found, registry))
+    wanted = wanted_of(settings).over(wanted_by(to_spec(found, registry)))
     machine = replace(machine, surcharge=surcharge)
     return make_plan(facts, wanted, machine, by_formula(facts, machine.gpu_names))
 

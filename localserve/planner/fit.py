@@ -27,7 +27,7 @@ from localserve.planner.gauge import DryRuns, Sibling, by_formula
 from localserve.planner.learned import NOTHING_LEARNED, Lessons
 from localserve.planner.machine import Machine
 from localserve.planner.placement import Measure
-from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected, wanted_by
 from localserve.planner.runtime import Runtime
 from localserve.planner.shapes import facts_of, resized
 
@@ -73,7 +73,7 @@ def fit_model(
 ) -> Fit:
     """Plan every quantization and choose. Raises: ModelUnusable, where none can be loaded at all
     or the model was not trained for the context."""
-    wanted = wanted.over(candidates.spec)
+    wanted = wanted.over(wanted_by(candidates.spec))
     usable, unusable = _sorted_out(candidates)
     architecture = next(iter(usable.values())).facts.architecture
     correct = uncorrected if machine.imagined else known.correct
@@ -240,7 +240,7 @@ def rank_catalog(
     for spec in registry:
         if spec.shape is None or not spec.quantizations or spec.kind == "embedding":
             continue
-        wish = wanted.over(spec)
+        wish = wanted.over(wanted_by(spec))
         trained = spec.shape.trained_context_tokens
         if wish.context_tokens is not None and wish.context_tokens > trained:
             continue

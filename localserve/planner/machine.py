@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.devices import Device
@@ -178,6 +178,15 @@ def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
             for process in device.processes
         ),
     )
+
+
+def emptied(machine: Machine) -> Machine:
+    """The machine if no program held any of its memory."""
+
+    def empty(place: Place) -> Place:
+        return replace(place, free_bytes=place.total_bytes, programs=())
+
+    return replace(machine, ram=empty(machine.ram), gpus=tuple(map(empty, machine.gpus)))
 
 
 def imagined(

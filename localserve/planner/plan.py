@@ -8,8 +8,8 @@ for the measure that is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, cast
 
 from localserve.catalog.spec import ModelSpec
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
@@ -20,7 +20,7 @@ from localserve.planner.dry_run import Refused
 from localserve.planner.formula import estimate
 from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, place, placement, ways
-from localserve.planner.runtime import GUESS_TOKENS, CacheType, Runtime, sequences_for
+from localserve.planner.runtime import CacheType, Runtime, sequences_for
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -43,26 +43,29 @@ class Wanted:
     gpu_layers: int | None = None
     cpu_expert_layers: int | None = None
     quantization: str | None = None
-    guess_tokens: int = GUESS_TOKENS
+    guess_tokens: int | None = None
     companions: tuple[Companion, ...] = ()
 
-    def over(self, spec: ModelSpec) -> Wanted:
-        """These wishes before those of the model's entry."""
+    def over(self, other: Wanted) -> Wanted:
+        """These wishes, and where they leave something open the other ones."""
+        mine = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) not in (None, ())
+        }
+        return replace(other, **mine)
 
-        def first(mine: Any, its: Any) -> Any:
-            return its if mine is None else mine
 
-        return Wanted(
-            context_tokens=first(self.context_tokens, spec.context_tokens),
-            parallel=first(self.parallel, spec.parallel),
-            cache_type_k=first(self.cache_type_k, spec.cache_type_k),
-            cache_type_v=first(self.cache_type_v, spec.cache_type_v),
-            gpu_layers=first(self.gpu_layers, spec.gpu_layers),
-            cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
-            quantization=self.quantization,
-            guess_tokens=self.guess_tokens,
-            companions=self.companions,
-        )
+def wanted_by(spec: ModelSpec) -> Wanted:
+    """What the model's entry constrains."""
+    return Wanted(
+        context_tokens=spec.context_tokens,
+        parallel=spec.parallel,
+        cache_type_k=cast("CacheType | None", spec.cache_type_k),
+        cache_type_v=cast("CacheType | None", spec.cache_type_v),
+        gpu_layers=spec.gpu_layers,
+        cpu_expert_layers=spec.cpu_moe_layers,
+    )
 
 
 def wanted_of(settings: Settings) -> Wanted:
@@ -175,10 +178,11 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     """What is decided before anything is placed. Raises: ModelUnusable."""
     sizes = facts.hyperparameters
     recurrent = sizes.recurrence is not None
+    guesses = GUESS_TOKENS if wanted.guess_tokens is None else wanted.guess_tokens
     runtime = Runtime(
         context_tokens=context_of(facts, wanted.context_tokens),
         sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
-        guess_tokens=wanted.guess_tokens if sizes.can_be_cut else 0,
+        guess_tokens=guesses if sizes.can_be_cut else 0,
     )
     if wanted.cache_type_k is not None:
         runtime = replace(runtime, cache_type_k=wanted.cache_type_k)

@@ -40,6 +40,9 @@ _ENVIRONMENT_KEPT = ("PATH", "SYSTEMROOT", "WINDIR", "PYTHONHOME", "TZ", "LANG",
 class TemplateProcess:
     """Renders conversations with chat templates in child processes of its own.
 
+    One serves all models, so that what the children take is the server's and no model's: about
+    20 MiB each, whatever is loaded. A child keeps nothing of a conversation.
+
     Belongs to the event loop on which it is used. `render_seconds` bounds one render, from the
     moment a ready child gets it.
     """

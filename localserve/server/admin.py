@@ -14,13 +14,15 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
+from localserve.planner.plan import Wanted
+from localserve.planner.runtime import CacheType
 from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
 from localserve.server.errors import CrossSite
@@ -40,6 +42,29 @@ class UnloadBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     force: bool = False
+
+
+class LoadBody(BaseModel):
+    """How a model is to be run, in the words of the settings; what is left out is planned."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    context_tokens: int | None = Field(None, ge=64, le=1 << 24)
+    parallel: int | None = Field(None, ge=1, le=256)
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    gpu_layers: int | None = Field(None, ge=0, le=100_000)
+    cpu_moe_layers: int | None = Field(None, ge=0, le=100_000)
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            context_tokens=self.context_tokens,
+            parallel=self.parallel,
+            cache_type_k=self.cache_type_k,
+            cache_type_v=self.cache_type_v,
+            gpu_layers=self.gpu_layers,
+            cpu_expert_layers=self.cpu_moe_layers,
+        )
 
 
 class EmptyBody(BaseModel):
@@ -99,9 +124,9 @@ class Admin:
         )
 
     async def load(self, request: Request) -> Response:
-        """Load a model; answers when it is loaded."""
-        await _body(request, EmptyBody)
-        return _answer(await self._manager.load(_name(request)))
+        """Load a model, as the body wants it; answers when it is loaded."""
+        body = await _body(request, LoadBody)
+        return _answer(await self._manager.load(_name(request), body.wanted()))
 
     async def unload(self, request: Request) -> Response:
         """Free a model's memory; `{"force": true}` ends what it answers."""
@@ -112,6 +137,11 @@ class Admin:
         """Never unload the model to make room."""
         await _body(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), True))
+
+    async def default(self, request: Request) -> Response:
+        """Load the model; requests that name none get it from then on."""
+        await _body(request, EmptyBody)
+        return _answer(await self._manager.make_default(_name(request)))
 
     async def unpin(self, request: Request) -> Response:
         """Undo `pin`, also one of models.toml."""

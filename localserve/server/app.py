@@ -120,7 +120,7 @@ def _routes(
                     f"{prefix}/admin/models/{{name:path}}/{change.__name__}",
                     refusing_other_sites(change),
                 )
-                for change in (admin.load, admin.unload, admin.pin, admin.unpin)
+                for change in (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
             ),
             Route(prefix or "/", _greet),
         ]

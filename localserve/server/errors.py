@@ -33,8 +33,8 @@ from localserve.errors import (
     InvalidSchema,
     LocalserveError,
     ModelInUse,
-    ModelTooLarge,
     ModelUnusable,
+    OutOfMemory,
     Unavailable,
     UnknownModel,
     error_types,
@@ -43,8 +43,8 @@ from localserve.server.records import record_of
 
 logger = logging.getLogger("localserve.server")
 
-UNUSABLE_RETRY_SECONDS = 30
-"""Retry-After of a model that could not be loaded: the next request tries again."""
+OUT_OF_MEMORY_RETRY_SECONDS = 30
+"""Another program took the memory while a model was loaded; the next request tries again."""
 
 
 class RequestTooLarge(InvalidRequest):
@@ -127,9 +127,9 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (UnknownModel, 404),
     (ConfigInvalid, 400),
     (ModelInUse, 409),
-    (ModelTooLarge, 400),
+    (OutOfMemory, 503),
+    (ModelUnusable, 400),
     (Unavailable, 503),
-    (ModelUnusable, 503),
     (LocalserveError, 500),
 )
 
@@ -144,10 +144,8 @@ def retry_after_seconds(error: LocalserveError) -> int | None:
     match error:
         case Unavailable():
             return error.retry_after_seconds
-        case ModelTooLarge():
-            return None
-        case ModelUnusable():
-            return UNUSABLE_RETRY_SECONDS
+        case OutOfMemory():
+            return OUT_OF_MEMORY_RETRY_SECONDS
         case _:
             return None
 

@@ -26,7 +26,14 @@ from localserve.config import Settings
 from localserve.server.listeners import Listeners
 from localserve.server.orders import Order
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, Ended, WorkerProcess
-from localserve.server.reports import Aborting, Loaded, LoadFailed, Reloaded, Report
+from localserve.server.reports import (
+    Aborting,
+    DefaultChanged,
+    Loaded,
+    LoadFailed,
+    Reloaded,
+    Report,
+)
 
 CRASHES_AT_START = 3
 """So many deaths in a row before the model was loaded end the supervisor."""
@@ -184,6 +191,8 @@ class Supervisor:
                 self._crashes, self._served, self._fallback = 0, True, None
             case Reloaded(spec):
                 self._spec, self._reload_due = spec, False
+            case DefaultChanged(spec):
+                self._spec = spec
             case _:
                 pass
         self._tell(report)

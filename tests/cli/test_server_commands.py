@@ -129,6 +129,21 @@ def test_load_says_what_was_loaded_and_what_had_to_be_smaller(run: Run, fake: Fa
     assert paths == ["/admin/models/org/chat/load", "/admin/models/org/chat/pin"]
 
 
+def test_load_sends_the_options_that_were_given_and_checks_them_first(
+    run: Run, fake: FakeServer
+) -> None:
+    fake.document = MODEL
+    options = ("--ctx", "4096", "--parallel", "2", "--cache-type-k", "q8_0", "--gpu-layers", "0")
+    assert run("load", "chat", *options).status == 0
+    (request,) = fake.requests
+    wanted = {"context_tokens": 4096, "parallel": 2, "cache_type_k": "q8_0", "gpu_layers": 0}
+    assert request == ("/admin/models/chat/load", wanted)
+    refused = run("load", "chat", "--ctx", "8")
+    assert (refused.status, len(fake.requests)) == (1, 1)
+    assert "--ctx is 8" in refused.err
+    assert "64" in refused.err
+
+
 def test_unload_by_force_says_so_to_the_server(run: Run, fake: FakeServer) -> None:
     fake.document = MODEL | {"state": "unloaded"}
     assert run("unload", "chat", "--force").out == "chat is not loaded\n"

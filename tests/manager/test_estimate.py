@@ -63,7 +63,8 @@ async def test_it_is_asked_once_for_each_way_of_running(
     monkeypatch.setattr(estimate, "dry_run", counting)
     ask = estimator(parallel=2)
     whole, again, half = [
-        await ask(of(tiny_f16, context_tokens=2_048), limit) for limit in (None, None, 1_024)
+        await ask(of(tiny_f16, context_tokens=2_048), Wanted(context_tokens=asked_for))
+        for asked_for in (None, None, 1_024)
     ]
     assert whole == again
     assert len(asked) == 2
@@ -87,9 +88,9 @@ async def test_where_llama_cpp_does_not_tell_the_formula_does(
     tiny_f16: Path, estimator: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = estimator(parallel=2)
-    exact = await asked(of(tiny_f16), None)
+    exact = await asked(of(tiny_f16), Wanted())
     monkeypatch.setattr(estimate, "dry_run", lambda *question: [Refused("it does not say")])
-    guessed = await estimator(parallel=2)(of(tiny_f16), None)
+    guessed = await estimator(parallel=2)(of(tiny_f16), Wanted())
     assert guessed.runtime == exact.runtime
     assert guessed.usage.weights_bytes == pytest.approx(exact.usage.weights_bytes, rel=0.05)
     assert guessed.usage.cache_bytes == exact.usage.cache_bytes
@@ -101,18 +102,18 @@ async def test_a_model_that_ends_the_child_is_never_loaded(
     crash = Refused("llama.cpp gave up on this file (SIGABRT): GGML_ASSERT", crashed=True)
     monkeypatch.setattr(estimate, "dry_run", lambda *question: [crash])
     with pytest.raises(ModelUnusable, match="SIGABRT"):
-        await estimator()(of(tiny_f16), None)
+        await estimator()(of(tiny_f16), Wanted())
 
 
 async def test_what_the_file_cannot_do_is_said_before_anything_is_loaded(
     tiny_f16: Path, cut_off: Path, estimator: Make
 ) -> None:
     with pytest.raises(ModelUnusable, match=r"1000000"):
-        await estimator(context_tokens=1_000_000)(of(tiny_f16), None)
+        await estimator(context_tokens=1_000_000)(of(tiny_f16), Wanted())
     with pytest.raises(ModelMalformed):
-        await estimator()(of(cut_off), None)
+        await estimator()(of(cut_off), Wanted())
     with pytest.raises(ModelUnusable, match="not on this disk"):
-        await estimator()(ModelSpec("far", HubFile("a/b")), None)
+        await estimator()(ModelSpec("far", HubFile("a/b")), Wanted())
 
 
 async def test_room_is_kept_for_what_the_entry_names_beside_the_model(

@@ -25,6 +25,7 @@ from localserve.errors import (
 )
 from localserve.manager import Failed, Idle, Ready
 from localserve.manager.need import Need
+from localserve.planner.plan import Wanted
 from localserve.testing import FakeRoom
 from tests.manager.rig import Rig
 
@@ -371,3 +372,93 @@ async def test_nothing_keeps_hold_of_a_backend_that_was_unloaded() -> None:
         await rig.manager.unload(name)
         gc.collect()
         assert weak() is None
+
+
+async def test_a_load_is_bound_by_what_it_is_asked_for_until_the_model_is_unloaded() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 10_000, context_tokens=1_024)
+    await rig.manager.load("code", Wanted(context_tokens=2_048, parallel=3))
+    assert (rig.needs[-1].runtime.context_tokens, rig.needs[-1].placed.parallel) == (2_048, 3)
+    await rig.use("code")
+    await rig.manager.load("code")
+    await rig.manager.load("code", Wanted(context_tokens=2_048))
+    assert rig.loads == ["code"]
+    await rig.manager.unload("code")
+    await rig.use("code")
+    assert rig.needs[-1].runtime.context_tokens == 1_024
+
+
+async def test_an_idle_model_is_loaded_anew_as_asked_and_one_in_use_stays() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024)
+    await rig.use("chat")
+    async with rig.manager.lease("chat"):
+        with pytest.raises(ModelInUse, match="1 requests"):
+            await rig.manager.load("chat", Wanted(context_tokens=512))
+    assert rig.loads == ["chat"]
+    await rig.manager.load("chat", Wanted(context_tokens=512))
+    assert rig.loads == ["chat", "chat"]
+    assert rig.needs[-1].runtime.context_tokens == 512
+    assert rig.loaded() == {"chat"}
+
+
+async def test_a_wish_that_cannot_be_fulfilled_leaves_the_loaded_model_as_it_is() -> None:
+    rig = Rig({"chat": 10}, 1_000, context_tokens=500)
+    await rig.use("chat")
+    with pytest.raises(ModelTooLarge, match="2000 tokens"):
+        await rig.manager.load("chat", Wanted(context_tokens=2_000))
+    await rig.use("chat")
+    assert rig.loads == ["chat"]
+
+
+async def test_a_wish_that_failed_does_not_bind_the_next_load() -> None:
+    rig = Rig({"chat": 10, "code": 10}, 1_000, context_tokens=500)
+    with pytest.raises(ModelTooLarge):
+        await rig.manager.load("code", Wanted(context_tokens=2_000))
+    await rig.use("code")
+    assert rig.needs[-1].runtime.context_tokens == 500
+
+
+async def test_loads_with_other_wishes_wait_for_the_one_that_is_under_way() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024, load_seconds=lambda name: 0.01)
+    loading = rig.manager.start()
+    await asyncio.gather(
+        rig.manager.load("chat", Wanted(context_tokens=512)),
+        rig.manager.load("chat", Wanted(context_tokens=512)),
+    )
+    assert loading.done()
+    assert [need.runtime.context_tokens for need in rig.needs] == [1_024, 512]
+
+
+async def test_a_smaller_context_than_asked_is_no_reason_to_load_again() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024)
+    rig.failures["chat"] = [OutOfMemory("no more")]
+    for _ in range(2):
+        report = await rig.manager.load("chat", Wanted(context_tokens=2_048))
+        assert report.loaded is not None
+        assert report.loaded.reduced_from_tokens == 2_048
+    assert len(rig.loads) == 2
+
+
+async def test_another_model_becomes_the_default_once_it_is_loaded() -> None:
+    told: list[str] = []
+    rig = Rig({"chat": 60, "large": 70}, 100, on_default=lambda spec: told.append(spec.name))
+    await rig.use(None)
+    manager = rig.manager
+    async with manager.lease("chat"):
+        becoming = asyncio.create_task(manager.make_default("large"))
+        await asyncio.sleep(0.01)
+        assert manager.is_default(rig.specs["large"])
+        assert (manager.spec.name, told) == ("chat", [])  # it waits for memory
+    await becoming
+    await rig.use(None)
+    assert (manager.spec.name, rig.loads, told) == ("large", ["chat", "large"], ["large"])
+    assert [report.spec.name for report in manager.report()] == ["large", "chat"]
+    assert not manager.is_default(rig.specs["chat"])
+
+
+async def test_what_cannot_be_loaded_does_not_become_the_default() -> None:
+    rig = Rig({"chat": 60, "huge": 200}, 100)
+    with pytest.raises(ModelTooLarge):
+        await rig.manager.make_default("huge")
+    assert rig.manager.spec.name == "chat"
+    assert not rig.manager.is_default(rig.specs["huge"])
+    await rig.use(None)

@@ -182,3 +182,40 @@ async def test_a_load_that_waits_is_told_with_its_share(call: Serve) -> None:
         assert (models[-1]["state"], models[-1]["progress"]) == ("loading", 0.0)
         await served.client.post(f"{MODELS}/code/unload", json={"force": True})
         assert (await loading).status_code == 503
+
+
+async def test_a_load_takes_the_options_of_up_and_refuses_others_with_their_bounds(
+    call: Serve,
+) -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100_000, context_tokens=1_024)
+    async with call(manager=rig.manager) as served:
+        wanted = {"context_tokens": 2_048, "parallel": 2, "cache_type_k": "q8_0", "gpu_layers": 0}
+        loaded = await served.client.post(f"{MODELS}/code/load", json=wanted)
+        assert loaded.status_code == 200
+        assert loaded.json()["context_tokens"] == 2_048
+        for name, value, told in [
+            ("context_tokens", 63, "64"),
+            ("parallel", 257, "256"),
+            ("cache_type_v", "q2_k", "q4_0"),
+            ("gpu_layers", "all", "integer"),
+            ("cpu_moe_layers", -1, "0"),
+            ("ctx", 512, "not permitted"),
+        ]:
+            refused = await served.client.post(f"{MODELS}/code/load", json={name: value})
+            assert refused.status_code == 422
+            (problem,) = refused.json()["errors"]
+            assert name in str(problem)
+            assert told in str(problem)
+        assert rig.loads.count("code") == 1
+
+
+async def test_requests_that_name_no_model_get_the_one_that_is_made_the_default(
+    call: Serve,
+) -> None:
+    rig = two_models()
+    async with call(manager=rig.manager) as served:
+        made = await served.client.post(f"{MODELS}/code/default")
+        assert (made.status_code, made.json()["state"]) == (200, "loaded")
+        assert (await served.client.get(MODELS)).json()["default"] == "code"
+        answer = await served.client.post("/v1/chat/completions", json=HELLO)
+        assert answer.json()["model"] == "code"

@@ -291,6 +291,12 @@ def test_a_reload_that_a_dying_worker_missed_is_done_by_the_next(
     assert scene.notes[-2:] == ["reload", "stop"]
 
 
+def test_the_next_worker_serves_what_became_the_default(scene: Scene, script: Script) -> None:
+    script("dies_once_another_is_the_default serves")
+    scene.signal_at(signal.SIGINT, is_note("aliases another"))
+    assert scene.run() == 0
+
+
 def test_a_signal_between_two_workers_is_obeyed_at_once(
     scene: Scene, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from localserve.errors import (
     InvalidSchema,
     LocalserveError,
     ModelUnusable,
+    OutOfMemory,
     Unavailable,
     UnknownModel,
 )
@@ -84,10 +85,10 @@ def _openai_type(error: LocalserveError) -> str:
     match error:
         case ContextOverflow():
             return "exceed_context_size_error"
-        case InvalidRequest() | UnknownModel():
-            return "invalid_request_error"
-        case Unavailable() | ModelUnusable():
+        case Unavailable() | OutOfMemory():
             return "unavailable_error"
+        case InvalidRequest() | UnknownModel() | ModelUnusable():
+            return "invalid_request_error"
         case _:
             return "server_error"
 
@@ -96,7 +97,7 @@ def _param(error: LocalserveError) -> str | None:
     match error:
         case InvalidRequest():
             return error.param
-        case UnknownModel():
+        case UnknownModel() | ModelUnusable():
             return "model"
         case _:
             return None
