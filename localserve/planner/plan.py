@@ -77,7 +77,7 @@ class Plan:
 
     `loads` has each place's needs against its room; `problem` is llama.cpp's reason where it would
     not run the model so at all, and then `usage` is an estimate. `speed` is None where no rate is
-    known; it is calibrated if `answers` are not 0.
+    known; `corrections` are in it already.
     """
 
     facts: GgufFacts = field(repr=False)
@@ -89,7 +89,7 @@ class Plan:
     loads: tuple[Load, ...]
     where: Where
     speed: Speed | None
-    answers: int = 0
+    corrections: Corrections = AS_PREDICTED
     problem: str | None = None
 
     @property
@@ -108,11 +108,11 @@ class Plan:
         return min(used, key=lambda load: load.headroom_bytes)
 
 
-Correct = Callable[[GgufFacts, str, str], Corrections]
-"""What earlier answers teach of a model's quantization on a backend."""
+Correct = Callable[[GgufFacts, str], Corrections]
+"""What earlier answers teach of a model on a backend."""
 
 
-def uncorrected(facts: GgufFacts, quantization: str, backend: str) -> Corrections:
+def uncorrected(facts: GgufFacts, backend: str) -> Corrections:
     """Where nothing was learned."""
     return AS_PREDICTED
 
@@ -141,7 +141,7 @@ def make_plan(
         placed = Placement(allowed[-1], usage, machine.loads(usage))
     name = quantization or facts.quantization
     where = _where(facts, placed.runtime, machine)
-    corrections = correct(facts, name, computes(where, machine))
+    corrections = correct(facts, computes(where, machine))
     return Plan(
         facts=facts,
         quantization=name,
@@ -152,7 +152,7 @@ def make_plan(
         loads=placed.loads,
         where=where,
         speed=predict(facts, placed.runtime, machine, corrections),
-        answers=corrections.answers,
+        corrections=corrections,
         problem=problem,
     )
 
