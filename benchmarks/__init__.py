@@ -8,6 +8,8 @@ scenarios.py       what is measured, each a closed description and a function
 ratios.py          medians and their ratios
 report.py          the table, the JSON and the entry in LOG.md
 measure.py         lets the runs alternate (machine.py says where)
+speed_prediction.py  predicted and measured speed (prediction_report.py tells of it)
+soak.py            random switches among models
 run.py             the command line (__main__.py says what to install)
 
 Nothing in here is imported by the package.

@@ -179,3 +179,40 @@ def test_keys_that_heads_share_are_looked_at_sooner(tmp_path: Path, name: str, r
     attention = facts.hyperparameters.attention
     operations = 2 * sum(attention.heads_per_layer) * 2 * 128 * 1_000
     assert more == pytest.approx(operations / rate)
+
+
+RECORDED_RATES = {
+    "F32": Throughput(14.46e9, None),
+    "F16": Throughput(9.22e9, 82e9),
+    "Q8_0": Throughput(7.62e9, 74e9),
+    "Q6_K": Throughput(7.04e9, 182e9),
+    "Q4_K": Throughput(6.59e9, 125e9),
+}
+RECORDED_STEPS = StepRates(
+    operation_seconds=1.2e-7,
+    element_bytes_per_second=14.3e9,
+    decode_attention_flops_per_second=7.65e9,
+    unshared_attention_flops_per_second=4.2e9,
+    prompt_attention_flops_per_second=48.8e9,
+)
+"""One thread of a Xeon with AVX512, by the thread's own clock, next to the times below."""
+
+
+@pytest.mark.parametrize(
+    ("quantization", "early_ms", "late_ms", "prompt_ms"),
+    [
+        ("Q4_K_M", 58.6, 82.1, 4_653),
+        ("Q8_0", 94.2, 105.1, 7_403),
+        ("F16", 136.5, 146.9, 7_062),
+    ],
+)
+def test_what_a_real_machine_took_is_predicted(
+    tmp_path: Path, quantization: str, early_ms: float, late_ms: float, prompt_ms: float
+) -> None:
+    made = machine()
+    made = replace(made, ram=replace(made.ram, rates=RECORDED_RATES, steps=RECORDED_STEPS))
+    facts = facts_of("qwen3-0.6b", tmp_path, quantization)
+    forecast = Forecast(facts, Runtime(2_048, 1, gpu_layers=0), made)
+    assert seconds(forecast.token_seconds(25)) * 1e3 == pytest.approx(early_ms, rel=0.2)
+    assert seconds(forecast.token_seconds(519)) * 1e3 == pytest.approx(late_ms, rel=0.2)
+    assert seconds(forecast.prompt_seconds(513)) * 1e3 == pytest.approx(prompt_ms, rel=0.3)
