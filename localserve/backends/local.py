@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, checkpoint_room, place_model, predicted_speed
+from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -39,7 +39,7 @@ from localserve.gguf.loadable import check_loadable
 from localserve.planner.devices import GPU_KINDS
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
-from localserve.planner.speed import Speed
+from localserve.planner.speed import Forecast
 from localserve.planner.usage import MemoryUsage
 from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
@@ -168,10 +168,10 @@ def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: Llama
 
 
 def _teacher(settings: Settings, facts: GgufFacts, placed: Placed) -> Teacher:
-    def predict() -> Speed | None:
-        return predicted_speed(settings, facts, placed.runtime)
+    def predict() -> Forecast | None:
+        return forecast(settings, facts, placed.runtime)
 
-    return Teacher(settings, facts, placed.backend, predict)
+    return Teacher(settings, placed.backend, predict)
 
 
 class LocalBackend:

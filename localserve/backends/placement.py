@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from localserve.config import DEFAULT_PARALLEL, Settings
@@ -28,7 +29,7 @@ from localserve.planner.plan import Plan, Wanted, computes, make_plan, runtime_o
 from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
-from localserve.planner.speed import Speed, predict
+from localserve.planner.speed import Forecast
 from localserve.planner.usage import RAM, MemoryUsage
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,9 @@ def _planned(
     surcharge = known.surcharge(facts.architecture, machine.backend)
     machine = replace(machine, surcharge=surcharge)
     with DryRuns((), path) as dry:
-        plan = make_plan(facts, wanted, machine, dry.measure, correct=known.correct)
+        plan = make_plan(
+            facts, wanted, machine, dry.measure, correct=partial(known.correct, machine.key)
+        )
         if not plan.fits and not _fits_without_margin(plan, machine):
             raise _refusal(plan, machine, dry)
     return Placed(plan.runtime, plan.usage, computes(plan.where, machine), plan.parallel)
@@ -159,10 +162,10 @@ def _numbers(plan: Plan, machine: Machine) -> str:
     )
 
 
-def predicted_speed(settings: Settings, facts: GgufFacts, runtime: Runtime) -> Speed | None:
-    """The speed to expect, from bandwidth that was measured before; None if none was."""
+def forecast(settings: Settings, facts: GgufFacts, runtime: Runtime) -> Forecast | None:
+    """The times to expect, from bandwidth that was measured before; None if none was."""
     hardware = probe(settings)
     bandwidth = known_bandwidth(hardware, settings)
     if bandwidth is None:
         return None
-    return predict(facts, runtime, machine_of(hardware, bandwidth))
+    return Forecast(facts, runtime, machine_of(hardware, bandwidth))

@@ -171,7 +171,7 @@ def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
             machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
         if candidates is None:
             say("planning")
-            plans = rank_catalog(ranked, wanted, machine)
+            plans = rank_catalog(ranked, wanted, machine, lessons(settings))
         else:
             say(f"planning {escape(candidates.spec.name)}")
             wanted = replace(wanted, companions=companions)
@@ -250,5 +250,5 @@ def _imagined(
 ) -> Machine:
     """A machine of those sizes, with a processor like this one where it was measured."""
     known = known_bandwidth(hardware, settings) or NOTHING_MEASURED
-    rates = machine_of(hardware, known).ram.rates
-    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, rates)
+    like = machine_of(hardware, known).ram
+    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, like)

@@ -18,7 +18,7 @@ from localserve.cli.terminal import (
 from localserve.planner.fit import Fit
 from localserve.planner.machine import Load, Machine, Place
 from localserve.planner.plan import Plan
-from localserve.planner.speed import PROMPT_TOKENS, Speed
+from localserve.planner.speed import PROMPT_TOKENS, Corrections, Speed
 
 BAR_CELLS = 20
 MOST_NAMES = 5
@@ -51,7 +51,7 @@ def print_fit(fit: Fit, machine: Machine) -> None:
         _say(f"not counted: {fit.projector.name} ({size}), for images or sound; --mmproj does")
     if (how := _how(shown)) is not None:
         _say(how)
-    _say(_speed_line(shown.speed, shown.answers, machine))
+    _say(_speed_line(shown.speed, shown.corrections, machine))
     console.print()
     _print_verdict(fit)
     if fit.elsewhere:
@@ -173,7 +173,7 @@ def _how(plan: Plan) -> str | None:
     return text
 
 
-def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
+def _speed_line(speed: Speed | None, known: Corrections, machine: Machine) -> str:
     if speed is None:
         return "speed: not known, for the bandwidth of a device could not be measured"
     text = f"speed: about {_rate(speed)} tokens/s"
@@ -182,11 +182,17 @@ def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
             f"; first token of a prompt of {PROMPT_TOKENS} after {speed.first_token_seconds:.1f} s"
         )
     if machine.imagined:
-        return f"{text} (assuming a usual machine of its kind)"
-    if answers:
-        count = "1 answer" if answers == 1 else f"{answers} answers"
-        return f"{text} (from the measured bandwidth, calibrated by {count})"
-    return f"{text} (from the measured bandwidth)"
+        return f"{text} (an estimate: nothing was measured there, a usual machine is assumed)"
+    if known.answers:
+        return f"{text} (measured rates, calibrated by {_answers(known.answers)})"
+    if known.alike:
+        answers = _answers(known.alike)
+        return f"{text} (measured rates, in part calibrated by {answers} of models alike)"
+    return f"{text} (measured rates; not calibrated by an answer yet)"
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count} answers"
 
 
 def _print_verdict(fit: Fit) -> None:

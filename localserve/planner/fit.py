@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from localserve.catalog.candidates import Candidates, Projector
 from localserve.catalog.headers import Headers
@@ -76,7 +77,7 @@ def fit_model(
     wanted = wanted.over(wanted_by(candidates.spec))
     usable, unusable = _sorted_out(candidates)
     architecture = next(iter(usable.values())).facts.architecture
-    correct = uncorrected if machine.imagined else known.correct
+    correct = uncorrected if machine.imagined else partial(known.correct, machine.key)
     if not machine.imagined:
         surcharge = known.surcharge(architecture, machine.backend)
         machine = replace(machine, surcharge=surcharge)
@@ -232,10 +233,12 @@ def rank_catalog(
     registry: Registry,
     wanted: Wanted,
     machine: Machine,
+    known: Lessons = NOTHING_LEARNED,
 ) -> list[Plan]:
     """For each model of the catalog that writes text the best quantization that fits, else the one
     that comes nearest. Those that fit come first, of them those that are quick enough, of them the
     larger ones. By formula."""
+    correct = uncorrected if machine.imagined else partial(known.correct, machine.key)
     plans = []
     for spec in registry:
         if spec.shape is None or not spec.quantizations or spec.kind == "embedding":
@@ -248,7 +251,9 @@ def rank_catalog(
         for name in spec.quantizations:
             facts = facts_of(spec, spec.shape, name)
             measure = by_formula(facts, machine.gpu_names)
-            options.append(make_plan(facts, wish, machine, measure, quantization=name))
+            options.append(
+                make_plan(facts, wish, machine, measure, quantization=name, correct=correct)
+            )
         plans.append(choose(options) or max(options, key=lambda one: one.headroom_bytes))
     return sorted(plans, key=_rank)
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.bandwidth import NO_STEPS, Bandwidth, StepRates, Throughput, machine_key
 from localserve.planner.devices import Device
 from localserve.planner.hardware import Hardware
 from localserve.planner.usage import RAM, Beside, MemoryUsage
@@ -37,7 +37,8 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...).
+    """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...),
+    `steps` for all besides.
 
     A `unified` GPU has no memory of its own: what lies there takes RAM's room as well.
     """
@@ -49,6 +50,7 @@ class Place:
     margin_bytes: int
     rates: Mapping[str, Throughput]
     unified: bool = False
+    steps: StepRates = NO_STEPS
     programs: tuple[Program, ...] = ()
 
     @property
@@ -86,12 +88,14 @@ class Machine:
     """RAM and the GPUs. `imagined` says that it is not this one: sizes and rates are assumed.
 
     `surcharge` is the share that a model takes beyond what is predicted, as earlier loads taught.
+    `key` names the hardware and software that the rates were measured of.
     """
 
     ram: Place
     gpus: tuple[Place, ...] = ()
     imagined: bool = False
     surcharge: float = 0.0
+    key: str = ""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -158,9 +162,11 @@ def machine_of(
         free_bytes=memory.available_bytes,
         margin_bytes=ram_margin(memory.usable_bytes),
         rates=bandwidth.throughput.get(processor, {}),
+        steps=bandwidth.steps.get(processor, NO_STEPS),
         programs=programs,
     )
-    return Machine(ram, tuple(_gpu(device, bandwidth) for device in hardware.gpus))
+    gpus = tuple(_gpu(device, bandwidth) for device in hardware.gpus)
+    return Machine(ram, gpus, key=machine_key(hardware, bandwidth.threads))
 
 
 def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
@@ -172,6 +178,7 @@ def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
         free_bytes=device.free_bytes,
         margin_bytes=0 if device.unified else GPU_MARGIN_BYTES,
         rates=bandwidth.throughput.get(device.name, {}),
+        steps=bandwidth.steps.get(device.name, NO_STEPS),
         unified=device.unified,
         programs=tuple(
             Program(process.name or f"process {process.pid}", process.used_bytes)
@@ -189,19 +196,19 @@ def emptied(machine: Machine) -> Machine:
     return replace(machine, ram=empty(machine.ram), gpus=tuple(map(empty, machine.gpus)))
 
 
-def imagined(
-    gpu_bytes: tuple[int, ...], ram_bytes: int, cpu_rates: Mapping[str, Throughput] | None = None
-) -> Machine:
+def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int, like: Place | None = None) -> Machine:
     """A machine of which only sizes are known; all of its memory is taken as free.
 
-    `cpu_rates` are those of a processor that its own is taken to be like.
+    Its processor is taken to be as quick as that of the place `like`, if that was measured.
     """
     gpus = tuple(
         Place(f"GPU{index}", "a GPU", size, size, GPU_MARGIN_BYTES, TYPICAL_GPU)
         for index, size in enumerate(gpu_bytes)
     )
     margin = ram_margin(ram_bytes)
-    ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, cpu_rates or TYPICAL_CPU)
+    ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, TYPICAL_CPU)
+    if like is not None and like.rates:
+        ram = replace(ram, rates=like.rates, steps=like.steps)
     return Machine(ram, gpus, imagined=True)
 
 

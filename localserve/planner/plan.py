@@ -20,7 +20,7 @@ from localserve.planner.dry_run import Refused
 from localserve.planner.formula import estimate
 from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, place, placement, ways
-from localserve.planner.runtime import CacheType, Runtime, sequences_for
+from localserve.planner.runtime import GUESS_TOKENS, CacheType, Runtime, sequences_for
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -87,7 +87,7 @@ class Plan:
 
     `loads` has each place's needs against its room; `problem` is llama.cpp's reason where it would
     not run the model so at all, and then `usage` is an estimate. `speed` is None where no rate is
-    known; it is calibrated if `answers` are not 0.
+    known; `corrections` are in it already.
     """
 
     facts: GgufFacts = field(repr=False)
@@ -99,7 +99,7 @@ class Plan:
     loads: tuple[Load, ...]
     where: Where
     speed: Speed | None
-    answers: int = 0
+    corrections: Corrections = AS_PREDICTED
     problem: str | None = None
 
     @property
@@ -118,11 +118,11 @@ class Plan:
         return min(used, key=lambda load: load.headroom_bytes)
 
 
-Correct = Callable[[GgufFacts, str, str], Corrections]
-"""What earlier answers teach of a model's quantization on a backend."""
+Correct = Callable[[GgufFacts, str], Corrections]
+"""What earlier answers teach of a model on a backend."""
 
 
-def uncorrected(facts: GgufFacts, quantization: str, backend: str) -> Corrections:
+def uncorrected(facts: GgufFacts, backend: str) -> Corrections:
     """Where nothing was learned."""
     return AS_PREDICTED
 
@@ -151,7 +151,7 @@ def make_plan(
         placed = placement(allowed[-1], usage, machine, wanted.companions)
     name = quantization or facts.quantization
     where = _where(facts, placed.runtime, machine)
-    corrections = correct(facts, name, computes(where, machine))
+    corrections = correct(facts, computes(where, machine))
     return Plan(
         facts=facts,
         quantization=name,
@@ -162,7 +162,7 @@ def make_plan(
         loads=placed.loads,
         where=where,
         speed=predict(facts, placed.runtime, machine, corrections),
-        answers=corrections.answers,
+        corrections=corrections,
         problem=problem,
     )
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from localserve.catalog.headers import read_local
 from localserve.cli import fit as command
 from localserve.cli.terminal import memory_text
 from localserve.config import Settings
 from localserve.gguf.header import parse_file
 from localserve.planner import gauge
 from localserve.planner import plan as planning
-from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.bandwidth import Bandwidth, Throughput, machine_key
 from localserve.planner.dry_run import dry_run
 from localserve.planner.hardware import probe
-from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, learn_load
+from localserve.planner.learned import LoadLesson, learn_answer, learn_load, lesson_of
 from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
@@ -32,6 +33,7 @@ BANDWIDTH = Bandwidth(
     ram_bytes_per_second=40e9,
     devices={"CPU": 40e9},
     throughput={"CPU": {"Q4_K": Throughput(40e9, 400e9), "F16": Throughput(40e9, 300e9)}},
+    steps={},
     threads=8,
     problems=(),
     measured_at=1.0,
@@ -286,17 +288,21 @@ def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:
 
 
 def test_what_was_learned_counts_and_is_said(
-    run: Run, files: dict[str, Path], settings: Settings
+    run: Run, files: dict[str, Path], settings: Settings, readings: RecordedReadings
 ) -> None:
     path = str(files["qwen3-8b-Q4_K_M.gguf"])
     before = asked(run, path)
-    learn_answer(settings, "qwen3", "CPU", AnswerLesson("Q4_K_M", 2.0, 1.0))
+    key = machine_key(probe(settings, readings), BANDWIDTH.threads)
+    facts = read_local(files["qwen3-8b-Q4_K_M.gguf"]).facts
+    learn_answer(settings, lesson_of(facts, key, "CPU", decode=2.0, prompt=1.0))
     learn_load(settings, "qwen3", "CPU", LoadLesson(1_000, 1_100))
     after = asked(run, path)
     rates = [one["speed"]["decode_tokens_per_second"] for one in (before, after)]
     assert rates[1] == pytest.approx(rates[0] / 2)
     assert after["headroom_bytes"] < before["headroom_bytes"]
     assert "calibrated by 1 answer)" in run("fit", path).out
+    other = run("fit", str(files["qwen3-8b-Q8_0.gguf"])).out
+    assert "in part calibrated by 1 answer of models alike)" in other
 
 
 def test_a_projector_counts_where_it_is_asked_for(run: Run, hub: Hub) -> None:
