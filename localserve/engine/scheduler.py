@@ -369,11 +369,12 @@ class Scheduler:
         match = self.tree.longest(scope, wanted)
         best = match.length if match else 0
         chosen: TokenArray | None = None
-        for slot in self.tree.slots_of(scope):
-            tokens = self.tree.tokens(slot)
-            held, replaced = align(tokens, wanted, self._vocabulary.plain)
-            if replaced > best:
-                chosen, best = tokens[:held], replaced
+        for slot, equal in self.tree.partings(scope, match):
+            tokens = self.tree.tokens(slot, equal)
+            held, replaced = align(tokens, wanted[equal:], self._vocabulary.plain)
+            if equal + replaced > best:
+                best = equal + replaced
+                chosen = np.concatenate([wanted[:equal], tokens[:held]])
         if chosen is not None:
             reworded = np.concatenate([chosen, wanted[best:]])
             if self._left_to_compute(scope, reworded) < self._left_to_compute(scope, wanted):
