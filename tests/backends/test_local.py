@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
 
+import localserve
 from localserve.backends.local import LoadOptions, LocalBackend, load
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -34,6 +36,8 @@ from localserve.prompting.sandbox import TemplateProcess
 
 GREEDY = Sampling(temperature=0.0)
 PATIENCE_SECONDS = 60.0
+PLAIN_TEXT = {"add_special": False, "parse_special": False}
+BUILTIN = Path(localserve.__file__).parent / "catalog" / "builtin.gguf"
 
 
 def spec_of(path: Path) -> ModelSpec:
@@ -222,6 +226,59 @@ async def test_requests_at_once_that_begin_alike_compute_that_once_and_answer_as
     )
     assert sorted(map(cached, answers)) == [0, 200, 200]
     assert [texts_of(events)[0] for events in answers] == alone
+    await backend.close()
+
+
+async def test_a_text_is_found_in_other_tokens_than_it_is_tokenized_to(
+    backend: LocalBackend,
+) -> None:
+    text = "hello world " * 10
+    written = letter_by_letter(backend, text)
+    await events_of(backend.complete(completion(written, max_tokens=0)))
+    asked = f"{text}and more"
+    tokens = backend._vocabulary.tokenize(asked, add_special=True, parse_special=True)
+    assert len(written) > len(tokens)
+    events = await events_of(backend.complete(completion(asked)))
+    assert events[0] == Accepted("tiny", len(tokens))
+    assert cached(events) >= len(backend._vocabulary.tokenize(text, **PLAIN_TEXT)) - 2
+    # Of text that looks like a control token nothing is found where the token itself is asked.
+    special = "<|im_start|>"
+    await events_of(backend.complete(completion(letter_by_letter(backend, special), max_tokens=0)))
+    assert cached(await events_of(backend.complete(completion(f"{special}a")))) == 0
+
+
+def letter_by_letter(backend: LocalBackend, text: str) -> tuple[int, ...]:
+    """Text in tokens of a letter each, as no tokenizer writes it."""
+    tokens = [backend._vocabulary.tokenize(letter, **PLAIN_TEXT) for letter in text]
+    return tuple(chain.from_iterable(tokens))
+
+
+async def test_the_builtin_model_answers_the_same_whether_it_shares_or_not() -> None:
+    rules = "You are a helpful assistant. " * 12
+    questions = ("What is the capital of France?", "What is 2 + 3?", "Who are you?")
+    asked = [
+        ChatRequest(
+            "builtin",
+            (Message("system", rules), Message("user", question)),
+            generation=Generation(GREEDY, max_tokens=16),
+        )
+        for question in questions
+    ]
+    alone = []
+    for request in asked:
+        fresh = await load_tiny(BUILTIN)
+        alone.append(texts_of(await events_of(fresh.chat(request)))[0])
+        await fresh.close()
+    backend = await load_tiny(BUILTIN)
+    answers = await asyncio.gather(*(events_of(backend.chat(request)) for request in asked))
+    assert [texts_of(events)[0] for events in answers] == alone
+    assert sum(cached(events) > 50 for events in answers) == 2
+    for request, answer in zip(asked, alone, strict=True):
+        said = (*request.messages, Message("assistant", answer), Message("user", "And now?"))
+        first = (await events_of(backend.chat(request)))[0]
+        assert isinstance(first, Accepted)
+        events = await events_of(backend.chat(replace(request, messages=said)))
+        assert cached(events) >= first.prompt_tokens
     await backend.close()
 
 

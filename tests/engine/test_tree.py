@@ -66,6 +66,12 @@ class AnyTree(RuleBasedStateMachine):
         expected = max((common(text, wanted) for text in texts.values()), default=0)
         match = self.tree.longest(scope, token_array(*wanted))
         assert (match.length if match else 0) == expected
+        partings = dict(self.tree.partings(scope, match))
+        assert set(partings) == set(texts)
+        for slot, equal in partings.items():
+            assert equal <= common(texts[slot], wanted)
+            assert self.tree.tokens(slot, equal).tolist() == texts[slot][equal:]
+        assert max(partings.values(), default=0) == expected
         last = expected + 1
         for length, holders, state in match.candidates() if match else ():
             assert length < last

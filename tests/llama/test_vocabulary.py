@@ -73,6 +73,13 @@ def test_special_tokens_are_parsed_only_where_asked_for(vocabulary: LlamaVocabul
     assert special == [vocabulary.end]
 
 
+def test_only_ordinary_tokens_are_plain_text(vocabulary: LlamaVocabulary) -> None:
+    (special,) = vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=True)
+    assert vocabulary.plain(special) is None
+    for token in vocabulary.tokenize("some <text> ö", add_special=False, parse_special=False):
+        assert vocabulary.plain(token) == vocabulary.piece(token) != b""
+
+
 def test_control_tokens_add_nothing_to_an_answer_but_can_be_spelled(
     vocabulary: LlamaVocabulary,
 ) -> None:
