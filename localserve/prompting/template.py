@@ -66,7 +66,8 @@ class RenderRequest:
 
     `template` is Jinja text, `bos` and `eos` the texts of these tokens. `options` are JSON-like
     values that the template reads as variables. `day` is what the template may know of the time
-    (None: today); a whole day, so that prompts of one day share their prefix.
+    (None: today); a whole day, so that prompts of one day share their prefix. With `whole` a last
+    message of the assistant is rendered as a finished turn, instead of being continued.
     """
 
     template: str
@@ -77,6 +78,7 @@ class RenderRequest:
     options: Mapping[str, object] = field(default_factory=dict)
     add_generation_prompt: bool = True
     day: date | None = None
+    whole: bool = False
 
 
 class ChatTemplate:
@@ -124,7 +126,9 @@ class ChatTemplate:
             raise InvalidRequest(
                 f"The template option {name!r} is set by the server.", param="chat_template_kwargs"
             )
-        messages, prefill = split_prefill(request.messages)
+        messages, prefill = request.messages, None
+        if not request.whole:
+            messages, prefill = split_prefill(messages)
         generation = request.add_generation_prompt or prefill is not None
         context = self._context(request, generation)
         limit = OUTPUT_CHARACTERS + 4 * _size(request)
