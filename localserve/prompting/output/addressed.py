@@ -50,7 +50,7 @@ class _Messages:
         self._out = out
         self._with_tools = with_tools
         self._read_calls = read_calls
-        self._ends = Markers([*address.ends, address.start])
+        self._ends = Markers([*address.ends, *format.ends, address.start])
 
     def read(self) -> Reading[None]:
         started = ""

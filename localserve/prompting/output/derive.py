@@ -25,7 +25,8 @@ def derive_format(source: str, rendered: Rendered) -> OutputFormat:
     family = known_family(source)
     if family is not None:
         header = header.rstrip().removesuffix(family.reasoning.open)
-        return replace(family, header=family.header or header)
+        ends, _ = _ends_and_content(rendered, header, family.reasoning)
+        return replace(family, header=family.header or header, ends=family.ends or ends)
     reasoning = _reasoning(source, rendered, header)
     ends, content = _ends_and_content(rendered, header, reasoning)
     body = _Bodies(rendered, header, reasoning, content, ends)

@@ -37,8 +37,7 @@ class Turn:
         reasoning = self._format.reasoning
         if reasoning.close and not reasoning.open:
             yield from self._reason("")
-        if self._calls is not None and self._calls.bare:
-            yield from self._bare_calls(self._calls)
+        yield from self._bare_calls()
         yield from self.read_until(Markers([]))
 
     def read_until(self, stops: Markers) -> Reading[str | None]:
@@ -60,6 +59,7 @@ class Turn:
                 self._out.content(found)
             elif found == reasoning.open:
                 yield from self._reason(found)
+                yield from self._bare_calls()
 
     def _counts(self, marker: str) -> bool:
         """Whether a mark of reasoning is one. Models also write about such marks: unless it is a
@@ -91,8 +91,11 @@ class Turn:
         self._reader.unread(opener)
         return None
 
-    def _bare_calls(self, calls: ToolCalls) -> Reading[None]:
-        """A call without a marker before it, if the answer begins with one."""
+    def _bare_calls(self) -> Reading[None]:
+        """Calls without a marker before them, where the content begins with one."""
+        calls = self._calls
+        if calls is None or not calls.bare:
+            return
         self._reader.begin_attempt()
         if (yield from self._read(calls, offered_only=True)):
             self._reader.keep()
