@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, place_model, predicted_speed
 from localserve.catalog.headers import read_local
@@ -40,8 +41,9 @@ from localserve.planner.plan import Wanted
 from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.sandbox import TemplateProcess
-from localserve.prompting.template import CHATML, RenderRequest
+from localserve.prompting.template import CHATML
 
 if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
@@ -179,6 +181,12 @@ class LocalBackend:
         self._engine = engine
         self._templates = templates
         self._vocabulary = runner.vocabulary
+        self._conversation = Conversation(
+            templates,
+            runner.vocabulary,
+            bos=runner.vocabulary.text(runner.vocabulary.begin),
+            eos=runner.vocabulary.text(runner.vocabulary.end),
+        )
         self._cells = runner.cells
         self._chat_template = runner.model.chat_template
         self._spec = spec
@@ -194,19 +202,19 @@ class LocalBackend:
         return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        text = await self._templates.render(
-            RenderRequest(
-                template=self._spec.chat_template or self._chat_template or CHATML,
-                messages=request.messages,
-                bos=self._vocabulary.text(self._vocabulary.begin),
-                eos=self._vocabulary.text(self._vocabulary.end),
-                tools=request.tools,
-                options=request.template_options,
-            )
-        )
+        template = self._spec.chat_template or self._chat_template or CHATML
+        text = await self._conversation.prompt(request, template)
         tokens = await asyncio.to_thread(self._tokenize, text)
         self._check_length(tokens, "messages")
-        answer = self._answer([tokens], request.generation, request.scope, request.priority)
+        style = await self._conversation.style(template)
+        answer = self._answer(
+            [tokens],
+            request.generation,
+            request.scope,
+            request.priority,
+            parser=self._conversation.parser(request, style, template, text),
+            spelled=style.special,
+        )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
@@ -277,7 +285,14 @@ class LocalBackend:
             await self._teacher.close()
 
     def _answer(
-        self, prompts: list[list[int]], generation: Generation, scope: str, priority: int
+        self,
+        prompts: list[list[int]],
+        generation: Generation,
+        scope: str,
+        priority: int,
+        *,
+        parser: Callable[[], AnswerParser] | None = None,
+        spelled: Mapping[int, bytes] | None = None,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -294,6 +309,7 @@ class LocalBackend:
                 stop=generation.stop,
                 top_logprobs=generation.top_logprobs,
                 ignore_end=generation.ignore_eos,
+                spelled=spelled or {},
                 scope=scope,
                 priority=priority,
             )
@@ -307,6 +323,7 @@ class LocalBackend:
             prompt_tokens=sum(map(len, prompts)),
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
+            parser=parser,
         )
 
     def _check_length(self, tokens: Sequence[int], param: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from localserve.prompting.output.deltas import (
     ArgumentsPiece,
@@ -55,7 +56,7 @@ def parse(
     parser.begin(begin)
     collected = Collected()
     edges = [0, *sorted(cuts), len(text)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         collected.add(parser.feed(text[start:end]))
     if finish:
         collected.add(parser.finish())

@@ -55,7 +55,8 @@ TEMPLATES = {
     ),
     "named_with_id": _chatml(
         _each(
-            "'[CALL]' + c.function.name + '[ID]' + c.id + '[ARGS]' + (c.function.arguments | tojson)"
+            "'[CALL]' + c.function.name + '[ID]' + c.id"
+            " + '[ARGS]' + (c.function.arguments | tojson)"
         )
     ),
     "name_in_id": _chatml(

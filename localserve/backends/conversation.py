@@ -1,0 +1,110 @@
+"""How the loaded model writes: its template's format, and the parsers for its answers.
+
+Lives on the event loop. A format is derived once for each template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from localserve.chat import ChatRequest
+from localserve.prompting.output.format import OutputFormat
+from localserve.prompting.output.parser import AnswerParser
+from localserve.prompting.output.source import read_format
+from localserve.prompting.prefill import prefill_text, split_prefill
+from localserve.prompting.sandbox import TemplateProcess
+from localserve.prompting.template import RenderRequest
+
+
+class SpecialTokens(Protocol):
+    """What is needed of a vocabulary. Safe on any thread."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
+
+    def spelling(self, token: int) -> bytes: ...
+
+    def is_special(self, token: int) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A format, and the special tokens among its markers with their bytes."""
+
+    format: OutputFormat
+    special: Mapping[int, bytes]
+
+
+class Conversation:
+    """Renders the prompts of one model and makes parsers for its answers."""
+
+    def __init__(
+        self, templates: TemplateProcess, vocabulary: SpecialTokens, *, bos: str, eos: str
+    ) -> None:
+        self._templates = templates
+        self._vocabulary = vocabulary
+        self._bos = bos
+        self._eos = eos
+        self._styles: dict[str, asyncio.Task[Style]] = {}
+
+    async def prompt(self, request: ChatRequest, template: str) -> str:
+        """The text of the prompt. Raises as `TemplateProcess.render`."""
+        return await self._templates.render(
+            RenderRequest(
+                template=template,
+                messages=request.messages,
+                bos=self._bos,
+                eos=self._eos,
+                tools=request.tools,
+                options=request.template_options,
+                whole=not request.continue_last,
+            )
+        )
+
+    async def style(self, template: str) -> Style:
+        """How the model with this template writes. Raises: Overloaded, Unavailable."""
+        task = self._styles.get(template)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            self._styles.clear()
+            task = self._styles[template] = asyncio.create_task(self._read(template))
+        return await asyncio.shield(task)
+
+    def parser(
+        self, request: ChatRequest, style: Style, template: str, prompt: str
+    ) -> Callable[[], AnswerParser]:
+        """Makes parsers for the answers to `prompt`, which may have begun them already."""
+        tools = {tool.name: tool.parameters for tool in request.tools}
+        special = [spelling.decode("utf-8", "replace") for spelling in style.special.values()]
+        begun = _begun(request, style.format, template, prompt)
+
+        def make() -> AnswerParser:
+            parser = AnswerParser(
+                style.format, tools, special=special, reasoning_apart=request.reasoning_apart
+            )
+            parser.begin(begun)
+            return parser
+
+        return make
+
+    async def _read(self, template: str) -> Style:
+        format = await read_format(self._templates, template, bos=self._bos, eos=self._eos)
+        return Style(format, await asyncio.to_thread(self._special, format))
+
+    def _special(self, format: OutputFormat) -> dict[int, bytes]:
+        found = {
+            token
+            for marker in format.markers
+            for token in self._vocabulary.tokenize(marker, add_special=False, parse_special=True)
+            if self._vocabulary.is_special(token)
+        }
+        return {token: self._vocabulary.spelling(token) for token in found}
+
+
+def _begun(request: ChatRequest, format: OutputFormat, template: str, prompt: str) -> str:
+    """What the prompt says on the assistant's behalf, from where its last turn begins."""
+    if format.header:
+        return prompt.rpartition(format.header)[2] if format.header in prompt else ""
+    _, prefill = split_prefill(request.messages) if request.continue_last else ((), None)
+    return prefill_text(prefill, "", template) if prefill else ""
