@@ -107,4 +107,7 @@ def _begun(request: ChatRequest, format: OutputFormat, template: str, prompt: st
     if format.header:
         return prompt.rpartition(format.header)[2] if format.header in prompt else ""
     _, prefill = split_prefill(request.messages) if request.continue_last else ((), None)
-    return prefill_text(prefill, "", template) if prefill else ""
+    if prefill is not None:
+        return prefill_text(prefill, "", template)
+    opening = format.reasoning.open
+    return opening if opening and prompt.rstrip().endswith(opening) else ""

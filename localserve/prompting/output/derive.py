@@ -16,6 +16,7 @@ from localserve.prompting.output.probes import NAMES, SAID, THOUGHT, USER, Rende
 from localserve.prompting.prefill import THINKING_MARKS
 
 _THINK_MARKER = re.compile(r"<[^<>\s]*think[^<>\s]*>|\[THINK\]", re.IGNORECASE)
+_MARKER = re.compile(r"\s*(<[^<>]+>|\[[A-Z_/]+\])")
 _OPENS = ("opened", "opened_thinking", "opened_direct")
 
 
@@ -103,7 +104,7 @@ def _ends_and_content(
     before = _bare(before.removeprefix(header), (reasoning.open, reasoning.close))
     close = behind.removesuffix(end).strip()
     span = Span(before, close) if before and close else Span()
-    first = re.match(r"\s*(<[^<>]+>|\[[A-Z_/]+\])", end)
+    first = _MARKER.match(end) or (None if span.close else _MARKER.match(behind))
     return ((first[1],) if first else ()), span
 
 

@@ -84,7 +84,7 @@ _OPEN_AND_CLOSE = OutputFormat(
         Span("<|open|>tools<|sep|>", "<|close|>tools<|sep|>"),
         Span('<|open|>call tool="', "<|close|>call<|sep|>"),
     ),
-    ends=("<|close|>message<|sep|>",),
+    ends=("<|close|>message<|sep|>", "<|end_of_msg|>"),
 )
 
 _FAMILIES: tuple[tuple[Callable[[str], bool], OutputFormat], ...] = (

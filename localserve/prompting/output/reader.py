@@ -18,6 +18,16 @@ REREAD_CHARACTERS = 1 << 18
 """How much text may be read again in all, after what looked like a call was none."""
 
 
+def read_at_once(reading: Reading[Result]) -> Result:
+    """The result of a reading whose text is all there."""
+    try:
+        next(reading)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise AssertionError("the text has not ended")
+
+
 class Markers:
     """Texts to be looked for together; the longest wins where several begin."""
 
@@ -60,6 +70,11 @@ class Reader:
         self._base += self._at
         self._text = self._text[self._at :] + text
         self._at = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all that came is read."""
+        return self._at == len(self._text)
 
     @property
     def fed(self) -> int:

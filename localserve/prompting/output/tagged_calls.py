@@ -13,6 +13,7 @@ from localserve.prompting.output.call_sink import CallSink, ObjectWriter, escape
 from localserve.prompting.output.format import TaggedCalls
 from localserve.prompting.output.json_calls import is_name
 from localserve.prompting.output.json_reading import LONGEST_WORD
+from localserve.prompting.output.literal_values import literal_as_json
 from localserve.prompting.output.openers import split_markers
 from localserve.prompting.output.reader import Markers, Reader, Reading, Sink
 from localserve.prompting.output.schema import argument_types
@@ -168,7 +169,8 @@ def _converted(text: str, types: frozenset[str]) -> str:
     try:
         json.loads(stripped)
     except (ValueError, RecursionError):
-        return json.dumps(text, ensure_ascii=False)
+        literal = literal_as_json(stripped) if types and "string" not in types else None
+        return literal or json.dumps(text, ensure_ascii=False)
     return stripped
 
 

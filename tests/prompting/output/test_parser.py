@@ -145,6 +145,16 @@ def test_values_of_python_are_values_of_json() -> None:
     assert parse(format_of("parameters"), text, TOOLS).arguments == ['{"n": true}']
 
 
+def test_structures_as_python_prints_them_are_json() -> None:
+    tools = {"look": {"properties": {"n": {"type": "array"}, "at": {"type": "string"}}}}
+    value = "['a', {'b': True}]"
+    text = f"<function=look>\n<parameter=KEY>\n{value}\n</parameter>\n</function>"
+    as_list = parse(format_of("parameters"), text.replace("KEY", "n"), tools).arguments[0]
+    assert json.loads(as_list) == {"n": ["a", {"b": True}]}
+    as_text = parse(format_of("parameters"), text.replace("KEY", "at"), tools).arguments[0]
+    assert json.loads(as_text) == {"at": value}
+
+
 def test_values_of_code_may_be_of_python_or_json() -> None:
     text = "<|tool_call_start|>[look(n={'a': [True, null, -1.5e3], \"b\": 'it\\'s'})]"
     got = parse(format_of("code"), text, TOOLS)
