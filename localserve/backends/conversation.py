@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from localserve.chat import ChatRequest
+from localserve.engine.budget import ReasoningBudget
 from localserve.prompting.output.format import OutputFormat
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.output.source import read_format
@@ -70,6 +71,20 @@ class Conversation:
             self._styles.clear()
             task = self._styles[template] = asyncio.create_task(self._read(template))
         return await asyncio.shield(task)
+
+    def budget(self, request: ChatRequest, style: Style, inside: bool) -> ReasoningBudget | None:
+        """The limit of the answer's reasoning; `inside` says that it has begun."""
+        marks = style.format.reasoning
+        if request.reasoning_tokens is None or not marks.close:
+            return None
+        ending = f"\n{marks.close}\n\n" if marks.close.startswith("</") else marks.close
+        return ReasoningBudget(
+            tokens=request.reasoning_tokens,
+            opening=marks.open.encode(),
+            closing=marks.close.encode(),
+            ending=tuple(self._vocabulary.tokenize(ending, add_special=False, parse_special=True)),
+            inside=inside,
+        )
 
     def parser(
         self, request: ChatRequest, style: Style, template: str, prompt: str

@@ -30,6 +30,7 @@ from localserve.chat import (
     Prompt,
 )
 from localserve.config import DEFAULT_PARALLEL, Settings
+from localserve.engine.budget import ReasoningBudget
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
@@ -207,13 +208,15 @@ class LocalBackend:
         tokens = await asyncio.to_thread(self._tokenize, text)
         self._check_length(tokens, "messages")
         style = await self._conversation.style(template)
+        make_parser = self._conversation.parser(request, style, template, text)
         answer = self._answer(
             [tokens],
             request.generation,
             request.scope,
             request.priority,
-            parser=self._conversation.parser(request, style, template, text),
+            parser=make_parser,
             spelled=style.special,
+            budget=self._conversation.budget(request, style, make_parser().in_reasoning),
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -293,6 +296,7 @@ class LocalBackend:
         *,
         parser: Callable[[], AnswerParser] | None = None,
         spelled: Mapping[int, bytes] | None = None,
+        budget: ReasoningBudget | None = None,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -310,6 +314,7 @@ class LocalBackend:
                 top_logprobs=generation.top_logprobs,
                 ignore_end=generation.ignore_eos,
                 spelled=spelled or {},
+                budget=budget,
                 scope=scope,
                 priority=priority,
             )

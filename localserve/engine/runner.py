@@ -6,7 +6,7 @@ library. All of `Runner` but `interrupt` is called on the engine thread only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,10 @@ class Sampled:
     token: int
     score: TokenScore | None = None
     top: tuple[TokenScore, ...] = ()
+
+
+Steer = Callable[[int], int]
+"""From the token that was chosen to the one that takes its place; called once for each."""
 
 
 class Sampler(Protocol):
@@ -136,10 +140,11 @@ class Runner(Memory, Protocol):
         history: Sequence[int],
         top_logprobs: int | None,
         ignore_end: bool,
+        steer: Steer | None = None,
     ) -> Sampler:
         """A sampler for one sequence; `history` is its prompt. `sampling` has no None but `seed`.
 
-        `ignore_end` bans the tokens that end an answer.
+        `ignore_end` bans the tokens that end an answer. `steer` has the last word on each token.
         """
         ...
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, Sampled, Slice, TokenScore
+from localserve.engine.runner import DecodeFailed, Interrupted, Sampled, Slice, Steer, TokenScore
 
 END = 256
 
@@ -53,6 +53,7 @@ class ScriptedSampler:
 
     top_logprobs: int | None
     ignore_end: bool
+    steer: Steer | None = None
     closed: bool = False
 
     def close(self) -> None:
@@ -103,8 +104,9 @@ class ScriptedRunner:
         history: Sequence[int],
         top_logprobs: int | None,
         ignore_end: bool,
+        steer: Steer | None = None,
     ) -> ScriptedSampler:
-        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end))
+        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end, steer))
         return self.samplers[-1]
 
     def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
@@ -132,6 +134,8 @@ class ScriptedRunner:
         token = self.script(bytes(self.memory[part.slot]))
         if token == END and part.sampler.ignore_end:
             token = ord("x")
+        if part.sampler.steer is not None:
+            token = part.sampler.steer(token)
         if part.sampler.top_logprobs is None:
             return Sampled(token)
         score = TokenScore(token, -0.5)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from localserve.chat import FinishReason, Sampling
+from localserve.engine.budget import ReasoningBudget
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
 from localserve.engine.text import TextAssembler
@@ -38,6 +39,7 @@ class GenerateRequest:
     top_logprobs: int | None = None
     ignore_end: bool = False
     spelled: Mapping[int, bytes] = field(default_factory=dict)
+    budget: ReasoningBudget | None = None
     scope: str = ""
     priority: int = 0
 

@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Sampled,
+    Sampler,
+    Slice,
+    Steer,
+)
 from localserve.errors import ModelUnusable, OutOfMemory
 from localserve.llama import library
 from localserve.llama.devices import devices
@@ -85,12 +93,14 @@ class LlamaRunner:
         history: Sequence[int],
         top_logprobs: int | None,
         ignore_end: bool,
+        steer: Steer | None = None,
     ) -> LlamaSampler:
         return LlamaSampler(
             sampling,
             history=history,
             top_logprobs=top_logprobs,
             banned=self.vocabulary.ends if ignore_end else (),
+            steer=steer,
         )
 
     def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:

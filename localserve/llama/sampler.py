@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
-from localserve.engine.runner import Sampled, TokenScore
+from localserve.engine.runner import Sampled, Steer, TokenScore
 
 Row = npt.NDArray[np.float32]
 """Logits of one position, shape (vocabulary,)."""
@@ -42,7 +42,9 @@ class LlamaSampler:
         history: Sequence[int],
         top_logprobs: int | None,
         banned: Sequence[int],
+        steer: Steer | None = None,
     ) -> None:
+        self._steer = steer
         self._top_logprobs = top_logprobs
         self._penalties = _Penalties(sampling, history)
         bias = dict(sampling.logit_bias or ())
@@ -63,6 +65,8 @@ class LlamaSampler:
         if len(self._biased):
             row[self._biased] += self._bias
         token = int(row.argmax()) if self._chain is None else self._draw(row, self._chain)
+        if self._steer is not None:
+            token = self._steer(token)
         self._penalties.accept(token)
         if before is not None:
             score, top = _scores(before, token, self._top_logprobs or 0)
