@@ -35,7 +35,8 @@ CALL_ID_CHARACTERS = 9
 
 
 class Choice:
-    """Feeds a parser and puts log probabilities to the content."""
+    """Feeds a parser. Log probabilities go with the content that comes next; those of reasoning,
+    calls and markers are not told."""
 
     def __init__(self, number: int, parser: AnswerParser) -> None:
         self._number = number
@@ -48,12 +49,15 @@ class Choice:
     ) -> Iterator[ChatEvent]:
         """What more text adds to the answer."""
         self._logprobs += logprobs
+        reasoned = self._parser.in_reasoning
         yield from self._deltas(self._parser.feed(text, special_at))
+        if reasoned or self._parser.in_reasoning:
+            self._logprobs.clear()
 
     def end(self, ended: Ended) -> Iterator[ChatEvent]:
         """All that was held back, and the end."""
         yield from self._deltas(self._parser.finish())
-        if self._logprobs:
+        if self._logprobs and not self._called:
             yield TextDelta(self._number, "", self._take_logprobs())
         reason = "tool_calls" if self._called and ended.reason == "stop" else ended.reason
         yield Finished(self._number, reason, ended.stopped_by)
@@ -64,7 +68,7 @@ class Choice:
                 case ContentPiece(text):
                     yield TextDelta(self._number, text, self._take_logprobs())
                 case ReasoningPiece(text):
-                    self._logprobs.clear()  # they are told of content only
+                    self._logprobs.clear()
                     yield ReasoningDelta(self._number, text)
                 case CallBegun(index, name, id):
                     self._logprobs.clear()

@@ -88,3 +88,34 @@ def test_an_answer_is_continued_without_what_the_client_has_already(server: Serv
     rest = create(server, [asked, begun], tools=[], extra_body={"continue_final_message": True})
     assert "Paris" in begun["content"] + rest.choices[0].message.content
     assert not rest.choices[0].message.content.startswith(begun["content"])
+
+
+THINKING = {"chat_template_kwargs": {"enable_thinking": True}}
+SUM = {"role": "user", "content": "What is 3 plus 4?"}
+
+
+def test_it_thinks_apart_from_what_it_says(server: Server) -> None:
+    message = create(server, [SUM], tools=[], extra_body=THINKING).choices[0].message
+    assert "7" in message.content
+    assert "<think>" not in message.content
+    assert "3 + 4" in message.reasoning_content
+    chunks = create(server, [SUM], tools=[], extra_body=THINKING, stream=True)
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    reasoning = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert reasoning == message.reasoning_content
+    assert "".join(delta.content or "" for delta in deltas) == message.content
+
+
+def test_it_thinks_in_the_content_on_request(server: Server) -> None:
+    inline = {**THINKING, "reasoning_format": "none"}
+    message = create(server, [SUM], tools=[], extra_body=inline).choices[0].message
+    assert message.content.startswith("<think>")
+    assert not hasattr(message, "reasoning_content")
+
+
+def test_it_thinks_no_longer_than_it_may(server: Server) -> None:
+    brief = {**THINKING, "thinking_budget": 4}
+    message = create(server, [SUM], tools=[], extra_body=brief).choices[0].message
+    free = create(server, [SUM], tools=[], extra_body=THINKING).choices[0].message
+    assert 0 < len(message.reasoning_content) < len(free.reasoning_content)
+    assert "7" in message.content
