@@ -15,7 +15,8 @@ from localserve.engine.budget import ReasoningBudget
 from localserve.prompting.output.format import OutputFormat
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.output.source import read_format
-from localserve.prompting.prefill import prefill_text, split_prefill
+from localserve.prompting.output.start import begun_text
+from localserve.prompting.prefill import split_prefill
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import RenderRequest
 
@@ -48,7 +49,8 @@ class Conversation:
         self._vocabulary = vocabulary
         self._bos = bos
         self._eos = eos
-        self._styles: dict[str, asyncio.Task[Style]] = {}
+        self._styles: dict[str, Style] = {}
+        self._deriving = asyncio.Lock()
 
     async def prompt(self, request: ChatRequest, template: str) -> str:
         """The text of the prompt. Raises as `TemplateProcess.render`."""
@@ -66,11 +68,10 @@ class Conversation:
 
     async def style(self, template: str) -> Style:
         """How the model with this template writes. Raises: Overloaded, Unavailable."""
-        task = self._styles.get(template)
-        if task is None or (task.done() and (task.cancelled() or task.exception())):
-            self._styles.clear()
-            task = self._styles[template] = asyncio.create_task(self._read(template))
-        return await asyncio.shield(task)
+        async with self._deriving:
+            if template not in self._styles:
+                self._styles = {template: await self._read(template)}
+            return self._styles[template]
 
     def budget(self, request: ChatRequest, style: Style, inside: bool) -> ReasoningBudget | None:
         """The limit of the answer's reasoning; `inside` says that it has begun."""
@@ -86,13 +87,12 @@ class Conversation:
             inside=inside,
         )
 
-    def parser(
-        self, request: ChatRequest, style: Style, template: str, prompt: str
-    ) -> Callable[[], AnswerParser]:
+    def parser(self, request: ChatRequest, style: Style, prompt: str) -> Callable[[], AnswerParser]:
         """Makes parsers for the answers to `prompt`, which may have begun them already."""
         tools = {tool.name: tool.parameters for tool in request.tools}
         special = [spelling.decode("utf-8", "replace") for spelling in style.special.values()]
-        begun = _begun(request, style.format, template, prompt)
+        prefill = split_prefill(request.messages)[1] if request.continue_last else None
+        begun = begun_text(style.format, prompt, prefill)
 
         def make() -> AnswerParser:
             parser = AnswerParser(
@@ -115,14 +115,3 @@ class Conversation:
             if self._vocabulary.is_special(token)
         }
         return {token: self._vocabulary.spelling(token) for token in found}
-
-
-def _begun(request: ChatRequest, format: OutputFormat, template: str, prompt: str) -> str:
-    """What the prompt says on the assistant's behalf, from where its last turn begins."""
-    if format.header:
-        return prompt.rpartition(format.header)[2] if format.header in prompt else ""
-    _, prefill = split_prefill(request.messages) if request.continue_last else ((), None)
-    if prefill is not None:
-        return prefill_text(prefill, "", template)
-    opening = format.reasoning.open
-    return opening if opening and prompt.rstrip().endswith(opening) else ""

@@ -208,7 +208,7 @@ class LocalBackend:
         tokens = await asyncio.to_thread(self._tokenize, text)
         self._check_length(tokens, "messages")
         style = await self._conversation.style(template)
-        make_parser = self._conversation.parser(request, style, template, text)
+        make_parser = self._conversation.parser(request, style, text)
         answer = self._answer(
             [tokens],
             request.generation,

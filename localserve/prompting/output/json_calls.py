@@ -147,13 +147,15 @@ class _CallObject:
             self._sink.begin(self._name, self._id)
 
 
-def read_named_call(reader: Reader, form: NamedCalls, sink: CallSink) -> Reading[bool]:
+def read_named_call(
+    reader: Reader, form: NamedCalls, sink: CallSink, *, offered_only: bool = False
+) -> Reading[bool]:
     """`NAME marks {...}`."""
     head: list[str] = []
     if not (yield from _read_head(reader, form, head)):
         return False
     name, id = _name_and_id("".join(head), form)
-    if not is_name(name):
+    if not is_name(name) or (offered_only and name not in sink.tools):
         return False
     sink.begin(name, id)
     yield from copy_value(reader, sink.arguments)

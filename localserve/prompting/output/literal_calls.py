@@ -17,15 +17,17 @@ _COMMAS = re.compile(r"[\s,]*")
 _NAME = re.compile(r"[\w.\-/:]*")
 
 
-def read_literal_calls(reader: Reader, form: LiteralCalls, sink: CallSink) -> Reading[bool]:
-    """Calls one after another, in brackets or not."""
+def read_literal_calls(
+    reader: Reader, form: LiteralCalls, sink: CallSink, *, offered_only: bool = False
+) -> Reading[bool]:
+    """Calls one after another, in brackets or not. With `offered_only` of offered tools."""
     begun = False
     in_list = (yield from reader.peek()) == "["
     if in_list:
         reader.take(1)
     while True:
         yield from reader.read_while(_COMMAS, _drop)
-        if not (yield from _read_call(reader, form, sink)):
+        if not (yield from _read_call(reader, form, sink, offered_only)):
             break
         begun = True
         if not in_list:
@@ -35,11 +37,15 @@ def read_literal_calls(reader: Reader, form: LiteralCalls, sink: CallSink) -> Re
     return begun
 
 
-def _read_call(reader: Reader, form: LiteralCalls, sink: CallSink) -> Reading[bool]:
+def _read_call(
+    reader: Reader, form: LiteralCalls, sink: CallSink, offered_only: bool
+) -> Reading[bool]:
     parts: list[str] = []
     yield from reader.read_while(_NAME, parts.append)
     name = "".join(parts)
-    if not is_name(name) or not (yield from reader.accept(form.arguments.open)):
+    if not is_name(name) or (offered_only and name not in sink.tools):
+        return False
+    if not (yield from reader.accept(form.arguments.open)):
         return False
     sink.begin(name)
     arguments = ObjectWriter(sink)

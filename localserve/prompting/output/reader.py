@@ -130,7 +130,7 @@ class Reader:
         return "".join(parts)
 
     def until(self, markers: Markers, sink: Sink) -> Reading[str | None]:
-        """Read up to and with the first marker, which is returned; None at the end.
+        """Read up to and with the marker that begins first, which is returned; None at the end.
 
         What cannot belong to a marker goes to `sink` at once.
         """
@@ -138,7 +138,11 @@ class Reader:
             found = self._search(markers)
             if found is not None:
                 begin, marker = found
-                if self._longer_possible(markers, begin, marker) and (yield from self.more()):
+                undecided = (
+                    markers.undecided(self._text, self._at) < begin
+                    or self._longer_possible(markers, begin, marker)
+                )
+                if undecided and (yield from self.more()):
                     continue
                 self._release(begin, sink)
                 return self.take(len(marker))

@@ -13,6 +13,9 @@ from localserve.prompting.output.format import OutputFormat
 from localserve.prompting.output.probes import probes
 from localserve.prompting.sandbox import TemplateProcess
 
+MOST_ENDLESS = 2
+"""After so many probes that do not end in time, no more are tried."""
+
 
 async def read_format(
     templates: TemplateProcess, source: str, *, bos: str = "", eos: str = ""
@@ -24,9 +27,14 @@ async def read_format(
     Raises: Overloaded, Unavailable.
     """
     rendered: dict[str, str] = {}
+    endless = 0
+    clock = asyncio.get_running_loop().time
     for name, request in probes(source, bos=bos, eos=eos).items():
+        started = clock()
         try:
             rendered[name] = await templates.render(request)
         except TemplateFailed:
-            continue
+            endless += clock() - started >= templates.render_seconds
+            if endless == MOST_ENDLESS:
+                break
     return await asyncio.to_thread(derive_format, source, rendered)

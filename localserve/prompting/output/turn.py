@@ -30,6 +30,7 @@ class Turn:
         self._calls = format.calls if with_tools else None
         self._openers = Openers(self._calls)
         self._wrappers = {format.content.open, format.content.close, *format.ends}
+        self._strays = self._out_of_place(with_tools)
         self._no_close_later = False
 
     def read(self) -> Reading[None]:
@@ -44,7 +45,7 @@ class Turn:
         """Up to one of `stops`, which is returned; None at the end."""
         reasoning = self._format.reasoning
         own = [reasoning.open, reasoning.close, *self._wrappers, *self._openers.texts]
-        markers = Markers([*stops.texts, *own, *self._reader.special])
+        markers = Markers([*stops.texts, *own, *self._strays])
         while True:
             found = yield from self._reader.until(markers, self._out.content)
             if found is None or found in stops.texts:
@@ -60,6 +61,16 @@ class Turn:
             elif found == reasoning.open:
                 yield from self._reason(found)
                 yield from self._bare_calls()
+
+    def _out_of_place(self, with_tools: bool) -> frozenset[str]:
+        """Special tokens that are no text, wherever they stand. Calls without tools are text."""
+        if with_tools or self._format.calls is None:
+            return self._reader.special
+        section, each = self._format.calls.section, self._format.calls.each
+        around = (section.open, section.close, each.open, each.close)
+        return frozenset(
+            text for text in self._reader.special if not any(text in marker for marker in around)
+        )
 
     def _counts(self, marker: str) -> bool:
         """Whether a mark of reasoning is one. Models also write about such marks: unless it is a
@@ -133,15 +144,16 @@ class Turn:
         """Calls that are not parted by markers; whether there was any."""
         yield from self._reader.spaces()
         reader, form, out = self._reader, calls.form, self._out
+        only = {"offered_only": offered_only}
         match form:
             case JsonCalls():
-                return (yield from read_json_calls(reader, form, out, offered_only=offered_only))
+                return (yield from read_json_calls(reader, form, out, **only))
             case NamedCalls():
-                return (yield from read_named_call(reader, form, out))
+                return (yield from read_named_call(reader, form, out, **only))
             case TaggedCalls():
                 close = self._openers.call_close
                 return (yield from read_tagged_call(reader, form, close, out))
             case LiteralCalls():
-                return (yield from read_literal_calls(reader, form, out))
+                return (yield from read_literal_calls(reader, form, out, **only))
             case _ as never:
                 assert_never(never)

@@ -102,6 +102,13 @@ TEMPLATES = {
         "{%- if not loop.last %}{{- ', ' }}{% endif %}{%- endfor %}"
         "]<|tool_call_end|>"
     ),
+    "bare_code": _chatml(
+        "["
+        "{%- for c in m.tool_calls %}{{- c.function.name + '(' }}"
+        "{%- for k, v in c.function.arguments | items %}{{- k + '=' + (v | tojson) }}"
+        "{%- if not loop.last %}{{- ', ' }}{% endif %}{%- endfor %}{{- ')' }}"
+        "{%- if not loop.last %}{{- ', ' }}{% endif %}{%- endfor %}]"
+    ),
     "nested_tags": """\
 {%- macro value(v) %}
 {%- if v is mapping %}
@@ -169,6 +176,7 @@ TEMPLATES = {
 """Jinja sources by name."""
 
 KEEPS_IDS = {"id_behind", "named_with_id", "name_in_id"}
+BARE = {"bare", "bare_code"}
 KNOWS_NO_REASONING = {"arrows"}
 
 

@@ -220,6 +220,42 @@ def test_a_special_token_counts_and_its_letters_do_not() -> None:
     assert (got.content, got.names) == (f"As text: {CALL}", ["look"])
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["<tool_call>", "</tool_call>", "<think>", "</think>", '{"name": "look"', "}", "a "]
+            ),
+            st.booleans(),
+        ),
+        max_size=15,
+    ),
+    st.integers(1, 9),
+)
+def test_how_special_tokens_are_handed_over_does_not_matter(
+    tokens: list[tuple[str, bool]], size: int
+) -> None:
+    marks = ["<tool_call>", "</tool_call>", "<think>", "</think>"]
+    results = []
+    for step in (1, size):
+        parser = AnswerParser(format_of("objects"), TOOLS, special=marks)
+        got = Collected()
+        for start in range(0, len(tokens), step):
+            text, places = "", []
+            for part, special in tokens[start : start + step]:
+                places += [len(text)] if special and part in marks else []
+                text += part
+            got.add(parser.feed(text, places))
+        got.add(parser.finish())
+        results.append(got)
+    assert results[0] == results[1]
+
+
+def test_special_tokens_of_calls_are_text_where_there_are_no_tools() -> None:
+    parser = AnswerParser(format_of("objects"), special=["<tool_call>"])
+    assert parser.feed("<tool_call>{}", [0]) == [ContentPiece("<tool_call>{}")]
+
+
 def test_a_special_token_out_of_place_is_not_shown() -> None:
     parser = AnswerParser(format_of("objects"), TOOLS, special=["</tool_call>"])
     assert parser.feed("Yes</tool_call>.", [3]) == [ContentPiece("Yes.")]
@@ -247,6 +283,9 @@ def test_a_call_without_a_marker_is_one_of_an_offered_tool() -> None:
     assert parse(format_of("bare"), call, TOOLS).names == ["look"]
     other = '{"name": "Ada", "arguments": {"at": "it"}}'
     assert parse(format_of("bare"), other, TOOLS).content == other
+    assert parse(format_of("bare_code"), 'look(at="it")', TOOLS).names == ["look"]
+    for text in ('print(at="it")', "[a link](there)", "[look](at)", "(look)"):
+        assert parse(format_of("bare_code"), text, TOOLS).content == text
 
 
 def test_messages_to_the_user_and_to_oneself_are_content_and_reasoning() -> None:

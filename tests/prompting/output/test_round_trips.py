@@ -11,6 +11,7 @@ from localserve.chat import Message, ToolCall
 from localserve.prompting.template import RenderRequest
 from tests.prompting.output.collected import parse
 from tests.prompting.output.small_templates import (
+    BARE,
     KEEPS_IDS,
     KNOWS_NO_REASONING,
     TEMPLATES,
@@ -113,7 +114,7 @@ def test_reasoning_before_a_call(name: str) -> None:
 
 
 def test_content_before_a_call(name: str) -> None:
-    if name == "bare":
+    if name in BARE:
         pytest.skip("a call without markers is one only where an answer begins")
     calls = (call(0, "write_file", ARGUMENTS["text"]),)
     check(name, Message("assistant", "I write it.", tool_calls=calls))
