@@ -32,6 +32,9 @@ from localserve.prompting.output.parser import AnswerParser, Tools
 from localserve.prompting.output.source import read_format
 from localserve.prompting.sandbox import TemplateProcess
 
+NEEDED = ("template", "tools", "generation_prompt", "input_text", "expected_message")
+"""What each case has."""
+
 SPLITS = 5
 """How many random splits of each answer are tried."""
 
@@ -131,6 +134,23 @@ async def _formats(names: set[str], folder: Path) -> dict[str, OutputFormat]:
         await templates.close()
 
 
+def _read_cases(path: Path) -> list[dict[str, Any]]:
+    """Raises: OSError; ValueError, which names the line and what is wrong with it."""
+    cases: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            case = json.loads(line)
+            missing = [name for name in NEEDED if name not in case]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        if missing:
+            raise ValueError(f"{path}, line {number}: there is no {missing[0]!r}")
+        cases.append(case)
+    return cases
+
+
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="check_chat_cases", description=(__doc__ or "").partition("\n")[0]
@@ -148,11 +168,10 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     options = _arguments(arguments)
     try:
-        lines = options.file.read_text("utf-8").splitlines()
-        cases = [json.loads(line) for line in lines if line.strip()]
+        cases = _read_cases(options.file)
         formats = asyncio.run(_formats({case["template"] for case in cases}, options.templates))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"check_chat_cases: {type(error).__name__}: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(f"check_chat_cases: {error}", file=sys.stderr)
         return 2
     chance = random.Random(options.seed)
     failures: dict[str, list[str]] = defaultdict(list)

@@ -138,10 +138,9 @@ class Reader:
             found = self._search(markers)
             if found is not None:
                 begin, marker = found
-                undecided = (
-                    markers.undecided(self._text, self._at) < begin
-                    or self._longer_possible(markers, begin, marker)
-                )
+                undecided = markers.undecided(
+                    self._text, self._at
+                ) < begin or self._longer_possible(markers, begin, marker)
                 if undecided and (yield from self.more()):
                     continue
                 self._release(begin, sink)
