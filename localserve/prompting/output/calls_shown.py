@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 from localserve.prompting.output.comparing import shared_last_markers, shared_start
 from localserve.prompting.output.format import (
@@ -19,6 +20,7 @@ from localserve.prompting.output.format import (
     TaggedCalls,
     ToolCalls,
 )
+from localserve.prompting.output.openers import split_markers
 from localserve.prompting.output.probes import (
     IDS,
     KEYS,
@@ -27,6 +29,9 @@ from localserve.prompting.output.probes import (
     NUMBER_VALUE,
     TEXT_VALUE,
 )
+
+LONGEST_CLOSE = 64
+"""A longer text behind calls, in characters, is no marker."""
 
 _QUOTES = "\"'"
 
@@ -57,8 +62,15 @@ def derive_calls(
     if shown is None:
         return None
     section, each = _split_around(shown, two_calls if not in_id else "")
+    section, each = _without_text_behind(section), _without_text_behind(each)
     bare = not (section.open or each.open)
     return ToolCalls(shown.form, section, each, bare)
+
+
+def _without_text_behind(span: Span) -> Span:
+    """Without what a template says behind a turn, which is no marker."""
+    markers = takewhile(lambda part: len(part) <= LONGEST_CLOSE, split_markers(span.close))
+    return Span(span.open, "".join(markers))
 
 
 def _json_objects(body: str) -> _Shown | None:
@@ -66,7 +78,7 @@ def _json_objects(body: str) -> _Shown | None:
     for start in (found.start() for found in re.finditer(r"[\[{]", body)):
         try:
             value, end = json.JSONDecoder().raw_decode(body, start)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         call = value[0] if isinstance(value, list) and value else value
         if isinstance(call, dict) and (form := _json_form(call)):
@@ -106,7 +118,7 @@ def _named(body: str, in_id: bool) -> _Shown | None:
         return None
     try:
         value, end = json.JSONDecoder().raw_decode(behind, start)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or KEYS[0] not in value:
         return None

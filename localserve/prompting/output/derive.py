@@ -17,11 +17,26 @@ from localserve.prompting.prefill import THINKING_MARKS
 
 _THINK_MARKER = re.compile(r"<[^<>\s]*think[^<>\s]*>|\[THINK\]", re.IGNORECASE)
 _MARKER = re.compile(r"\s*(<[^<>]+>|\[[A-Z_/]+\])")
+LONGEST_TURN = 8_192
+"""A longer turn, in characters, says nothing of its template."""
+
+LONGEST_MARKER = 256
+
 _OPENS = ("opened", "opened_thinking", "opened_direct")
 
 
 def derive_format(source: str, rendered: Rendered) -> OutputFormat:
-    """The format of the model whose template is `source`, with its rendered probes."""
+    """The format of the model whose template is `source`, with its rendered probes.
+
+    A template is untrusted: what is longer than any honest one makes it is not looked at.
+    """
+    format = _derive(source, rendered)
+    if max(map(len, (format.header, *format.markers)), default=0) > LONGEST_MARKER:
+        return OutputFormat(calls=mentioned_calls(source))
+    return format
+
+
+def _derive(source: str, rendered: Rendered) -> OutputFormat:
     header = _header(rendered)
     family = known_family(source)
     if family is not None:
@@ -56,7 +71,8 @@ def turn_text(rendered: Rendered, name: str) -> str:
     text = rendered.get(name, "").rpartition(USER)[2]
     alone = rendered.get("asked" if name.startswith("opened") else "asked_tooled", "")
     shared = shared_start(text, alone.rpartition(USER)[2])
-    return text[len(shared) :]
+    turn = text[len(shared) :]
+    return turn if len(turn) <= LONGEST_TURN else ""
 
 
 def _header(rendered: Rendered) -> str:

@@ -97,12 +97,15 @@ _FAMILIES: tuple[tuple[Callable[[str], bool], OutputFormat], ...] = (
 
 _CODE = ToolCalls(LiteralCalls(), each=Span("<|tool_call_start|>", "<|tool_call_end|>"))
 
+_MARKED_LIST = ToolCalls(JsonCalls(), section=Span("<|tool_call|>", "<|/tool_call|>"))
+
 _MENTIONED: tuple[tuple[str, ToolCalls], ...] = (
     ("<|tool_call_start|>", _CODE),
     ("<|tool_list_start|>", _CODE),
     ("List of tools: [", _CODE),
     ("functools[", ToolCalls(JsonCalls(), section=Span("functools"))),
-    ("<|tool_call|>", ToolCalls(JsonCalls(), section=Span("<|tool_call|>"))),
+    ("<|tool_call|>", _MARKED_LIST),
+    ("<|tool|>", _MARKED_LIST),
     (
         "<|tool_calls_section_begin|>",
         ToolCalls(

@@ -20,21 +20,27 @@ _NAME = re.compile(r"[\w.\-/:]*")
 def read_literal_calls(
     reader: Reader, form: LiteralCalls, sink: CallSink, *, offered_only: bool = False
 ) -> Reading[bool]:
-    """Calls one after another, in brackets or not. With `offered_only` of offered tools."""
-    begun = False
+    """Calls one after another, in brackets or not.
+
+    With `offered_only` they must be calls of tools, as must be those behind the first one outside
+    of brackets: words with a bracket behind them are common in text.
+    """
     in_list = (yield from reader.peek()) == "["
     if in_list:
         reader.take(1)
+    yield from reader.spaces()
+    if not (yield from _read_call(reader, form, sink, offered_only)):
+        return False
     while True:
+        reader.begin_attempt()
         yield from reader.read_while(_COMMAS, _drop)
-        if not (yield from _read_call(reader, form, sink, offered_only)):
+        if in_list and (yield from reader.peek()) == "]":
+            reader.take(1)
             break
-        begun = True
-        if not in_list:
+        if not (yield from _read_call(reader, form, sink, offered_only or not in_list)):
+            reader.give_up()
             break
-    if in_list and (yield from reader.peek()) == "]":
-        reader.take(1)
-    return begun
+    return True
 
 
 def _read_call(

@@ -167,6 +167,10 @@ class Reader:
 
     def unread(self, text: str) -> None:
         """Put back text that was read last."""
+        start = self._at - len(text)
+        if start >= 0 and self._text.startswith(text, start):
+            self._at = start  # copying what follows each time would cost its length
+            return
         self._text = text + self._text[self._at :]
         self._base += self._at - len(text)
         self._at = 0

@@ -108,10 +108,10 @@ class Turn:
         if calls is None or not calls.bare:
             return
         self._reader.begin_attempt()
-        if (yield from self._read(calls, offered_only=True)):
-            self._reader.keep()
-        else:
-            self._reader.give_up()
+        while (yield from self._read(calls, offered_only=True)):
+            self._out.trim()
+            self._reader.begin_attempt()
+        self._reader.give_up()
 
     def _call(self, opener: str) -> Reading[None]:
         """The calls behind an opener; where there are none, it is text."""

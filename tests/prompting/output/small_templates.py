@@ -102,6 +102,20 @@ TEMPLATES = {
         "{%- if not loop.last %}{{- ', ' }}{% endif %}{%- endfor %}"
         "]<|tool_call_end|>"
     ),
+    "lines_of_code": _chatml(
+        "<function_calls>"
+        "{%- for c in m.tool_calls %}{{- '\n' + c.function.name + '(' }}"
+        "{%- for k, v in c.function.arguments | items %}{{- k + '=' + (v | tojson) }}"
+        "{%- if not loop.last %}{{- ', ' }}{% endif %}{%- endfor %}{{- ')' }}{%- endfor %}"
+        "{{- '\n</function_calls>' }}"
+    ),
+    "named_in_tag": _chatml(
+        _each(
+            "'<tool_call name=\"' + c.function.name + '\">'"
+            " + (c.function.arguments | tojson) + '</tool_call>'"
+        )
+    ),
+    "bare_name": _chatml(_each("c.function.name + '\n' + (c.function.arguments | tojson)")),
     "bare_code": _chatml(
         "["
         "{%- for c in m.tool_calls %}{{- c.function.name + '(' }}"
@@ -176,7 +190,7 @@ TEMPLATES = {
 """Jinja sources by name."""
 
 KEEPS_IDS = {"id_behind", "named_with_id", "name_in_id"}
-BARE = {"bare", "bare_code"}
+BARE = {"bare", "bare_code", "bare_name"}
 KNOWS_NO_REASONING = {"arrows"}
 
 

@@ -276,6 +276,7 @@ def test_hostile_repetition_is_read_in_time_that_grows_with_its_length(part: str
     text = part * (200_000 // len(part))
     got = parse(format_of("objects"), text, TOOLS, cuts=range(0, len(text), 50))
     assert len(got.content) + len(got.reasoning) <= len(text)
+    assert parse(format_of("objects"), text, TOOLS) == got
 
 
 def test_a_call_without_a_marker_is_one_of_an_offered_tool() -> None:
