@@ -17,7 +17,7 @@ from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, place_model, predicted_speed
+from localserve.backends.placement import Placed, checkpoint_room, place_model, predicted_speed
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -27,9 +27,10 @@ from localserve.chat import (
     Completed,
     CompletionRequest,
     Generation,
+    Message,
     Prompt,
 )
-from localserve.config import DEFAULT_PARALLEL, Settings
+from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
@@ -43,6 +44,7 @@ from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
 from localserve.prompting.output.parser import AnswerParser
+from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
 
@@ -61,6 +63,8 @@ class LoadOptions:
     max_waiting: int = 64
     step_budget_seconds: float = 0.5
     default_max_tokens: int | None = None
+    checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
+    share_prefixes: bool = False
     settings: Settings | None = None
     """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
@@ -117,7 +121,12 @@ async def load(
                     f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
                     hint="Choose a chat or completion model.",
                 )
-            runner = LlamaRunner(model, how.runtime, threads=options.threads or usable_cores())
+            runner = LlamaRunner(
+                model,
+                how.runtime,
+                threads=options.threads or usable_cores(),
+                checkpoint_bytes=checkpoint_room(facts, how.runtime, options.checkpoint_bytes),
+            )
         except BaseException:
             model.close()
             raise
@@ -189,10 +198,13 @@ class LocalBackend:
             eos=runner.vocabulary.text(runner.vocabulary.end),
         )
         self._cells = runner.cells
+        self._saves = runner.saves
         self._chat_template = runner.model.chat_template
         self._spec = spec
         self._facts = _facts(spec, runner, parallel)
         self._memory = runner.memory_at_start
+        if self._memory is not None:
+            self._memory = replace(self._memory, checkpoint_bytes=runner.checkpoint_bytes)
 
     @property
     def facts(self) -> ModelFacts:
@@ -205,7 +217,7 @@ class LocalBackend:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         template = self._spec.chat_template or self._chat_template or CHATML
         text = await self._conversation.prompt(request, template)
-        tokens = await asyncio.to_thread(self._tokenize, text)
+        tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
         self._check_length(tokens, "messages")
         style = await self._conversation.style(template)
         make_parser = self._conversation.parser(request, style, text)
@@ -214,6 +226,7 @@ class LocalBackend:
             request.generation,
             request.scope,
             request.priority,
+            checkpoints=places,
             parser=make_parser,
             spelled=style.special,
             budget=self._conversation.budget(request, style, make_parser().in_reasoning),
@@ -233,7 +246,13 @@ class LocalBackend:
             ]
         for tokens in prompts:
             self._check_length(tokens, "prompt")
-        answer = self._answer(prompts, request.generation, request.scope, request.priority)
+        answer = self._answer(
+            prompts,
+            request.generation,
+            request.scope,
+            request.priority,
+            from_text=all(isinstance(prompt, str) for prompt in request.prompts),
+        )
         if request.echo:
             answer.echoes = [self._spell(prompt) for prompt in request.prompts]
         async with contextlib.aclosing(self._watched(answer)) as events:
@@ -294,6 +313,8 @@ class LocalBackend:
         scope: str,
         priority: int,
         *,
+        from_text: bool = True,
+        checkpoints: tuple[int, ...] = (),
         parser: Callable[[], AnswerParser] | None = None,
         spelled: Mapping[int, bytes] | None = None,
         budget: ReasoningBudget | None = None,
@@ -315,8 +336,10 @@ class LocalBackend:
                 ignore_end=generation.ignore_eos,
                 spelled=spelled or {},
                 budget=budget,
-                scope=scope,
+                scope="" if self._options.share_prefixes else scope,
                 priority=priority,
+                from_text=from_text,
+                checkpoints=checkpoints,
             )
             for tokens in prompts
             for choice in range(generation.choices)
@@ -353,6 +376,15 @@ class LocalBackend:
             if token is not None:
                 return [token]
         raise InvalidRequest("The prompt is empty.", param="prompt")
+
+    def _chat_tokens(
+        self, text: str, messages: Sequence[Message]
+    ) -> tuple[list[int], tuple[int, ...]]:
+        """Tokens of a rendered conversation, and where checkpoints of it are worth having."""
+        tokens = self._tokenize(text)
+        if not self._saves:
+            return tokens, ()
+        return tokens, checkpoints(messages, text, tokens, self._vocabulary.spelling)
 
     def _prompt_tokens(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localserve.backends.local import LoadOptions
-from localserve.backends.placement import Placed, place_model
+from localserve.backends.placement import Placed, checkpoint_room, place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.errors import ModelUnusable
@@ -73,7 +73,9 @@ class FileEstimate:
             lambda: bool(hardware.gpus),
             lambda settings: hardware,
         )
-        return Need(replace(placed, predicted=self._count(spec, path, placed)))
+        room = checkpoint_room(facts, placed.runtime, options.checkpoint_bytes)
+        counted = replace(self._count(spec, path, placed), checkpoint_bytes=room)
+        return Need(replace(placed, predicted=counted))
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""

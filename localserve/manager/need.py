@@ -34,7 +34,7 @@ class Need:
 
     @property
     def device_bytes(self) -> Mapping[str, int]:
-        """Bytes by device, the output buffer among them."""
+        """Bytes by device, the output buffer and checkpoints among them."""
         return device_bytes(self.usage)
 
     @property
@@ -54,7 +54,7 @@ Raises: ModelUnusable.
 
 
 def device_bytes(usage: MemoryUsage) -> dict[str, int]:
-    """Bytes by device, the output buffer among RAM's."""
+    """Bytes by device, the output buffer and checkpoints among RAM's."""
     sizes = {device.device: device.total_bytes for device in usage.devices}
-    sizes[RAM] = sizes.get(RAM, 0) + usage.output_bytes
+    sizes[RAM] = sizes.get(RAM, 0) + usage.output_bytes + usage.checkpoint_bytes
     return sizes

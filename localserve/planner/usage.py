@@ -26,10 +26,12 @@ class DeviceUsage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUsage:
-    """What all devices hold. `output_bytes`, in RAM, lies outside the totals."""
+    """What all devices hold. `output_bytes`, in RAM, lies outside the totals, as do
+    `checkpoint_bytes`, the most that checkpoints of sequences come to take there."""
 
     devices: tuple[DeviceUsage, ...]
     output_bytes: int
+    checkpoint_bytes: int = 0
 
     @property
     def weights_bytes(self) -> int:
@@ -60,4 +62,4 @@ class MemoryUsage:
 def from_document(document: Mapping[str, Any]) -> MemoryUsage:
     """The usage that `MemoryUsage.as_document` wrote."""
     devices = tuple(DeviceUsage(**device) for device in document["devices"])
-    return MemoryUsage(devices, document["output_bytes"])
+    return MemoryUsage(devices, document["output_bytes"], document.get("checkpoint_bytes", 0))
