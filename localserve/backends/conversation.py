@@ -6,6 +6,7 @@ Lives on the event loop. A format is derived once for each template.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +32,9 @@ class SpecialTokens(Protocol):
     def is_special(self, token: int) -> bool: ...
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """A format, and the special tokens among its markers with their bytes."""
@@ -54,7 +58,7 @@ class Conversation:
 
     async def prompt(self, request: ChatRequest, template: str) -> str:
         """The text of the prompt. Raises as `TemplateProcess.render`."""
-        return await self._templates.render(
+        text = await self._templates.render(
             RenderRequest(
                 template=template,
                 messages=request.messages,
@@ -65,6 +69,11 @@ class Conversation:
                 whole=not request.continue_last,
             )
         )
+        if request.tools and not any(tool.name in text for tool in request.tools):
+            log.warning(
+                "The chat template shows the model none of its %d tools", len(request.tools)
+            )
+        return text
 
     async def style(self, template: str) -> Style:
         """How the model with this template writes. Raises: Overloaded, Unavailable."""

@@ -36,11 +36,12 @@ class Markers:
         self.pattern = re.compile("|".join(map(re.escape, self.texts))) if self.texts else None
         self.longest = max(map(len, self.texts), default=0)
         self._beginnings = {text[:end] for text in self.texts for end in range(1, len(text))}
+        self._first = {text[0] for text in self.texts}
 
     def undecided(self, text: str, start: int) -> int:
         """Where the longest end of `text` begins that may still become one of the markers."""
         for begin in range(max(start, len(text) - self.longest + 1), len(text)):
-            if text[begin:] in self._beginnings:
+            if text[begin] in self._first and text[begin:] in self._beginnings:
                 return begin
         return len(text)
 
