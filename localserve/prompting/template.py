@@ -20,6 +20,7 @@ from localserve.chat import Message, Tool
 from localserve.errors import InvalidRequest, TemplateFailed
 from localserve.prompting.environment import TemplateRaised, render_json, template_environment
 from localserve.prompting.prefill import prefill_text, split_prefill
+from localserve.prompting.tool_words import tools_in_words
 from localserve.prompting.turns import (
     REASONING_KEYS,
     Variables,
@@ -106,6 +107,7 @@ class ChatTemplate:
                 f"The model's chat template does not compile: {type(error).__name__}: {error}",
                 hint=_OTHER_TEMPLATE,
             ) from None
+        self._knows_tools = bool({"tools", "functions"} & self._wanted) or "tool_calls" in source
         self._reasoning_keys = tuple(
             key
             for key in REASONING_KEYS
@@ -118,6 +120,7 @@ class ChatTemplate:
         The template gets the messages as they are. Only when it refuses them, or leaves out what
         system or user say, it gets them in another form: system messages gathered, neighbours of
         one role joined. When the last message is the assistant's, the prompt ends with its words.
+        To a template that knows nothing of tools they are told in words.
 
         Raises: TemplateFailed with the template's own message; InvalidRequest for options and
         messages that no template can render.
@@ -129,6 +132,8 @@ class ChatTemplate:
         messages, prefill = request.messages, None
         if not request.whole:
             messages, prefill = split_prefill(messages)
+        if not self._knows_tools and _uses_tools(request):
+            messages = tools_in_words(messages, request.tools)
         generation = request.add_generation_prompt or prefill is not None
         context = self._context(request, generation)
         limit = OUTPUT_CHARACTERS + 4 * _size(request)
@@ -219,6 +224,12 @@ class ChatTemplate:
                 " these messages."
             )
         return "".join(pieces)
+
+
+def _uses_tools(request: RenderRequest) -> bool:
+    return bool(request.tools) or any(
+        message.tool_calls or message.role == "tool" for message in request.messages
+    )
 
 
 def _moment(day: date) -> Variables:

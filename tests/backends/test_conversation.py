@@ -77,5 +77,5 @@ async def test_a_template_that_shows_no_tools_is_told_in_the_log(
     request = ChatRequest("m", HELLO, tools=(Tool("look"),))
     await conversation.prompt(request, TEMPLATES["objects"])
     assert not caplog.records
-    await conversation.prompt(request, CHATML)
+    await conversation.prompt(request, CHATML + "{# shows tool_calls, but no tools #}")
     assert "none of its 1 tools" in caplog.text
