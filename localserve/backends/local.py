@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
 from localserve.catalog.headers import read_local
@@ -30,6 +31,7 @@ from localserve.chat import (
     Prompt,
 )
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
+from localserve.engine.budget import ReasoningBudget
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
@@ -41,9 +43,10 @@ from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Forecast
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
-from localserve.prompting.template import CHATML, RenderRequest
+from localserve.prompting.template import CHATML
 
 if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
@@ -192,6 +195,12 @@ class LocalBackend:
         self._engine = engine
         self._templates = templates
         self._vocabulary = runner.vocabulary
+        self._conversation = Conversation(
+            templates,
+            runner.vocabulary,
+            bos=runner.vocabulary.text(runner.vocabulary.begin),
+            eos=runner.vocabulary.text(runner.vocabulary.end),
+        )
         self._cells = runner.cells
         self._saves = runner.saves
         self._chat_template = runner.model.chat_template
@@ -210,20 +219,21 @@ class LocalBackend:
         return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        text = await self._templates.render(
-            RenderRequest(
-                template=self._spec.chat_template or self._chat_template or CHATML,
-                messages=request.messages,
-                bos=self._vocabulary.text(self._vocabulary.begin),
-                eos=self._vocabulary.text(self._vocabulary.end),
-                tools=request.tools,
-                options=request.template_options,
-            )
-        )
+        template = self._spec.chat_template or self._chat_template or CHATML
+        text = await self._conversation.prompt(request, template)
         tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
         self._check_length(tokens, "messages")
+        style = await self._conversation.style(template)
+        make_parser = self._conversation.parser(request, style, text)
         answer = self._answer(
-            [tokens], request.generation, request.scope, request.priority, checkpoints=places
+            [tokens],
+            request.generation,
+            request.scope,
+            request.priority,
+            checkpoints=places,
+            parser=make_parser,
+            spelled=style.special,
+            budget=self._conversation.budget(request, style, make_parser().in_reasoning),
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -309,6 +319,9 @@ class LocalBackend:
         *,
         from_text: bool = True,
         checkpoints: tuple[int, ...] = (),
+        parser: Callable[[], AnswerParser] | None = None,
+        spelled: Mapping[int, bytes] | None = None,
+        budget: ReasoningBudget | None = None,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -325,6 +338,8 @@ class LocalBackend:
                 stop=generation.stop,
                 top_logprobs=generation.top_logprobs,
                 ignore_end=generation.ignore_eos,
+                spelled=spelled or {},
+                budget=budget,
                 scope="" if self._options.share_prefixes else scope,
                 priority=priority,
                 from_text=from_text,
@@ -340,6 +355,7 @@ class LocalBackend:
             prompt_tokens=sum(map(len, prompts)),
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
+            parser=parser,
         )
 
     def _check_length(self, tokens: Sequence[int], param: str) -> None:

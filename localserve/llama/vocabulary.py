@@ -107,6 +107,11 @@ class LlamaVocabulary:
         """The token's bytes, those of control tokens included."""
         return self._render(token, special=True)
 
+    def is_special(self, token: int) -> bool:
+        """Whether the token is one of its own kind rather than a piece of text."""
+        special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        return bool(llama_cpp.llama_vocab_get_attr(self._vocab, token) & special)
+
     def plain(self, token: int) -> bytes | None:
         """The bytes of an ordinary token or a byte token; None for control tokens, for those that
         a user defined, which the tokenizer finds in text, and for unused and unknown ones."""

@@ -14,7 +14,16 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from localserve.chat import Accepted, ChatEvent, Completed, Finished, TextDelta
+from localserve.chat import (
+    Accepted,
+    ArgumentsDelta,
+    ChatEvent,
+    Completed,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallBegun,
+)
 
 logger = logging.getLogger("localserve.requests")
 
@@ -55,7 +64,7 @@ class RequestRecord:
             match event:
                 case Accepted():
                     self.model, self.prompt_tokens = event.model, event.prompt_tokens
-                case TextDelta():
+                case TextDelta() | ReasoningDelta() | ToolCallBegun() | ArgumentsDelta():
                     if self.first_token_ms is None:
                         self.first_token_ms = self._elapsed_ms()
                 case Finished():
