@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,8 @@ class Setting:
 
     `minimum` and `maximum` are inclusive. `option` is its command-line flag, if it has one.
     `environ` overrides the name of its variable. With `in_file` False the configuration file
-    cannot set it, because it decides which file that is.
+    cannot set it, because it decides which file that is. A `secret` is shown by nobody, and the
+    configuration file cannot set it either.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Setting:
     option: str | None = None
     environ: str | None = None
     in_file: bool = True
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -74,6 +76,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("config_dir", Path, None, "Folder of models.toml.", in_file=False),
     Setting(
         "config_file", Path, None, "The models.toml to read.", option="--config", in_file=False
+    ),
+    Setting(
+        "api_key",
+        str,
+        None,
+        "An API key with all rights, for containers.",
+        in_file=False,
+        secret=True,
     ),
     Setting("data_dir", Path, None, "Folder of what must be kept."),
     Setting("cache_dir", Path, None, "Folder of what can be made again."),
@@ -187,6 +197,7 @@ class Settings:
     home: Path | None
     config_dir: Path
     config_file: Path | None
+    api_key: str | None = field(repr=False)
     data_dir: Path
     cache_dir: Path
     models_dir: Path
@@ -293,7 +304,8 @@ class _Given:
                 names = [name for name, setting in known.items() if setting.in_file]
                 raise document.unknown_key(("settings", key), names)
             if not known[key].in_file:
-                problem = f"{key!r} decides which file is read and cannot stand in the file."
+                why = "is a secret" if known[key].secret else "decides which file is read"
+                problem = f"{key!r} {why} and cannot stand in the file."
                 hint = f"Set {known[key].variable} instead."
                 raise document.error(("settings", key), problem, hint=hint)
         return document
@@ -346,7 +358,8 @@ def _checked(setting: Setting, value: object, where: str) -> object:
     if right and isinstance(value, str):
         right = value in setting.choices if setting.choices else bool(value.strip())
     if not right:
-        raise ConfigInvalid(f"{where} is {value!r}; it must be {setting.allowed}.")
+        shown = "unusable" if setting.secret else repr(value)
+        raise ConfigInvalid(f"{where} is {shown}; it must be {setting.allowed}.")
     return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
 

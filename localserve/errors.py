@@ -12,7 +12,14 @@ LocalserveError
 │   ├── Overloaded          too many requests wait already
 │   ├── MemoryBusy          running answers hold the memory that the model needs
 │   ├── ModelLoading        the model is not ready yet
-│   └── EngineFailed        the engine stopped in the middle of this answer
+│   ├── EngineFailed        the engine stopped in the middle of this answer
+│   └── StoreFailed         a file of the data folder cannot be read or written
+├── AccessRefused           whoever asks may not
+│   ├── KeyMissing          an API key is needed, and none was sent
+│   ├── KeyInvalid          the API key is wrong, revoked or expired
+│   └── KeyForbidden        the API key has no right to this
+├── UnknownKey              no API key of that name exists
+├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
 └── ModelUnusable           the model file is missing, damaged or does not fit
@@ -196,6 +203,69 @@ class EngineFailed(Unavailable):
     description: ClassVar[str] = (
         "The engine stopped while it worked on this request. It is started again by itself; the "
         "server's log has the reason."
+    )
+
+
+class StoreFailed(Unavailable):
+    """A file of the data folder cannot be read or written; nothing was changed."""
+
+    code: ClassVar[str] = "store_failed"
+    description: ClassVar[str] = (
+        "A file of the server's data folder cannot be read or written, so nothing was changed and "
+        "nobody let in. The server's log has the reason."
+    )
+
+
+class AccessRefused(LocalserveError):
+    """Whoever asks may not."""
+
+    code: ClassVar[str] = "access_refused"
+    description: ClassVar[str] = "Whoever asks may not do this."
+
+
+class KeyMissing(AccessRefused):
+    """An API key is needed, and none was sent."""
+
+    code: ClassVar[str] = "missing_api_key"
+    description: ClassVar[str] = (
+        "This server needs an API key. Send it as `Authorization: Bearer KEY`, `x-api-key: KEY` or "
+        "`api-key: KEY`."
+    )
+
+
+class KeyInvalid(AccessRefused):
+    """The API key is wrong, revoked, expired or was replaced by a rotation."""
+
+    code: ClassVar[str] = "invalid_api_key"
+    description: ClassVar[str] = (
+        "The API key is wrong, was revoked, has expired or was replaced. Keys are made by "
+        "`localserve keys create NAME`."
+    )
+
+
+class KeyForbidden(AccessRefused):
+    """The API key is good, but has no right to this."""
+
+    code: ClassVar[str] = "key_forbidden"
+    description: ClassVar[str] = (
+        "The API key is good, but not for this: it is for other models, or administration needs "
+        "one of the scope admin."
+    )
+
+
+class UnknownKey(LocalserveError):
+    """No API key of that name exists."""
+
+    code: ClassVar[str] = "key_not_found"
+    description: ClassVar[str] = "No API key of that name exists, or it was revoked."
+
+
+class KeyExists(LocalserveError):
+    """An API key of that name exists already."""
+
+    code: ClassVar[str] = "key_exists"
+    description: ClassVar[str] = (
+        "An API key of that name exists already. Rotate it for a new secret, or revoke it first."
     )
 
 

@@ -49,7 +49,12 @@ def ask(
     """What the server answers, as JSON. Raises: LocalserveError, with the server's own words."""
     try:
         with httpx2.Client(timeout=timeout_seconds, trust_env=False) as client:
-            response = client.request(method, server.url + path, json=body)
+            response = client.request(
+                method,
+                server.url + path,
+                json=body,
+                headers={"authorization": f"Bearer {server.owner_key}"},
+            )
         document = response.json()
     except (httpx2.HTTPError, ValueError) as error:
         raise NoServer(

@@ -25,6 +25,8 @@ from localserve.cli.options import (
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
+from localserve.gateway.exposure import check_exposure
+from localserve.gateway.keys import new_secret
 from localserve.server.listeners import listen
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
@@ -103,6 +105,7 @@ def up(
         }
     )
     registry = load_registry(settings)
+    check_exposure(settings)
     spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port)
     screen = Screen(listeners.url, out, err)
@@ -117,8 +120,11 @@ def up(
         screen.show(told)
         logged.show(told)
 
-    with announced(settings, listeners.url, listeners.port, spec.name):
-        status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
+    owner_key, _ = new_secret()
+    with announced(settings, listeners.url, listeners.port, spec.name, owner_key):
+        status = Supervisor(
+            settings, spec, listeners, tell, fallback=fallback, owner_key=owner_key
+        ).run()
     listeners.close()
     logged.close()
     if not screen.close():

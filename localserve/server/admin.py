@@ -98,22 +98,22 @@ class Admin:
 
     async def load(self, request: Request) -> Response:
         """Load a model; answers when it is loaded."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.load(_name(request)))
 
     async def unload(self, request: Request) -> Response:
         """Free a model's memory; `{"force": true}` ends what it answers."""
-        body = await _body(request, UnloadBody)
+        body = await read_json(request, UnloadBody)
         return _answer(await self._manager.unload(_name(request), force=body.force))
 
     async def pin(self, request: Request) -> Response:
         """Never unload the model to make room."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), True))
 
     async def unpin(self, request: Request) -> Response:
         """Undo `pin`, also one of models.toml."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), False))
 
 
@@ -169,7 +169,7 @@ def _name(request: Request) -> str:
     return name
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def read_json(request: Request, kind: type[Body]) -> Body:
     """The body, which may be empty. Raises: InvalidSchema, RequestTooLarge."""
     content = await read_body(request, MOST_BODY_BYTES)
     try:

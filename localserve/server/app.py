@@ -19,8 +19,13 @@ from starlette.routing import BaseRoute, Route
 
 from localserve.config import Settings
 from localserve.errors import LocalserveError
+from localserve.gateway.authenticated import Authenticated
+from localserve.gateway.exposure import is_loopback
+from localserve.gateway.keyring import FixedKeys, Keyring
+from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.server.admin import Admin, refusing_other_sites
+from localserve.server.callers import note_caller
 from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
 from localserve.server.errors import (
     Failures,
@@ -30,6 +35,7 @@ from localserve.server.errors import (
     describe_error,
 )
 from localserve.server.health import Health
+from localserve.server.keys import Keys
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
@@ -46,12 +52,14 @@ def create_app(
     settings: Settings,
     *,
     reload: Reload | None = None,
+    owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
     Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
+    `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     """
 
@@ -63,12 +71,20 @@ def create_app(
         finally:
             await manager.close()
 
+    store = key_store(settings)
+    keyring = Keyring(
+        store,
+        FixedKeys(environment=settings.api_key, owner=owner_key),
+        open_without_keys=is_loopback(settings.host),
+    )
+    keys = Keys(store, on_change=keyring.look_again)
     app = Starlette(
-        routes=_routes(manager, settings, reload, headers_after_seconds),
+        routes=_routes(manager, settings, keys, reload, headers_after_seconds),
         middleware=[
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
             Middleware(NormalPaths),
+            Middleware(Authenticated, keyring=keyring, on_caller=note_caller),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
         lifespan=lifespan,
@@ -80,6 +96,7 @@ def create_app(
 def _routes(
     manager: ModelManager,
     settings: Settings,
+    keys: Keys,
     reload: Reload | None,
     headers_after_seconds: float,
 ) -> list[BaseRoute]:
@@ -115,6 +132,10 @@ def _routes(
             Route(f"{prefix}/errors/{{code}}", describe_error),
             post(f"{prefix}/admin/reload", refusing_other_sites(_reload_endpoint(reload))),
             Route(f"{prefix}/admin/models", admin.list),
+            Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
+            post(f"{prefix}/admin/keys", refusing_other_sites(keys.create)),
+            post(f"{prefix}/admin/keys/{{name}}/rotate", refusing_other_sites(keys.rotate)),
+            post(f"{prefix}/admin/keys/{{name}}/revoke", refusing_other_sites(keys.revoke)),
             *(
                 post(
                     f"{prefix}/admin/models/{{name:path}}/{change.__name__}",

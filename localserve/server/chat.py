@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -25,8 +25,10 @@ from localserve.dialects.openai import (
     parse_chat,
     parse_completion,
 )
+from localserve.gateway.caller import caller_of
 from localserve.manager import Lease, ModelManager
 from localserve.server.bodies import read_body
+from localserve.server.callers import check_model
 from localserve.server.feed import ClientLeft, Feed
 from localserve.server.records import RequestRecord, record_of
 from localserve.server.streaming import EventStream
@@ -88,7 +90,8 @@ class AnswerEndpoint(Generic[Question]):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
         asked = await self._parse(body)
-        request = asked.request
+        request = replace(asked.request, scope=caller_of(scope).prefix_scope)
+        await check_model(scope, self._manager, request.model)
         record_of(scope).model = request.model or self._manager.spec.name
         answer = self._exchange.answer(
             choices=asked.choices,

@@ -28,14 +28,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
+    AccessRefused,
     ConfigInvalid,
     InvalidRequest,
     InvalidSchema,
+    KeyExists,
+    KeyForbidden,
+    KeyInvalid,
     LocalserveError,
     ModelInUse,
     ModelTooLarge,
     ModelUnusable,
     Unavailable,
+    UnknownKey,
     UnknownModel,
     error_types,
 )
@@ -125,6 +130,10 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (InvalidSchema, 422),
     (InvalidRequest, 400),
     (UnknownModel, 404),
+    (KeyForbidden, 403),
+    (AccessRefused, 401),
+    (UnknownKey, 404),
+    (KeyExists, 409),
     (ConfigInvalid, 400),
     (ModelInUse, 409),
     (ModelTooLarge, 400),
@@ -157,12 +166,20 @@ def error_response(scope: Scope, error: LocalserveError, **more: object) -> Resp
     record = record_of(scope)
     record.error = error.code
     status = status_of(type(error))
+    return JSONResponse(
+        error_fields(error, status, record.request_id) | more, status, headers=_headers_of(error)
+    )
+
+
+def _headers_of(error: LocalserveError) -> dict[str, str]:
+    """Source: RFC 9110, section 10.2.3 (Retry-After); RFC 6750, section 3 (WWW-Authenticate)."""
     headers = {}
     if (seconds := retry_after_seconds(error)) is not None:
         headers["retry-after"] = str(seconds)
-    return JSONResponse(
-        error_fields(error, status, record.request_id) | more, status, headers=headers
-    )
+    if status_of(type(error)) == 401:
+        wrong = ', error="invalid_token"' if isinstance(error, KeyInvalid) else ""
+        headers["www-authenticate"] = f'Bearer realm="localserve"{wrong}'
+    return headers
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
@@ -213,7 +230,8 @@ def shutting_down() -> Unavailable:
 
 
 class Failures:
-    """Answers 500 for what nobody caught, and 503 for what the end of the drain cancels."""
+    """Answers what middlewares refuse, 500 for what nobody caught, and 503 for what the end of the
+    drain cancels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -233,6 +251,8 @@ class Failures:
             await self.app(scope, receive, send_noticing)
         except asyncio.CancelledError:
             response = error_response(scope, shutting_down())
+        except LocalserveError as error:
+            response = error_response(scope, error)
         except Exception as error:
             response = error_response(scope, internal_error(scope, error))
         else:

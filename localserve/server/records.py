@@ -29,7 +29,7 @@ _KEY = "localserve.record"
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `headers` go out with the response, besides its own.
+    `caller` is the name of the key. `headers` go out with the response, besides its own.
     """
 
     request_id: str
@@ -37,6 +37,7 @@ class RequestRecord:
     path: str
     started: float = field(default_factory=time.monotonic)
     status: int | None = None
+    caller: str = ""
     client_left: bool = False
     error: str | None = None
     model: str | None = None
@@ -128,6 +129,8 @@ def format_record(record: RequestRecord) -> str:
     parts = [f"{record.method} {_printable(record.path)} {outcome}"]
     if record.error is not None:
         parts.append(record.error)
+    if record.caller:
+        parts.append(f"key {record.caller}")
     if record.model is not None:
         parts.append(_printable(record.model))
     if record.prompt_tokens is not None:

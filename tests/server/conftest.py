@@ -107,7 +107,8 @@ def _made(
     manager = manager or fake_manager(backend or FakeBackend())
     records: list[RequestRecord] = []
     arguments = {"on_request": records.append, **options.pop("arguments", {})}
-    settings: Settings = replace(read_settings(environ={}), **options)
+    home = {"LOCALSERVE_HOME": "/nonexistent"}  # no keys of this machine's user
+    settings: Settings = replace(read_settings(environ=home), **options)
     return settings, Served(create_app(manager, settings, **arguments), manager, records)
 
 

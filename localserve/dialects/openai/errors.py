@@ -12,9 +12,11 @@ import re
 from urllib.parse import quote
 
 from localserve.errors import (
+    AccessRefused,
     ContextOverflow,
     InvalidRequest,
     InvalidSchema,
+    KeyForbidden,
     LocalserveError,
     ModelUnusable,
     Unavailable,
@@ -86,6 +88,10 @@ def _openai_type(error: LocalserveError) -> str:
             return "exceed_context_size_error"
         case InvalidRequest() | UnknownModel():
             return "invalid_request_error"
+        case KeyForbidden():
+            return "permission_error"
+        case AccessRefused():
+            return "authentication_error"
         case Unavailable() | ModelUnusable():
             return "unavailable_error"
         case _:
