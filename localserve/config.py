@@ -92,6 +92,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
     Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
     Setting(
+        "allowed_hosts", str, None, "Names of this machine in the header Host, with commas between."
+    ),
+    Setting(
+        "allowed_origins", str, None, "Web pages that may use the server, with commas between."
+    ),
+    Setting("tls_cert", Path, None, "Certificate (PEM) for https.", option="--tls-cert"),
+    Setting("tls_key", Path, None, "Its private key (PEM).", option="--tls-key"),
+    Setting(
         "context_tokens",
         int,
         None,
@@ -204,6 +212,10 @@ class Settings:
     model: str | None
     host: str
     port: int
+    allowed_hosts: str | None
+    allowed_origins: str | None
+    tls_cert: Path | None
+    tls_key: Path | None
     context_tokens: int | None
     parallel: int | None
     cache_type_k: str | None

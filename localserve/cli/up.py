@@ -27,6 +27,8 @@ from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
 from localserve.gateway.exposure import check_exposure
 from localserve.gateway.keys import new_secret
+from localserve.gateway.origins import parse_origins
+from localserve.gateway.tls import check_tls
 from localserve.server.listeners import listen
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
@@ -46,6 +48,8 @@ Examples:
   localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
 
   localserve up --ctx 32768 --parallel 4 --port 9000
+
+  localserve up --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
 
 Requests can name every model that `localserve list` shows; one that is
 not loaded is loaded, and idle ones make room for it. Those that name
@@ -87,6 +91,12 @@ def up(
         int | None, typer.Option(metavar="N", help="CPU threads [the physical cores].")
     ] = None,
     offline: Offline = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): serve https.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")
+    ] = None,
 ) -> None:
     out, err = outlast_output()
     settings = read_settings(
@@ -102,12 +112,16 @@ def up(
             "cpu_moe_layers": cpu_moe_layers,
             "threads": threads,
             "offline": offline or None,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
         }
     )
     registry = load_registry(settings)
     check_exposure(settings)
+    parse_origins(settings.allowed_origins)
+    scheme = "https" if check_tls(settings) else "http"
     spec, fallback = choose_model(model, registry, settings)
-    listeners = listen(settings.host, settings.port)
+    listeners = listen(settings.host, settings.port, scheme=scheme)
     screen = Screen(listeners.url, out, err)
     log = Lasting(LogFile(log_path(settings, listeners.port)))
     logged = Screen(listeners.url, log, log)

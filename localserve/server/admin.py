@@ -1,7 +1,6 @@
 """`/admin/models`: which models are loaded and how they do; load, unload and pin them by hand.
 
-Routes that change something take no request of another site's page: a browser says where its
-requests come from. Lives on the event loop.
+Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
@@ -22,15 +19,10 @@ from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
 from localserve.server.bodies import read_body
-from localserve.server.errors import CrossSite
 
 MOST_BODY_BYTES = 4096
-OWN_SITES = frozenset({"same-origin", "none"})
-"""Values of Sec-Fetch-Site for the server's own pages and for what a user typed."""
 
 Body = TypeVar("Body", bound=BaseModel)
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class UnloadBody(BaseModel):
@@ -45,26 +37,6 @@ class EmptyBody(BaseModel):
     """The body of a route that needs none."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-def refusing_other_sites(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, but for browsers that act for the page of another site.
-
-    Raises: CrossSite. Programs that are no browser send neither header.
-    """
-
-    async def guarded(request: Request) -> Response:
-        site = request.headers.get("sec-fetch-site")
-        origin = request.headers.get("origin")
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        if not own or (site is not None and site not in OWN_SITES):
-            raise CrossSite(
-                f"A page of {(origin or 'another site')[:100]!r} may not change this server.",
-                hint="Use `localserve load`, `unload` or `ps`, or a program that is no browser.",
-            )
-        return await endpoint(request)
-
-    return guarded
 
 
 class Admin:

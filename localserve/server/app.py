@@ -20,11 +20,14 @@ from starlette.routing import BaseRoute, Route
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.authenticated import Authenticated
+from localserve.gateway.cross_origin import CrossOrigin
 from localserve.gateway.exposure import is_loopback
+from localserve.gateway.hosts import HostChecked
 from localserve.gateway.keyring import FixedKeys, Keyring
+from localserve.gateway.origins import parse_origins, split_list
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
-from localserve.server.admin import Admin, refusing_other_sites
+from localserve.server.admin import Admin
 from localserve.server.callers import note_caller
 from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
 from localserve.server.errors import (
@@ -38,7 +41,7 @@ from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
-from localserve.server.records import OnRequest, Recorded, log_request
+from localserve.server.records import OnRequest, Recorded, log_request, record_of
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -84,13 +87,29 @@ def create_app(
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
             Middleware(NormalPaths),
-            Middleware(Authenticated, keyring=keyring, on_caller=note_caller),
+            *_gateway(settings, keyring),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _gateway(settings: Settings, keyring: Keyring) -> list[Middleware]:
+    """What a request passes before it is routed. Raises: ConfigInvalid."""
+    checks = [
+        Middleware(
+            CrossOrigin,
+            origins=parse_origins(settings.allowed_origins),
+            add_headers=lambda scope, headers: record_of(scope).headers.extend(headers),
+        ),
+        Middleware(Authenticated, keyring=keyring, on_caller=note_caller),
+    ]
+    allowed = split_list(settings.allowed_hosts)
+    if is_loopback(settings.host) or allowed:
+        checks.insert(0, Middleware(HostChecked, allowed=allowed))
+    return checks
 
 
 def _routes(
@@ -130,16 +149,16 @@ def _routes(
             Route(f"{prefix}/health/ready", health.ready),
             Route(f"{prefix}/health/live", health.live),
             Route(f"{prefix}/errors/{{code}}", describe_error),
-            post(f"{prefix}/admin/reload", refusing_other_sites(_reload_endpoint(reload))),
+            post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
-            post(f"{prefix}/admin/keys", refusing_other_sites(keys.create)),
-            post(f"{prefix}/admin/keys/{{name}}/rotate", refusing_other_sites(keys.rotate)),
-            post(f"{prefix}/admin/keys/{{name}}/revoke", refusing_other_sites(keys.revoke)),
+            post(f"{prefix}/admin/keys", keys.create),
+            post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),
+            post(f"{prefix}/admin/keys/{{name}}/revoke", keys.revoke),
             *(
                 post(
                     f"{prefix}/admin/models/{{name:path}}/{change.__name__}",
-                    refusing_other_sites(change),
+                    change,
                 )
                 for change in (admin.load, admin.unload, admin.pin, admin.unpin)
             ),

@@ -7,9 +7,7 @@ InvalidRequest
 ├── RequestTooLarge        413
 ├── RequestTooSlow         408
 ├── HeadTooLarge           431
-├── MediaTypeUnsupported   415
 ├── RouteUnknown           404
-├── CrossSite              403
 └── MethodUnsupported      405
 Unavailable
 └── TooManyConnections     503
@@ -44,6 +42,7 @@ from localserve.errors import (
     UnknownModel,
     error_types,
 )
+from localserve.gateway.refusals import CrossSite, HostRefused, MediaTypeUnsupported
 from localserve.server.records import record_of
 
 logger = logging.getLogger("localserve.server")
@@ -78,28 +77,11 @@ class HeadTooLarge(InvalidRequest):
     )
 
 
-class MediaTypeUnsupported(InvalidRequest):
-    """The body is a form, not JSON."""
-
-    code: ClassVar[str] = "media_type_unsupported"
-    description: ClassVar[str] = "Bodies are JSON here; forms are not accepted."
-
-
 class RouteUnknown(InvalidRequest):
     """There is nothing at this path."""
 
     code: ClassVar[str] = "route_unknown"
     description: ClassVar[str] = "There is nothing at this path."
-
-
-class CrossSite(InvalidRequest):
-    """A browser asked for a change on behalf of another site's page."""
-
-    code: ClassVar[str] = "cross_site"
-    description: ClassVar[str] = (
-        "Pages of other sites may not change this server; the browser said that the request came "
-        "from one."
-    )
 
 
 class MethodUnsupported(InvalidRequest):
@@ -127,6 +109,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (RouteUnknown, 404),
     (MethodUnsupported, 405),
     (CrossSite, 403),
+    (HostRefused, 403),
     (InvalidSchema, 422),
     (InvalidRequest, 400),
     (UnknownModel, 404),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import openai
 import psutil
 import pytest
 
+from tests.certificates import make_certificate
 from tests.e2e.conftest import WAIT_SECONDS, Start
 
 pytestmark = pytest.mark.e2e
@@ -78,3 +80,15 @@ def test_a_key_of_the_environment_opens_a_container_and_stays_with_the_worker(
     assert key not in psutil.Process(server.worker.pid).environ().values()
     assert server.stop() == 0
     assert key not in server.output
+
+
+def test_https_is_served_and_the_owners_commands_find_it(start: Start, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "one")
+    server = start("--tls-cert", str(certificate), "--tls-key", str(key))
+    assert server.url.startswith("https://127.0.0.1:")
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    with httpx2.Client(verify=trusted, timeout=WAIT_SECONDS) as client:
+        assert client.get(f"{server.url}/v1/models").status_code == 200
+    listed = localserve(tmp_path, "ps", "--json")
+    assert json.loads(listed.stdout)["url"] == server.url
+    assert server.stop() == 0
