@@ -167,6 +167,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         31_536_000.0,
     ),
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
+    Setting("requests_per_minute", int, None, "Of each key or address; more get 429.", 1, 1 << 30),
+    Setting("tokens_per_minute", int, None, "Of each key or address; more get 429.", 1, 1 << 40),
+    Setting("route_limits", str, None, "Of each and a route: PATH=REQUESTS/TOKENS, with commas."),
+    Setting("burst_seconds", float, 60.0, "How much of a rate may be used at once.", 1, 86_400),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
@@ -229,6 +233,10 @@ class Settings:
     model_ram_bytes: int | None
     unload_after_seconds: float
     max_connections: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    route_limits: str | None
+    burst_seconds: float
     step_budget_ms: float
     max_body_bytes: int
     drain_seconds: float

@@ -18,6 +18,7 @@ LocalserveError
 │   ├── KeyMissing          an API key is needed, and none was sent
 │   ├── KeyInvalid          the API key is wrong, revoked or expired
 │   └── KeyForbidden        the API key has no right to this
+├── RateLimited             more was asked for than a minute allows
 ├── UnknownKey              no API key of that name exists
 ├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
@@ -251,6 +252,27 @@ class KeyForbidden(AccessRefused):
         "The API key is good, but not for this: it is for other models, or administration needs "
         "one of the scope admin."
     )
+
+
+class RateLimited(LocalserveError):
+    """More requests or tokens were asked for than the caller has now. `kind` is one of the two."""
+
+    code: ClassVar[str] = "rate_limit_exceeded"
+    description: ClassVar[str] = (
+        "More requests or tokens were asked for than a minute allows. Try again after Retry-After; "
+        "the headers x-ratelimit-... say what is left."
+    )
+
+    def __init__(
+        self, kind: str, per_minute: int, cost: int, remaining: int, retry_after_seconds: int
+    ) -> None:
+        super().__init__(
+            f"The limit is {per_minute:,} {kind} per minute; this takes {cost:,}, and"
+            f" {remaining:,} are left.",
+            hint=f"Try again in {retry_after_seconds} s.",
+        )
+        self.kind = kind
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnknownKey(LocalserveError):

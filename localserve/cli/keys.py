@@ -32,6 +32,8 @@ Examples:
 
   localserve keys create ci --expires 30d --models qwen3-8b,localserve-tiny
 
+  localserve keys create guest --rpm 20 --tpm 10000
+
   localserve keys create boss --scope admin     may also load and unload
 
   export OPENAI_API_KEY=$(localserve keys create editor)
@@ -94,6 +96,14 @@ def create(
         str | None,
         typer.Option(metavar="WHEN", help="30d, 12h, 2027-01-31 [never]."),
     ] = None,
+    rpm: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Requests per minute [the server's limit]."),
+    ] = None,
+    tpm: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Tokens per minute [the server's limit]."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     now = time.time()
@@ -104,6 +114,8 @@ def create(
         scope=_scope(scope),
         models=_split(models or []),
         expires_at=expiry_seconds(expires, now) if expires else None,
+        requests_per_minute=rpm,
+        tokens_per_minute=tpm,
     )
     _print_issued(issued, now, as_json)
     if not as_json:
@@ -201,9 +213,14 @@ def _print_issued(issued: IssuedKey, now: float, as_json: bool) -> None:
         typer.echo(issued.secret)
 
 
+def _limits(key: Key) -> str:
+    rates = ((key.requests_per_minute, "requests"), (key.tokens_per_minute, "tokens"))
+    return ", ".join(f"{rate:,} {kind}" for rate, kind in rates if rate)
+
+
 def _table(found: list[Key], now: float) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("name", "state", "scope", "begins with", "made", "expires"):
+    for title in ("name", "state", "scope", "begins with", "made", "expires", "per minute"):
         table.add_column(title, no_wrap=True)
     table.add_column("models", overflow="fold")
     for key in found:
@@ -215,6 +232,7 @@ def _table(found: list[Key], now: float) -> Table:
             f"ls-{key.secrets[0].handle}-",
             time_text(key.created_at) or "",
             time_text(key.expires_at) or "never",
+            _limits(key),
             ", ".join(key.models) or "all",
         )
         table.add_row(*map(plain, cells), style=None if state == "active" else "dim")

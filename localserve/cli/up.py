@@ -25,9 +25,8 @@ from localserve.cli.options import (
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
-from localserve.gateway.exposure import check_exposure
+from localserve.gateway.exposure import check_gateway
 from localserve.gateway.keys import new_secret
-from localserve.gateway.origins import parse_origins
 from localserve.gateway.tls import check_tls
 from localserve.server.listeners import listen
 from localserve.server.reports import Loaded, Note
@@ -117,8 +116,7 @@ def up(
         }
     )
     registry = load_registry(settings)
-    check_exposure(settings)
-    parse_origins(settings.allowed_origins)
+    check_gateway(settings)
     scheme = "https" if check_tls(settings) else "http"
     spec, fallback = choose_model(model, registry, settings)
     listeners = listen(settings.host, settings.port, scheme=scheme)

@@ -14,13 +14,15 @@ class Caller:
     """Whose request it is. `name` is for people; "" is whoever needs no key.
 
     `prefix_scope` is opaque and its own for each key: kept prefixes are shared within one only. No
-    `models` means all of them.
+    `models` means all of them, no limits a minute those of the configuration.
     """
 
     name: str = ""
     prefix_scope: str = ""
     is_admin: bool = True
     models: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
     def may_use(self, names: Iterable[str]) -> bool:
         """Whether a model of these names is one of its own."""

@@ -7,6 +7,8 @@ from typing import Final
 
 from localserve.config import Settings
 from localserve.errors import ConfigInvalid
+from localserve.gateway.limits import rate_limits
+from localserve.gateway.origins import parse_origins
 from localserve.gateway.store import key_store
 
 MIN_KEY_CHARACTERS: Final = 16
@@ -21,6 +23,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_gateway(settings: Settings) -> None:
+    """Everything that a server would stumble over. Raises: ConfigInvalid, StoreFailed."""
+    check_exposure(settings)
+    parse_origins(settings.allowed_origins)
+    rate_limits(settings)
 
 
 def check_exposure(settings: Settings) -> None:

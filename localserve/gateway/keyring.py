@@ -119,7 +119,14 @@ class Keyring:
         if stored.valid_until is not None and stored.valid_until <= now:
             until = time_text(stored.valid_until)
             return f"The API key {key.name!r} was rotated; the old one was valid until {until}."
-        return Caller(key.name, key.id, key.scope == "admin", key.models)
+        return Caller(
+            key.name,
+            key.id,
+            key.scope == "admin",
+            key.models,
+            key.requests_per_minute,
+            key.tokens_per_minute,
+        )
 
     async def _current_keys(self) -> tuple[Key, ...]:
         if self._monotonic() - self._read_at >= FRESH_SECONDS:

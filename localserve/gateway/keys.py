@@ -38,7 +38,8 @@ class StoredSecret:
 class Key:
     """A key. It keeps its `id` when it is rotated; no `models` means all of them.
 
-    Times are seconds since the epoch; None means never. The newest secret comes first.
+    Times are seconds since the epoch; None means never. The newest secret comes first. Limits a
+    minute go before those of the configuration.
     """
 
     id: str
@@ -49,6 +50,8 @@ class Key:
     expires_at: float | None
     revoked_at: float | None
     secrets: tuple[StoredSecret, ...] = ()
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
     def state(self, now: float) -> Literal["active", "expired", "revoked"]:
         """What it is good for at that time."""
@@ -103,6 +106,8 @@ def key_document(key: Key, now: float) -> dict[str, object]:
         "state": key.state(now),
         "scope": key.scope,
         "models": list(key.models),
+        "requests_per_minute": key.requests_per_minute,
+        "tokens_per_minute": key.tokens_per_minute,
         "created_at": time_text(key.created_at),
         "expires_at": time_text(key.expires_at),
         "revoked_at": time_text(key.revoked_at),

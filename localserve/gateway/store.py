@@ -23,10 +23,10 @@ from localserve.gateway.keys import IssuedKey, Key, KeyScope, StoredSecret, chec
 
 FILE_NAME: Final = "keys.sqlite"
 BUSY_SECONDS: Final = 5.0
-VERSION: Final = 1
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS keys (
+_MIGRATIONS: Final = (
+    """
+CREATE TABLE keys (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     scope TEXT NOT NULL,
@@ -35,15 +35,21 @@ CREATE TABLE IF NOT EXISTS keys (
     expires_at REAL,
     revoked_at REAL
 );
-CREATE UNIQUE INDEX IF NOT EXISTS names ON keys (name) WHERE revoked_at IS NULL;
-CREATE TABLE IF NOT EXISTS secrets (
+CREATE UNIQUE INDEX names ON keys (name) WHERE revoked_at IS NULL;
+CREATE TABLE secrets (
     handle TEXT PRIMARY KEY,
     key_id TEXT NOT NULL REFERENCES keys (id),
     digest BLOB NOT NULL,
     made_at REAL NOT NULL,
     valid_until REAL
 );
-"""
+""",
+    """
+ALTER TABLE keys ADD COLUMN requests_per_minute INTEGER;
+ALTER TABLE keys ADD COLUMN tokens_per_minute INTEGER;
+""",
+)
+"""What makes each version of the file out of the one before."""
 
 
 class KeyStore:
@@ -71,11 +77,22 @@ class KeyStore:
         scope: KeyScope = "inference",
         models: Sequence[str] = (),
         expires_at: float | None = None,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
     ) -> IssuedKey:
         """Make a key. Raises: InvalidRequest (the name), KeyExists."""
         secret, stored = new_secret()
         key = Key(
-            uuid4().hex, check_name(name), scope, tuple(models), now, expires_at, None, (stored,)
+            uuid4().hex,
+            check_name(name),
+            scope,
+            tuple(models),
+            now,
+            expires_at,
+            None,
+            (stored,),
+            requests_per_minute,
+            tokens_per_minute,
         )
         with self._changing() as file:
             if any(one.name == name and one.revoked_at is None for one in _keys(file)):
@@ -84,8 +101,17 @@ class KeyStore:
                     hint=f"`localserve keys rotate {name}` gives it a new secret.",
                 )
             file.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, NULL)",
-                (key.id, name, scope, json.dumps(key.models), now, expires_at),
+                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+                (
+                    key.id,
+                    name,
+                    scope,
+                    json.dumps(key.models),
+                    now,
+                    expires_at,
+                    requests_per_minute,
+                    tokens_per_minute,
+                ),
             )
             _insert_secret(file, key.id, stored, now)
         return IssuedKey(key, secret)
@@ -145,12 +171,17 @@ class KeyStore:
 
     def _prepare(self, file: sqlite3.Connection) -> None:
         (version,) = file.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
+        if version > len(_MIGRATIONS):
             raise self._failure(f"a newer localserve wrote it (version {version})")
-        if version < VERSION:
-            file.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
-            )
+        if version == len(_MIGRATIONS):
+            return
+        file.execute("BEGIN IMMEDIATE")
+        (version,) = file.execute("PRAGMA user_version").fetchone()  # another may have done it
+        for step in _MIGRATIONS[version:]:
+            for statement in filter(str.strip, step.split(";")):
+                file.execute(statement)
+        file.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        file.execute("COMMIT")
 
     def _failure(self, reason: str) -> StoreFailed:
         return StoreFailed(
@@ -179,12 +210,23 @@ def _keys(file: sqlite3.Connection) -> tuple[Key, ...]:
     ):
         secrets.setdefault(key_id, []).append(StoredSecret(handle, digest, valid_until))
     rows = file.execute(
-        "SELECT id, name, scope, models, created_at, expires_at, revoked_at FROM keys"
-        " ORDER BY created_at, rowid"
+        "SELECT id, name, scope, models, created_at, expires_at, revoked_at, requests_per_minute,"
+        " tokens_per_minute FROM keys ORDER BY created_at, rowid"
     )
     return tuple(
-        Key(id, name, scope, tuple(json.loads(models)), made, ends, revoked, tuple(secrets[id]))
-        for id, name, scope, models, made, ends, revoked in rows
+        Key(
+            id,
+            name,
+            scope,
+            tuple(json.loads(models)),
+            made,
+            ends,
+            revoked,
+            tuple(secrets[id]),
+            requests,
+            tokens,
+        )
+        for id, name, scope, models, made, ends, revoked, requests, tokens in rows
     )
 
 

@@ -20,15 +20,18 @@ from starlette.routing import BaseRoute, Route
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.authenticated import Authenticated
+from localserve.gateway.bucket import MemoryBuckets
 from localserve.gateway.cross_origin import CrossOrigin
 from localserve.gateway.exposure import is_loopback
 from localserve.gateway.hosts import HostChecked
 from localserve.gateway.keyring import FixedKeys, Keyring
+from localserve.gateway.limits import rate_limits
+from localserve.gateway.metered import Metered
 from localserve.gateway.origins import parse_origins, split_list
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.server.admin import Admin
-from localserve.server.callers import note_caller
+from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
 from localserve.server.errors import (
     Failures,
@@ -41,7 +44,7 @@ from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
-from localserve.server.records import OnRequest, Recorded, log_request, record_of
+from localserve.server.records import OnRequest, Recorded, log_request
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -102,9 +105,15 @@ def _gateway(settings: Settings, keyring: Keyring) -> list[Middleware]:
         Middleware(
             CrossOrigin,
             origins=parse_origins(settings.allowed_origins),
-            add_headers=lambda scope, headers: record_of(scope).headers.extend(headers),
+            add_headers=add_headers,
         ),
         Middleware(Authenticated, keyring=keyring, on_caller=note_caller),
+        Middleware(
+            Metered,
+            limits=rate_limits(settings),
+            buckets=MemoryBuckets(),
+            add_headers=add_headers,
+        ),
     ]
     allowed = split_list(settings.allowed_hosts)
     if is_loopback(settings.host) or allowed:

@@ -6,6 +6,7 @@ from starlette.types import Scope
 
 from localserve.errors import KeyForbidden
 from localserve.gateway.caller import Caller, caller_of
+from localserve.gateway.cross_origin import Headers
 from localserve.manager import ModelManager
 from localserve.server.records import record_of
 
@@ -13,6 +14,11 @@ from localserve.server.records import record_of
 def note_caller(scope: Scope, caller: Caller) -> None:
     """The log says whose the request was."""
     record_of(scope).caller = caller.name
+
+
+def add_headers(scope: Scope, headers: Headers) -> None:
+    """These go out with the response, whatever it will be."""
+    record_of(scope).headers.extend(headers)
 
 
 async def check_model(scope: Scope, manager: ModelManager, name: str) -> None:

@@ -37,6 +37,7 @@ from localserve.errors import (
     ModelInUse,
     ModelTooLarge,
     ModelUnusable,
+    RateLimited,
     Unavailable,
     UnknownKey,
     UnknownModel,
@@ -115,6 +116,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (UnknownModel, 404),
     (KeyForbidden, 403),
     (AccessRefused, 401),
+    (RateLimited, 429),
     (UnknownKey, 404),
     (KeyExists, 409),
     (ConfigInvalid, 400),
@@ -134,7 +136,7 @@ def status_of(kind: type[LocalserveError]) -> int:
 def retry_after_seconds(error: LocalserveError) -> int | None:
     """When to try again; None where trying again would not help."""
     match error:
-        case Unavailable():
+        case Unavailable() | RateLimited():
             return error.retry_after_seconds
         case ModelTooLarge():
             return None

@@ -31,6 +31,8 @@ class CreateBody(BaseModel):
     scope: KeyScope = "inference"
     models: list[str] = Field(default_factory=list, max_length=64)
     expires: str | None = None
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1 << 30)
+    tokens_per_minute: int | None = Field(default=None, ge=1, le=1 << 40)
 
 
 class RotateBody(BaseModel):
@@ -65,6 +67,8 @@ class Keys:
             scope=body.scope,
             models=body.models,
             expires_at=expiry_seconds(body.expires, now) if body.expires else None,
+            requests_per_minute=body.requests_per_minute,
+            tokens_per_minute=body.tokens_per_minute,
         )
         return self._issued(issued, now)
 

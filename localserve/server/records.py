@@ -44,6 +44,7 @@ class RequestRecord:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    answer_pieces: int = 0
     tokens_per_second: float | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
@@ -57,6 +58,7 @@ class RequestRecord:
                 case Accepted():
                     self.model, self.prompt_tokens = event.model, event.prompt_tokens
                 case TextDelta():
+                    self.answer_pieces += 1
                     if self.first_token_ms is None:
                         self.first_token_ms = self._elapsed_ms()
                 case Finished():
@@ -67,6 +69,12 @@ class RequestRecord:
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
                     self.tokens_per_second = timings.tokens_per_second
+
+    @property
+    def tokens_used(self) -> int:
+        """Of the prompt and of what was answered; of an answer that was cut off its pieces."""
+        answered = self.completion_tokens
+        return (self.prompt_tokens or 0) + (self.answer_pieces if answered is None else answered)
 
     def end(self) -> None:
         """The response is out, or the client gone."""

@@ -76,3 +76,11 @@ def test_a_server_for_other_machines_is_refused_without_a_key(run: Run) -> None:
     ran = run("up", "--host", "0.0.0.0", "--port", "0")
     assert ran.status == 1
     assert "localserve keys create NAME" in ran.err
+
+
+def test_a_key_may_have_limits_of_its_own(run: Run, settings: Settings) -> None:
+    assert run("keys", "create", "guest", "--rpm", "20", "--tpm", "10000").status == 0
+    (key,) = key_store(settings).read()
+    assert (key.requests_per_minute, key.tokens_per_minute) == (20, 10000)
+    assert "20 requests, 10,000 tokens" in run("keys", "list").out
+    assert run("keys", "create", "x", "--rpm", "0").status == 2

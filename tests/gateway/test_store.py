@@ -131,3 +131,20 @@ def test_changes_at_once_are_all_kept(store: KeyStore) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(key.name for key in store.read()) == [f"key-{number}" for number in range(6)]
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(store: KeyStore) -> None:
+    secret = store.create("ci", now=NOW, models=["a"]).secret
+    with sqlite3.connect(store.path) as file:
+        file.execute("ALTER TABLE keys DROP COLUMN requests_per_minute")
+        file.execute("ALTER TABLE keys DROP COLUMN tokens_per_minute")
+        file.execute("PRAGMA user_version = 1")
+    file.close()
+    (key,) = store.read()
+    assert (key.models, key.requests_per_minute) == (("a",), None)
+    assert key.secrets[0].digest == digest_of(secret.encode())
+    store.create("guest", now=NOW, requests_per_minute=3, tokens_per_minute=4)
+    assert [(one.requests_per_minute, one.tokens_per_minute) for one in store.read()] == [
+        (None, None),
+        (3, 4),
+    ]

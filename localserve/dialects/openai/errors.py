@@ -19,6 +19,7 @@ from localserve.errors import (
     KeyForbidden,
     LocalserveError,
     ModelUnusable,
+    RateLimited,
     Unavailable,
     UnknownModel,
 )
@@ -88,6 +89,8 @@ def _openai_type(error: LocalserveError) -> str:
             return "exceed_context_size_error"
         case InvalidRequest() | UnknownModel():
             return "invalid_request_error"
+        case RateLimited():
+            return error.kind
         case KeyForbidden():
             return "permission_error"
         case AccessRefused():
