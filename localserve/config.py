@@ -35,8 +35,7 @@ class Setting:
 
     `minimum` and `maximum` are inclusive. `option` is its command-line flag, if it has one.
     `environ` overrides the name of its variable. With `in_file` False the configuration file
-    cannot set it, because it decides which file that is. A `secret` is shown by nobody, and the
-    configuration file cannot set it either.
+    cannot set it, because it decides which file that is. A `secret` is shown by nobody.
     """
 
     name: str
@@ -171,6 +170,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("tokens_per_minute", int, None, "Of each key or address; more get 429.", 1, 1 << 40),
     Setting("route_limits", str, None, "Of each and a route: PATH=REQUESTS/TOKENS, with commas."),
     Setting("burst_seconds", float, 60.0, "How much of a rate may be used at once.", 1, 86_400),
+    Setting(
+        "redis_url",
+        str,
+        None,
+        "A Redis that servers share, such as redis://HOST:6379/0.",
+        secret=True,
+    ),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
@@ -237,6 +243,7 @@ class Settings:
     tokens_per_minute: int | None
     route_limits: str | None
     burst_seconds: float
+    redis_url: str | None = field(repr=False)
     step_budget_ms: float
     max_body_bytes: int
     drain_seconds: float

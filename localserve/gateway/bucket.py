@@ -72,6 +72,10 @@ class Buckets(Protocol):
         """Charge what was used beyond what was taken, or give back (a negative cost)."""
         ...
 
+    async def close(self) -> None:
+        """Nothing is asked any more."""
+        ...
+
 
 class MemoryBuckets:
     """Buckets of one process. `clock` gives seconds that never go back."""
@@ -94,6 +98,9 @@ class MemoryBuckets:
     async def settle(self, charges: Sequence[Charge]) -> tuple[BucketState, ...]:
         """Charge whatever the level."""
         return self._charge(charges, self._clock())
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
     def _charge(self, charges: Sequence[Charge], now: float) -> tuple[BucketState, ...]:
         states = []

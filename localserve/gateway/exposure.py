@@ -9,6 +9,7 @@ from localserve.config import Settings
 from localserve.errors import ConfigInvalid
 from localserve.gateway.limits import rate_limits
 from localserve.gateway.origins import parse_origins
+from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 
 MIN_KEY_CHARACTERS: Final = 16
@@ -30,6 +31,7 @@ def check_gateway(settings: Settings) -> None:
     check_exposure(settings)
     parse_origins(settings.allowed_origins)
     rate_limits(settings)
+    buckets_for(settings)
 
 
 def check_exposure(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.authenticated import Authenticated
-from localserve.gateway.bucket import MemoryBuckets
+from localserve.gateway.bucket import Buckets
 from localserve.gateway.cross_origin import CrossOrigin
 from localserve.gateway.exposure import is_loopback
 from localserve.gateway.hosts import HostChecked
@@ -28,6 +28,7 @@ from localserve.gateway.keyring import FixedKeys, Keyring
 from localserve.gateway.limits import rate_limits
 from localserve.gateway.metered import Metered
 from localserve.gateway.origins import parse_origins, split_list
+from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.server.admin import Admin
@@ -76,6 +77,7 @@ def create_app(
             yield
         finally:
             await manager.close()
+            await buckets.close()
 
     store = key_store(settings)
     keyring = Keyring(
@@ -83,6 +85,7 @@ def create_app(
         FixedKeys(environment=settings.api_key, owner=owner_key),
         open_without_keys=is_loopback(settings.host),
     )
+    buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
     app = Starlette(
         routes=_routes(manager, settings, keys, reload, headers_after_seconds),
@@ -90,7 +93,7 @@ def create_app(
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
             Middleware(NormalPaths),
-            *_gateway(settings, keyring),
+            *_gateway(settings, keyring, buckets),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
         lifespan=lifespan,
@@ -99,7 +102,7 @@ def create_app(
     return app
 
 
-def _gateway(settings: Settings, keyring: Keyring) -> list[Middleware]:
+def _gateway(settings: Settings, keyring: Keyring, buckets: Buckets) -> list[Middleware]:
     """What a request passes before it is routed. Raises: ConfigInvalid."""
     checks = [
         Middleware(
@@ -111,7 +114,7 @@ def _gateway(settings: Settings, keyring: Keyring) -> list[Middleware]:
         Middleware(
             Metered,
             limits=rate_limits(settings),
-            buckets=MemoryBuckets(),
+            buckets=buckets,
             add_headers=add_headers,
         ),
     ]

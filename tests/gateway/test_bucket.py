@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localserve.gateway.bucket import BucketState, Charge, Limit, MemoryBuckets
+from tests.gateway.conftest import UNHURRIED
 
 SIXTY = Limit(60, 60.0)
 """One a second, sixty at once."""
@@ -98,6 +99,7 @@ async def test_callers_have_buckets_of_their_own_and_only_so_many_are_remembered
     assert (await rig.take(1, "a")).retry_after_seconds == 0, "forgotten"
 
 
+@UNHURRIED
 @given(
     st.lists(st.tuples(st.floats(0, 30), st.integers(0, 60), st.booleans()), max_size=60),
     st.integers(1, 600),
@@ -121,6 +123,7 @@ async def test_never_more_than_burst_and_rate_allow_is_granted(
         assert 0 <= state.remaining <= limit.burst
 
 
+@UNHURRIED
 @given(st.floats(0, 100), st.integers(1, 60))
 async def test_after_the_wait_that_was_told_it_is_granted(used: float, cost: int) -> None:
     rig = Rig()

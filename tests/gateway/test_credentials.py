@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localserve.gateway.credentials import HEADERS, presented_keys
+from tests.gateway.conftest import UNHURRIED
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ values = st.binary(max_size=40) | st.builds(
 )
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(names, values), max_size=8))
 def test_whatever_comes_few_and_distinct_keys_are_found_each_a_part_of_a_header(
     headers: list[tuple[bytes, bytes]],
@@ -54,6 +56,7 @@ def test_whatever_comes_few_and_distinct_keys_are_found_each_a_part_of_a_header(
         assert any(key in value for name, value in headers if name.lower() in HEADERS)
 
 
+@UNHURRIED
 @given(st.binary(min_size=1, max_size=60).filter(lambda key: key == key.strip(b" \t")))
 def test_every_key_is_found_again_in_each_header(key: bytes) -> None:
     for headers in (

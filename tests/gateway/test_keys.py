@@ -20,6 +20,7 @@ from localserve.gateway.keys import (
     key_document,
     new_secret,
 )
+from tests.gateway.conftest import UNHURRIED
 
 NOW = 1_800_000_000.0
 
@@ -38,6 +39,7 @@ def test_a_secret_is_known_by_its_handle_and_its_hash_alone() -> None:
     assert stored.digest == digest_of(secret.encode()) != digest_of(other.encode())
 
 
+@UNHURRIED
 @given(st.binary(max_size=80))
 def test_what_is_no_secret_has_no_handle(text: bytes) -> None:
     assert handle_of(text) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from localserve.errors import ConfigInvalid
 from localserve.gateway.hosts import is_own_host, own_names
 from localserve.gateway.origins import is_local_origin, parse_origins, split_list
+from tests.gateway.conftest import UNHURRIED
 
 NAMES = frozenset({"localhost", "mybox", "mybox.local", "chat.example"})
 
@@ -63,6 +64,7 @@ def test_hosts_that_are_not(header: str) -> None:
     assert not is_own_host(header, NAMES)
 
 
+@UNHURRIED
 @given(st.text(max_size=30) | st.ip_addresses().map(str))
 def test_an_own_host_is_an_address_or_ends_in_a_name_that_is_known(header: str) -> None:
     if not is_own_host(header, NAMES):
@@ -117,6 +119,7 @@ def test_pages_that_are_not(origin: str) -> None:
     assert not is_local_origin(origin)
 
 
+@UNHURRIED
 @given(st.text(max_size=60))
 def test_no_origin_breaks_the_judgement(origin: str) -> None:
     is_local_origin(origin)

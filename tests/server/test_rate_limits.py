@@ -10,6 +10,7 @@ import pytest
 from localserve.errors import EngineFailed
 from localserve.gateway.store import KeyStore
 from localserve.testing import FakeBackend
+from tests.redis_server import redis_server
 from tests.server.conftest import CHAT, HELLO, Serve, connected
 
 TOKENS = "x-ratelimit-remaining-tokens"
@@ -138,6 +139,17 @@ async def test_keys_have_rates_of_their_own_and_routes_theirs(call: Serve, tmp_p
         assert [await get("/v1/admin/keys", boss), await get("/admin/models", boss)] == [200, 429]
         assert await get("/v1/models", boss) == 200
         assert await get("/v1/models", "wrong") == 401
+
+
+async def test_servers_with_one_redis_share_their_limits(call: Serve, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis:
+        options = {"requests_per_minute": 2, "redis_url": redis.url}
+        async with call(**options) as one, call(**options) as other:
+            assert (await one.client.get("/v1/models")).headers[REQUESTS] == "1"
+            assert (await other.client.get("/v1/models")).headers[REQUESTS] == "0"
+            assert (await one.client.get("/v1/models")).status_code == 429
+            redis.kill()
+            assert (await one.client.post(CHAT, json=HELLO)).status_code == 200
 
 
 async def test_forged_addresses_are_not_believed(serve: Serve) -> None:
