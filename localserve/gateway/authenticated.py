@@ -26,7 +26,8 @@ class Authenticated:
         self.on_caller = on_caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open_path(path := route_path(scope)):
+        # Whatever else a server may speak needs a key as well.
+        if scope["type"] == "lifespan" or is_open_path(path := route_path(scope)):
             await self.app(scope, receive, send)
             return
         caller = await self.keyring.identify(presented_keys(scope["headers"]))

@@ -51,9 +51,8 @@ def is_own_host(header: str, names: frozenset[str]) -> bool:
 
 
 def own_names() -> frozenset[str]:
-    """The names by which this machine is known to itself and in its own network."""
-    name = socket.gethostname().casefold()
-    return LOCAL_NAMES | ({name, f"{name.partition('.')[0]}.local"} if name else frozenset())
+    """The names by which this machine is known to itself."""
+    return LOCAL_NAMES | {socket.gethostname().casefold()} - {""}
 
 
 def _is_address(host: str) -> bool:

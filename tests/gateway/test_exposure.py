@@ -8,7 +8,7 @@ import pytest
 
 from localserve.config import Settings, read_settings
 from localserve.errors import ConfigInvalid
-from localserve.gateway.exposure import check_exposure, is_loopback
+from localserve.gateway.exposure import check_exposure, check_gateway, is_loopback
 from localserve.gateway.paths import is_admin_path, is_open_path, route_path
 from localserve.gateway.store import key_store
 
@@ -49,6 +49,24 @@ def test_a_key_that_is_easily_guessed_is_refused_and_not_shown(tmp_path: Path) -
         check_exposure(settings)
     assert "hunter2" not in str(refused.value)
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LOCALSERVE_ALLOWED_ORIGINS", "chat.example"),
+        ("LOCALSERVE_ROUTE_LIMITS", "/chat"),
+        ("LOCALSERVE_API_KEY", "short"),
+        ("LOCALSERVE_HOST", "0.0.0.0"),
+    ],
+)
+def test_what_a_server_would_stumble_over_is_found_before_it_starts(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    environ = {"LOCALSERVE_HOME": str(tmp_path)}
+    check_gateway(read_settings(environ=environ))
+    with pytest.raises(ConfigInvalid):
+        check_gateway(read_settings(environ=environ | {variable: value}))
 
 
 @pytest.mark.parametrize(

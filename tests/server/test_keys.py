@@ -9,7 +9,11 @@ from pathlib import Path
 import openai
 import pytest
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from localserve.errors import KeyMissing
+from localserve.gateway.authenticated import Authenticated
+from localserve.gateway.keyring import Keyring
 from localserve.gateway.paths import is_open_path, route_path
 from localserve.gateway.store import KeyStore
 from localserve.server.records import format_record
@@ -285,3 +289,33 @@ async def test_forged_and_odd_headers_are_answered_and_let_nobody_in(
                     b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n" + header + b"\r\n\r\n"
                 )
                 assert b" 401 " in await connection.read_until(b"\r\n"), header[:40]
+
+
+async def test_what_is_no_http_request_needs_a_key_too(store: KeyStore, tmp_path: Path) -> None:
+    store.create("laptop", now=0.0)
+    sent: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        sent.append(scope["type"])
+
+    ring = Keyring(store, open_without_keys=True)
+    checked = Authenticated(app, ring, on_caller=lambda scope, caller: None)
+    socket = {"type": "websocket", "path": "/v1/responses", "headers": []}
+    with pytest.raises(KeyMissing):
+        await checked(socket, None, None)  # type: ignore[arg-type]
+    await checked({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    assert sent == ["lifespan"]
+
+
+async def test_a_flood_of_wrong_keys_lets_nobody_in_and_keeps_nobody_out(
+    call: Serve, store: KeyStore, tmp_path: Path
+) -> None:
+    good = bearer(store.create("laptop", now=0.0).secret)
+    async with call(data_dir=tmp_path) as served:
+
+        async def ask(number: int) -> int:
+            headers = bearer(f"ls-{number:08x}-{'x' * 43}") if number % 10 else good
+            return (await served.client.get("/v1/models", headers=headers)).status_code
+
+        statuses = await asyncio.gather(*map(ask, range(500)))
+    assert statuses == [401 if number % 10 else 200 for number in range(500)]
