@@ -1,7 +1,6 @@
 """`/admin/models`: which models are loaded and how they do; load, unload and pin them by hand.
 
-Routes that change something take no request of another site's page: a browser says where its
-requests come from. Lives on the event loop.
+Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -25,15 +22,10 @@ from localserve.planner.plan import Wanted
 from localserve.planner.runtime import CacheType
 from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
-from localserve.server.errors import CrossSite
 
 MOST_BODY_BYTES = 4096
-OWN_SITES = frozenset({"same-origin", "none"})
-"""Values of Sec-Fetch-Site for the server's own pages and for what a user typed."""
 
 Body = TypeVar("Body", bound=BaseModel)
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class UnloadBody(BaseModel):
@@ -73,26 +65,6 @@ class EmptyBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def refusing_other_sites(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, but for browsers that act for the page of another site.
-
-    Raises: CrossSite. Programs that are no browser send neither header.
-    """
-
-    async def guarded(request: Request) -> Response:
-        site = request.headers.get("sec-fetch-site")
-        origin = request.headers.get("origin")
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        if not own or (site is not None and site not in OWN_SITES):
-            raise CrossSite(
-                f"A page of {(origin or 'another site')[:100]!r} may not change this server.",
-                hint="Use `localserve load`, `unload` or `ps`, or a program that is no browser.",
-            )
-        return await endpoint(request)
-
-    return guarded
-
-
 class Admin:
     """The endpoints, over one manager."""
 
@@ -125,27 +97,27 @@ class Admin:
 
     async def load(self, request: Request) -> Response:
         """Load a model, as the body wants it; answers when it is loaded."""
-        body = await _body(request, LoadBody)
+        body = await read_json(request, LoadBody)
         return _answer(await self._manager.load(_name(request), body.wanted()))
 
     async def unload(self, request: Request) -> Response:
         """Free a model's memory; `{"force": true}` ends what it answers."""
-        body = await _body(request, UnloadBody)
+        body = await read_json(request, UnloadBody)
         return _answer(await self._manager.unload(_name(request), force=body.force))
 
     async def pin(self, request: Request) -> Response:
         """Never unload the model to make room."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), True))
 
     async def default(self, request: Request) -> Response:
         """Load the model; requests that name none get it from then on."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.make_default(_name(request)))
 
     async def unpin(self, request: Request) -> Response:
         """Undo `pin`, also one of models.toml."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), False))
 
 
@@ -201,7 +173,7 @@ def _name(request: Request) -> str:
     return name
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def read_json(request: Request, kind: type[Body]) -> Body:
     """The body, which may be empty. Raises: InvalidSchema, RequestTooLarge."""
     content = await read_body(request, MOST_BODY_BYTES)
     try:

@@ -103,7 +103,8 @@ Told = Report | Stopping | Died | FellBack | Killed
 class Supervisor:
     """Runs workers until told to stop. `tell` is called on the main thread and must not wait.
 
-    `fallback` is served if the first worker cannot load `spec`, or dies of it.
+    `fallback` is served if the first worker cannot load `spec`, or dies of it. `owner_key` is what
+    the commands of whoever started it send.
     """
 
     def __init__(
@@ -114,11 +115,13 @@ class Supervisor:
         tell: Callable[[Told], None],
         *,
         fallback: ModelSpec | None = None,
+        owner_key: str | None = None,
         module: str = "localserve.server.worker",
     ) -> None:
         self._settings = settings
         self._spec = spec
         self._fallback = fallback
+        self._owner_key = owner_key
         self._listeners = listeners
         self._tell = tell
         self._module = module
@@ -149,6 +152,7 @@ class Supervisor:
                 self._spec,
                 self._listeners.sockets,
                 self._events.put,
+                owner_key=self._owner_key,
                 module=self._module,
             )
         except OSError as error:  # no memory, too many processes or files

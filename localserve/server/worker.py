@@ -104,6 +104,7 @@ class Worker:
             self._manager,
             self._settings,
             reload=self._reload,
+            owner_key=arguments.owner_key,
             on_request=lambda record: reporter.report(Answered(format_record(record))),
         )
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))

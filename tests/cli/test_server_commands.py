@@ -73,7 +73,7 @@ def fake(settings: Settings) -> Iterator[FakeServer]:
     server = FakeServer()
     thread = threading.Thread(target=server.http.serve_forever)
     thread.start()
-    with announced(settings, server.url, server.port, "chat"):
+    with announced(settings, server.url, server.port, "chat", "ls-key"):
         yield server
     server.http.shutdown()
     thread.join()

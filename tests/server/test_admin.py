@@ -128,7 +128,7 @@ async def test_pages_of_other_sites_change_nothing(
 async def test_the_servers_own_pages_may_change_it(call: Serve) -> None:
     rig = two_models()
     async with call(manager=rig.manager) as served:
-        own = {"origin": "http://localserve", "sec-fetch-site": "same-origin"}
+        own = {"origin": "http://localhost", "sec-fetch-site": "same-origin"}
         assert (await served.client.post(f"{MODELS}/chat/pin", headers=own)).status_code == 200
 
 
@@ -136,7 +136,11 @@ async def test_the_servers_own_pages_may_change_it(call: Serve) -> None:
 async def test_a_body_that_is_wrong_unloads_nothing(call: Serve, body: bytes) -> None:
     rig = two_models()
     async with call(manager=rig.manager) as served:
-        response = await served.client.post(f"{MODELS}/chat/unload", content=body)
+        response = await served.client.post(
+            f"{MODELS}/chat/unload",
+            content=body,
+            headers={"content-type": "application/json"},
+        )
         assert response.status_code == 422
         assert rig.loaded() == {"chat"}
 

@@ -12,12 +12,15 @@ import re
 from urllib.parse import quote
 
 from localserve.errors import (
+    AccessRefused,
     ContextOverflow,
     InvalidRequest,
     InvalidSchema,
+    KeyForbidden,
     LocalserveError,
     ModelUnusable,
     OutOfMemory,
+    RateLimited,
     Unavailable,
     UnknownModel,
 )
@@ -85,6 +88,12 @@ def _openai_type(error: LocalserveError) -> str:
     match error:
         case ContextOverflow():
             return "exceed_context_size_error"
+        case RateLimited():
+            return error.kind
+        case KeyForbidden():
+            return "permission_error"
+        case AccessRefused():
+            return "authentication_error"
         case Unavailable() | OutOfMemory():
             return "unavailable_error"
         case InvalidRequest() | UnknownModel() | ModelUnusable():
