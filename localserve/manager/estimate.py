@@ -100,7 +100,10 @@ def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:
         hardware.memory, available_bytes=hardware.memory.available_bytes + held.get(RAM, 0)
     )
     devices = tuple(
-        replace(device, free_bytes=device.free_bytes + held.get(device.name, 0))
+        replace(
+            device,
+            free_bytes=min(device.total_bytes, device.free_bytes + held.get(device.name, 0)),
+        )
         for device in hardware.devices
     )
     return replace(hardware, memory=memory, devices=devices)

@@ -37,7 +37,7 @@ async def too_large(
     """The error for a model that cannot fit, with the cheapest change that would make it."""
     held = ledger.held_by_all(model.key for model in pinned)
     lacking = ledger.lacking(need.device_bytes, held)
-    there = {device: ledger.capacity.get(device, 0) - held.get(device, 0) for device in lacking}
+    there = {device: ledger.most.get(device, 0) - held.get(device, 0) for device in lacking}
     return ModelTooLarge(
         f"{spec.name!r} with a context of {need.runtime.context_tokens} tokens needs"
         f" {_amounts(need.device_bytes, lacking)}; models may take {_amounts(there, lacking)}"

@@ -38,3 +38,11 @@ def test_what_is_released_is_there_again_and_what_is_held_anew_replaces_the_old(
 def test_a_device_that_was_never_measured_has_no_room() -> None:
     assert Ledger().missing({"GPU0": 1}) == {"GPU0": 1}
     assert Ledger().missing({"GPU0": 0}) == {}
+
+
+def test_what_others_hold_now_is_no_reason_why_it_could_never_fit() -> None:
+    ledger = Ledger({"CPU": 80})
+    ledger.measure({"CPU": 20, "GPU0": 5}, {"CPU": 100, "GPU0": 10})
+    assert ledger.missing({"CPU": 50, "GPU0": 8}) == {"CPU": 30, "GPU0": 3}
+    assert ledger.lacking({"CPU": 50, "GPU0": 8}, {}) == {}
+    assert ledger.lacking({"CPU": 90, "GPU0": 8}, {"GPU0": 4}) == {"CPU": 10, "GPU0": 2}
