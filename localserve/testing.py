@@ -225,13 +225,17 @@ class FakeOffer:
 
 class FakeRoom:
     """A machine with `total_bytes` of RAM for models, all of which are always where the ledger says
-    they are."""
+    they are. Other programs hold `others_bytes`."""
 
     def __init__(self, total_bytes: int = 1 << 40) -> None:
         self.total_bytes = total_bytes
+        self.others_bytes = 0
 
     async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
-        return {RAM: self.total_bytes - held.get(RAM, 0)}
+        return {RAM: max(0, self.total_bytes - self.others_bytes - held.get(RAM, 0))}
+
+    def most(self) -> Mapping[str, int]:
+        return {RAM: self.total_bytes}
 
     @property
     def in_ram(self) -> Collection[str]:

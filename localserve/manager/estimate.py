@@ -131,7 +131,7 @@ def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:
     def free_bytes(device: Device) -> int:
         if device.unified:
             return min(device.total_bytes, available_bytes)
-        return device.free_bytes + held.get(device.name, 0)
+        return min(device.total_bytes, device.free_bytes + held.get(device.name, 0))
 
     devices = tuple(replace(device, free_bytes=free_bytes(device)) for device in hardware.devices)
     return replace(hardware, memory=memory, devices=devices)

@@ -39,7 +39,7 @@ async def too_large(
     lacking = ledger.lacking(need.device_bytes, held)
     advice = await _advice(spec, wanted, need, held, ledger, estimate)
     needed, held = ledger.charge(need.device_bytes), ledger.charge(held)
-    there = {device: ledger.capacity.get(device, 0) - held.get(device, 0) for device in lacking}
+    there = {device: ledger.most.get(device, 0) - held.get(device, 0) for device in lacking}
     return ModelTooLarge(
         f"{spec.name!r} with a context of {need.runtime.context_tokens} tokens needs"
         f" {_amounts(needed, lacking)}; models may take {_amounts(there, lacking)}"

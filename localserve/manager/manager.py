@@ -396,12 +396,11 @@ class ModelManager:
     async def _make_room(self, model: ManagedModel, need: Need) -> bool:
         """Whether the model fits now, once idle ones are unloaded for it.
 
-        Raises: ModelTooLarge, where it would not even if nothing else were loaded.
+        Raises: ModelTooLarge, where it would not even if nothing else held memory.
         """
         wanted = need.device_bytes
         while True:
-            room = await self._room.measure(self._ledger.held)
-            self._ledger.measure(room, self._room.in_ram)
+            await self._measure()
             missing = self._ledger.missing(wanted)
             if not missing:
                 return True
@@ -411,6 +410,11 @@ class ModelManager:
                 return False
             for key in victims:
                 await self._unload_idle(self._models[key], f"to make room for {model.spec.name}")
+
+    async def _measure(self) -> None:
+        """See how much models may take now."""
+        room = await self._room.measure(self._ledger.held)
+        self._ledger.measure(room, most=self._room.most(), in_ram=self._room.in_ram)
 
     async def _check_size(self, model: ManagedModel, need: Need, asked: Wanted) -> None:
         """Raises: ModelTooLarge, where it cannot fit beside what is pinned."""
@@ -473,7 +477,7 @@ class ModelManager:
         """Raises: what speaks against loading it so, while it is still loaded as it is."""
         need = await self._estimate(model.spec, wanted)
         async with self._turn:
-            self._ledger.measure(await self._room.measure(self._ledger.held))
+            await self._measure()
             await self._check_size(model, need, wanted)
         if model.in_use:
             raise ModelInUse(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from localserve.backends.local import LoadOptions
+from localserve.backends.placement import place_model
+from localserve.catalog.headers import read_local
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.config import read_settings
 from localserve.engine.checkpoints import MOST_CHECKPOINTS
@@ -16,11 +18,11 @@ from localserve.manager import estimate
 from localserve.manager.estimate import FileEstimate, as_if_alone
 from localserve.manager.room import MachineRoom
 from localserve.planner.dry_run import Refused
-from localserve.planner.hardware import probe
+from localserve.planner.hardware import probe, refresh
 from localserve.planner.plan import Wanted
 from tests.gguf.projectors import write_projector
 from tests.llama.window_model import WINDOW
-from tests.planner.recorded import CPU, RecordedReadings, listed_gpu
+from tests.planner.recorded import CPU, NO_NVML, RecordedReadings, listed_gpu, nvml_gpu
 
 
 @pytest.fixture
@@ -120,8 +122,8 @@ async def test_room_is_kept_for_what_the_entry_names_beside_the_model(
     tiny_f16: Path, estimator: Make, tmp_path: Path
 ) -> None:
     eyes = write_projector(tmp_path / "mmproj.gguf")
-    alone = await estimator()(of(tiny_f16), None)
-    both = await estimator()(of(tiny_f16, projector=eyes, draft=str(tiny_f16)), None)
+    alone = await estimator()(of(tiny_f16), Wanted())
+    both = await estimator()(of(tiny_f16, projector=eyes, draft=str(tiny_f16)), Wanted())
     kinds = [one.kind for one in both.usage.beside]
     assert kinds == ["mmproj", "draft"]
     assert both.usage.total_bytes == alone.usage.total_bytes
@@ -133,8 +135,34 @@ async def test_a_companion_that_is_not_here_keeps_no_model_from_being_loaded(
     tiny_f16: Path, estimator: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = of(tiny_f16, projector=tmp_path / "gone.gguf")
-    assert (await estimator()(gone, None)).usage.beside == ()
+    assert (await estimator()(gone, Wanted())).usage.beside == ()
     assert "no room is kept beside it: There is no file" in caplog.text
+
+
+async def test_what_was_held_on_a_gpu_that_vanished_is_not_counted_as_free(
+    tiny_f16: Path, tmp_path: Path
+) -> None:
+    readings = RecordedReadings(tmp_path / "machine")
+    readings.listed, readings.backends = [listed_gpu(), CPU], ["CUDA", "CPU"]
+    readings.nvml = {**NO_NVML, "gpus": [nvml_gpu(free_bytes=21 << 30)], "problems": []}
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    before = probe(settings, readings)
+    readings.nvml["gpus"], readings.listed = [], [CPU]
+    alone = as_if_alone(refresh(before, readings), {"CUDA0": 5 << 30})
+    assert alone.gpus == ()
+    assert alone.devices[0].free_bytes == 0
+    options = LoadOptions(settings=settings)
+    placed = place_model(
+        tiny_f16,
+        read_local(tiny_f16).facts,
+        "tiny",
+        Wanted(context_tokens=512),
+        options.settings,
+        lambda: bool(alone.gpus),
+        lambda settings: alone,
+    )
+    assert placed.backend == "CPU"
+    assert placed.runtime.gpu_layers == 0
 
 
 def test_what_loaded_models_hold_counts_as_free(tmp_path: Path) -> None:

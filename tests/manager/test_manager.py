@@ -24,6 +24,7 @@ from localserve.errors import (
     UnknownModel,
 )
 from localserve.manager import Failed, Idle, Ready
+from localserve.manager import manager as manager_module
 from localserve.manager.need import Need
 from localserve.planner.plan import Wanted
 from localserve.testing import FakeRoom
@@ -462,3 +463,44 @@ async def test_what_cannot_be_loaded_does_not_become_the_default() -> None:
     assert rig.manager.spec.name == "chat"
     assert not rig.manager.is_default(rig.specs["huge"])
     await rig.use(None)
+
+
+async def test_memory_that_another_program_took_is_waited_for_and_the_wait_is_bounded() -> None:
+    sizes = {"chat": 40 << 20, "code": 30 << 20}
+    rig = Rig(sizes, 100 << 20, memory_wait_seconds=0.05)
+    await rig.use("chat")
+    await rig.manager.set_pin("chat", True)
+    rig.room.others_bytes = 50 << 20  # between the plan and the load
+    with pytest.raises(MemoryBusy, match="other programs hold the memory") as caught:
+        await rig.use("code")
+    assert "needs 30 MiB of memory, 20 MiB of memory too much" in caught.value.message
+    await rig.use("chat")
+    assert rig.loads == ["chat"]
+
+
+async def test_a_load_begins_as_soon_as_another_program_gives_memory_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager_module, "LOOK_AGAIN_SECONDS", 0.005)
+    rig = Rig({"chat": 40, "code": 30}, 100, memory_wait_seconds=60)
+    async with rig.manager.lease("chat"):
+        rig.room.others_bytes = 50
+        waiting = asyncio.create_task(rig.use("code"))
+        await asyncio.sleep(0.02)
+        assert rig.loads == ["chat"]
+        rig.room.others_bytes = 0
+        await waiting
+    assert rig.loaded() == {"chat", "code"}
+
+
+async def test_two_servers_share_a_machine_and_neither_takes_from_the_other() -> None:
+    first, second = Rig({"chat": 60}, 100), Rig({"code": 60}, 100, memory_wait_seconds=0.01)
+    await first.use("chat")
+    second.room.others_bytes = first.held_bytes()
+    with pytest.raises(MemoryBusy):
+        await second.use("code")
+    await first.use("chat")
+    await first.manager.unload("chat")
+    second.room.others_bytes = first.held_bytes()
+    await second.use("code")
+    assert first.loads == ["chat"]

@@ -62,6 +62,25 @@ async def test_memory_that_another_program_takes_is_seen_at_the_next_look(
     assert (await here.measure({}))["CUDA0"] == 0
 
 
+async def test_a_gpu_that_vanishes_has_no_room_and_that_is_said_once(
+    settings: Settings,
+    machine: RecordedReadings,
+    process: Process,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here = MachineRoom(settings, machine, process)
+    await here.measure({})
+    assert here.most() == {RAM: 64 * GIB - MARGIN, "CUDA0": 24 * GIB - GPU_MARGIN_BYTES}
+    machine.nvml["gpus"], machine.listed = [], [CPU]
+    for _ in range(2):
+        assert await here.measure({"CUDA0": 5 * GIB}) == {RAM: 48 * GIB - MARGIN}
+        assert here.most() == {RAM: 64 * GIB - MARGIN}
+    (record,) = caplog.records
+    assert "CUDA0" in record.message
+    assert "24.0 GiB" in record.message
+    assert "localserve hardware" in record.message
+
+
 async def test_memory_that_is_held_and_not_touched_yet_is_not_free(
     settings: Settings, machine: RecordedReadings, process: Process
 ) -> None:
