@@ -216,7 +216,8 @@ def _asked(
         return found, registry
     except NotDownloaded:
         entry = registry.find(model)
-        if entry is None or entry.shape is None or not entry.quantizations:
+        beside = question.projector or question.draft is not None  # of which it has no numbers
+        if beside or entry is None or entry.shape is None or not entry.quantizations:
             raise
         return None, Registry((entry,))
 

@@ -365,6 +365,9 @@ def test_companions_that_cannot_be_are_refused(
     lonely.hardlink_to(other)
     assert "no projector (mmproj) beside" in refused(run, str(lonely), "--mmproj")
     assert "does not exist here" in refused(run, other, "--draft", "no-such-model")
+    # the catalog's numbers, which stand in for a header offline, have no companions
+    for option in (["--mmproj"], ["--draft", other]):
+        assert "not on this disk" in refused(run, "qwen3-4b", "--offline", *option)
 
 
 # What cannot be answered: status 2, one message with numbers
