@@ -56,16 +56,37 @@ ROUTING = 10
 
 
 @dataclass(frozen=True, slots=True)
+class TokenTime:
+    """What one token of an answer spends its time on, in seconds."""
+
+    weights: float
+    attention: float
+    starts: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.attention + self.starts
+
+    def __mul__(self, factor: float) -> TokenTime:
+        return TokenTime(self.weights * factor, self.attention * factor, self.starts * factor)
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """Of one answer at a time, in tokens per second.
 
-    `prompt` and `first_token_seconds`, for a prompt of PROMPT_TOKENS, are None where a device's
-    rate of computing was not measured.
+    `token` is where the time of one token goes that has DECODE_AT_TOKENS before it. `prompt` and
+    `first_token_seconds`, for a prompt of PROMPT_TOKENS, are None where a device's rate of
+    computing was not measured.
     """
 
-    decode: float
+    token: TokenTime
     prompt: float | None
     first_token_seconds: float | None
+
+    @property
+    def decode(self) -> float:
+        return 1 / self.token.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +113,15 @@ def predict(
 ) -> Speed | None:
     """The speed of the model so run; None where the rate of a device is not known."""
     forecast = Forecast(facts, runtime, machine)
-    token = forecast.token_seconds(min(DECODE_AT_TOKENS, runtime.context_tokens))
+    token = forecast.token_time(min(DECODE_AT_TOKENS, runtime.context_tokens))
     if token is None:
         return None
-    decode = 1 / (token * corrections.decode)
+    token = token * corrections.decode
     first = forecast.prompt_seconds(PROMPT_TOKENS)
     if first is None:
-        return Speed(decode, None, None)
+        return Speed(token, None, None)
     first *= corrections.prompt
-    return Speed(decode, PROMPT_TOKENS / first, first)
+    return Speed(token, PROMPT_TOKENS / first, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +158,19 @@ class Forecast:
     def token_seconds(self, filled: int) -> float | None:
         """Time for one token of an answer with `filled` tokens before it; None where a device's
         rates are not known."""
+        time = self.token_time(filled)
+        return None if time is None else time.total
+
+    def token_time(self, filled: int) -> TokenTime | None:
+        """`token_seconds` by what it is spent on."""
         if not self._known:
             return None
-        seconds = sum(
+        weights = sum(
             share.read_bytes / decode_rate(self.machine.place(device), kind)
             for shares in (self.body, self.head)
             for (device, kind), share in shares.items()
         )
-        return seconds + self._attention_seconds(1, filled) + self._starting_seconds
+        return TokenTime(weights, self._attention_seconds(1, filled), self._starting_seconds)
 
     def prompt_seconds(self, tokens: int, filled: int = 0) -> float | None:
         """Time to the first token of the answer to a prompt of which `filled` tokens are in the
