@@ -16,9 +16,10 @@ from localserve.cli.terminal import (
     size_text,
 )
 from localserve.planner.fit import Fit
+from localserve.planner.forecast import TokenTime
 from localserve.planner.machine import Load, Machine, Place
 from localserve.planner.plan import Plan
-from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed, TokenTime
+from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed
 
 BAR_CELLS = 20
 MOST_NAMES = 5

@@ -10,10 +10,11 @@ import pytest
 from localserve.catalog.headers import read_local
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.choice import bits_per_weight, choose, frontier, quality
+from localserve.planner.forecast import TokenTime
 from localserve.planner.gauge import by_formula
 from localserve.planner.machine import Machine
 from localserve.planner.plan import Plan, Wanted, make_plan
-from localserve.planner.speed import Speed, TokenTime
+from localserve.planner.speed import Speed
 from tests.planner.machines import machine
 from tests.planner.real_shapes import QUANTIZATIONS, SHAPES, write_header
 
