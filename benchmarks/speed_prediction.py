@@ -43,12 +43,12 @@ from benchmarks.shapes import SHAPES, ShapeName
 from localserve.catalog.headers import read_local
 from localserve.config import Settings, read_settings
 from localserve.planner.bandwidth import measure_bandwidth
+from localserve.planner.forecast import Forecast
 from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import machine_of
 from localserve.planner.plan import Wanted, make_plan
-from localserve.planner.speed import Forecast
 
 LOG = Path(__file__).with_name("LOG.md")
 IDLE_SECONDS = 2.0

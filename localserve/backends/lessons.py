@@ -12,6 +12,7 @@ from collections.abc import Callable
 from localserve.chat import Completed
 from localserve.config import Settings
 from localserve.gguf.facts import GgufFacts
+from localserve.planner.forecast import Forecast
 from localserve.planner.learned import (
     AnswerLesson,
     LoadLesson,
@@ -19,7 +20,6 @@ from localserve.planner.learned import (
     learn_load,
     lesson_of,
 )
-from localserve.planner.speed import Forecast
 from localserve.planner.usage import MemoryUsage
 
 log = logging.getLogger(__name__)

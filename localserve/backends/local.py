@@ -39,9 +39,9 @@ from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, 
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.planner.devices import GPU_KINDS
+from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
-from localserve.planner.speed import Forecast
 from localserve.planner.usage import MemoryUsage
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.places import checkpoints

@@ -19,6 +19,7 @@ from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED, known_bandwidth
 from localserve.planner.companions import with_companions
 from localserve.planner.explain import explain
+from localserve.planner.forecast import Forecast
 from localserve.planner.formula import estimate, state_bytes
 from localserve.planner.gauge import DryRuns
 from localserve.planner.hardware import Hardware, probe
@@ -29,7 +30,6 @@ from localserve.planner.plan import Plan, Wanted, computes, make_plan, runtime_o
 from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
-from localserve.planner.speed import Forecast
 from localserve.planner.usage import RAM, MemoryUsage
 
 log = logging.getLogger(__name__)

@@ -69,6 +69,11 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "decode_tokens_per_second": speed.decode,
             "prompt_tokens_per_second": speed.prompt,
             "first_token_seconds": speed.first_token_seconds,
+            "token_seconds": {
+                "weights": speed.token.weights,
+                "attention": speed.token.attention,
+                "starts": speed.token.starts,
+            },
             "calibrated_by_answers": plan.corrections.answers,
             "calibrated_by_alike": plan.corrections.alike,
         },

@@ -16,9 +16,10 @@ from localserve.cli.terminal import (
     size_text,
 )
 from localserve.planner.fit import Fit
+from localserve.planner.forecast import TokenTime
 from localserve.planner.machine import Load, Machine, Place
 from localserve.planner.plan import Plan
-from localserve.planner.speed import PROMPT_TOKENS, Corrections, Speed
+from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed
 
 BAR_CELLS = 20
 MOST_NAMES = 5
@@ -52,6 +53,8 @@ def print_fit(fit: Fit, machine: Machine) -> None:
     if (how := _how(shown)) is not None:
         _say(how)
     _say(_speed_line(shown.speed, shown.corrections, machine))
+    if shown.speed is not None:
+        _say(_token_line(shown.speed.token))
     console.print()
     _print_verdict(fit)
     if fit.elsewhere:
@@ -189,6 +192,20 @@ def _speed_line(speed: Speed | None, known: Corrections, machine: Machine) -> st
         answers = _answers(known.alike)
         return f"{text} (measured rates, in part calibrated by {answers} of models alike)"
     return f"{text} (measured rates; not calibrated by an answer yet)"
+
+
+def _token_line(token: TokenTime) -> str:
+    """Where the time of a token goes."""
+    text = (
+        f"each token: {_milliseconds(token.weights)} for its weights,"
+        f" {_milliseconds(token.attention)} for attention to {DECODE_AT_TOKENS} before it"
+    )
+    return text + (f", {_milliseconds(token.starts)} to start operations" if token.starts else "")
+
+
+def _milliseconds(seconds: float) -> str:
+    value = seconds * 1e3
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"
 
 
 def _answers(count: int) -> str:

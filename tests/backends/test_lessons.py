@@ -18,9 +18,9 @@ from localserve.catalog.headers import read_local
 from localserve.chat import Completed, Timings, Usage
 from localserve.config import Settings, read_settings
 from localserve.gguf.facts import GgufFacts
+from localserve.planner.forecast import Forecast
 from localserve.planner.learned import AnswerLesson, LoadLesson, lesson_of, lessons
 from localserve.planner.runtime import Runtime
-from localserve.planner.speed import Forecast
 from localserve.planner.usage import DeviceUsage, MemoryUsage
 from tests.planner.machines import machine
 

@@ -301,7 +301,10 @@ def test_what_was_learned_counts_and_is_said(
     assert rates[1] == pytest.approx(rates[0] / 2)
     assert after["headroom_bytes"] < before["headroom_bytes"]
     assert "calibrated by 1 answer)" in run("fit", path).out
+    (token, decode) = (after["speed"]["token_seconds"], rates[1])
+    assert sum(token.values()) == pytest.approx(1 / decode)
     other = run("fit", str(files["qwen3-8b-Q8_0.gguf"])).out
+    assert "each token: " in other
     assert "in part calibrated by 1 answer of models alike)" in other
 
 

@@ -10,9 +10,10 @@ import pytest
 from localserve.catalog.headers import read_local
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import StepRates, Throughput
+from localserve.planner.forecast import Forecast, Share
 from localserve.planner.machine import Machine
 from localserve.planner.runtime import Runtime
-from localserve.planner.speed import Corrections, Forecast, Share, predict
+from localserve.planner.speed import Corrections, predict
 from tests.planner.machines import machine
 from tests.planner.real_shapes import SHAPES, write_header
 
