@@ -153,6 +153,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting(
+        "guess_tokens", int, 63, "Tokens of answers guessed ahead in a step; 0: never.", 0, 255
+    ),
+    Setting(
         "checkpoint_bytes",
         int,
         DEFAULT_CHECKPOINT_BYTES,
@@ -220,6 +223,7 @@ class Settings:
     unload_after_seconds: float
     max_connections: int
     step_budget_ms: float
+    guess_tokens: int
     checkpoint_bytes: int
     share_prefixes: bool
     max_body_bytes: int

@@ -41,6 +41,17 @@ class Sampled:
     top: tuple[TokenScore, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unsampled:
+    """No token could be chosen for one sequence; `reason` says why. The others of the step can."""
+
+    reason: str
+
+
+Results = Sequence[Sampled | Unsampled]
+"""What a slice yields: the next token, and one for each guessed one that was right."""
+
+
 class Sampler(Protocol):
     """Chooses tokens for one sequence; keeps its random state and history between calls."""
 
@@ -52,13 +63,15 @@ class Slice:
     """Consecutive tokens of one sequence, to be computed in one step.
 
     `start` is the position of the first. With a `sampler`, the logits after the last token choose
-    the next one.
+    the next one. `guess` is what the next ones may be: computed along with the tokens, and kept as
+    far as the same would have been chosen.
     """
 
     slot: int
     start: int
     tokens: Sequence[int]
     sampler: Sampler | None
+    guess: Sequence[int] = ()
 
 
 class NoCells(Exception):
@@ -115,6 +128,11 @@ class Memory(Protocol):
     @property
     def slots(self) -> int:
         """How many sequences can be held at once."""
+        ...
+
+    @property
+    def guess_tokens(self) -> int:
+        """The most tokens that may be guessed in one step; 0 where memory cannot be cut."""
         ...
 
     @property
@@ -177,8 +195,9 @@ class Runner(Memory, Protocol):
         """
         ...
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
-        """Compute the batch and sample; one result per slice, None for those without a sampler.
+    def run(self, batch: Sequence[Slice]) -> Sequence[Results]:
+        """Compute the batch and sample: for each slice with a sampler the next token, and one more
+        for each token of its guess that was right. No wrong one is left in its slot.
 
         Raises: NoCells, Interrupted, DecodeFailed.
         """

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import time
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from localserve.engine.cache import WORTH_SHARING, PrefixCache
+from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import common_length
 from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
@@ -42,6 +43,10 @@ class Step:
     def answering(self) -> int:
         """Sequences that get a single token after another, as running answers do."""
         return sum(len(part.tokens) == 1 for part in self.slices)
+
+    @property
+    def guessed_tokens(self) -> int:
+        return sum(len(part.guess) for part in self.slices)
 
     @property
     def prompt_tokens(self) -> int:
@@ -138,7 +143,8 @@ class Scheduler:
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
         chosen += self._chunks(len(answering))
-        slices = tuple(_slice(sequence, count) for sequence, count in chosen)
+        guesses = self._guess(answering) if len(chosen) == len(answering) else {}
+        slices = tuple(_slice(one, count, guesses.get(one.number, ())) for one, count in chosen)
         return Step(tuple(sequence for sequence, _ in chosen), slices), outcome
 
     def _chunks(self, answering: int) -> list[tuple[Sequence, int]]:
@@ -177,18 +183,38 @@ class Scheduler:
             return self._chunks(answering)
         return []
 
+    def _guess(self, answering: list[Sequence]) -> dict[int, Guess]:
+        """What is guessed of whose answer, by number."""
+        most = min(self._memory.guess_tokens, self._pacer.batch_tokens - len(answering))
+        if most <= 0:
+            return {}
+        for sequence in answering:
+            if sequence.lookup is None:
+                sequence.lookup = Lookup(sequence.tokens)
+        asked = [
+            (sequence.lookup, sequence.limit - sequence.answer_length - 1)
+            for sequence in answering
+            if sequence.lookup is not None
+        ]
+        guesses = share_guesses(asked, most, self._pacer)
+        wanted = len(answering) + sum(map(len, guesses))
+        while (short := wanted - self.cache.free_cells) > 0 and self.cache.give_up(short):
+            pass  # the answers themselves would soon need them
+        if self.cache.free_cells < wanted:
+            return {}
+        return {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
+
     # What came out
 
-    def update(self, step: Step, results: list[Sampled | None]) -> Outcome:
+    def update(self, step: Step, results: Iterable[Iterable[Sampled]]) -> Outcome:
         """Take over what the step computed and sampled."""
         outcome: Outcome = []
         for sequence, part, sampled in zip(step.sequences, step.slices, results, strict=True):
             reached = sequence.computed + len(part.tokens)
             due = self._memory.saves and reached in self._stops(sequence)
-            self.cache.advance(sequence, part, checkpoint=due)
-            if sampled is not None:
-                raw = self._vocabulary.piece(sampled.token)
-                events = sequence.take(sampled, raw, self._vocabulary.is_end(sampled.token))
+            self.cache.advance(sequence, part.tokens, checkpoint=due)
+            if part.sampler is not None:
+                events = self._take(sequence, part, list(sampled))
             elif sequence.limit <= 0 and sequence.pending == 0:
                 events = sequence.end_without_answer()
             else:
@@ -197,6 +223,27 @@ class Scheduler:
             if events and isinstance(events[-1], Ended):
                 self._leave(sequence)
         return outcome
+
+    def _take(self, sequence: Sequence, part: Slice, sampled: list[Sampled]) -> list[SequenceEvent]:
+        """Take over a sequence's new tokens, up to the one that ends it."""
+        events: list[SequenceEvent] = []
+        for one in sampled:
+            raw = self._vocabulary.piece(one.token)
+            events += sequence.take(one, raw, self._vocabulary.is_end(one.token))
+            if events and isinstance(events[-1], Ended):
+                break
+        if part.guess:
+            self._keep_right_guesses(sequence, part, len(sampled) - 1)
+        return events
+
+    def _keep_right_guesses(self, sequence: Sequence, part: Slice, right: int) -> None:
+        """The first `right` tokens of the guess lie in the slot; not all, if the answer ended."""
+        if sequence.lookup is not None:
+            sequence.lookup.settle(len(part.guess), right)
+        kept = min(right, sequence.pending)
+        self.cache.advance(sequence, part.guess[:kept])
+        if kept < right:
+            self.cache.cut(sequence, sequence.computed)
 
     def fail(self, step: Step, error: LocalserveError) -> Outcome:
         """The step could not be computed: its sequences fail, all others go on."""
@@ -302,7 +349,7 @@ class Scheduler:
         insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
 
 
-def _slice(sequence: Sequence, count: int) -> Slice:
+def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
     assert sequence.slot is not None
     start = sequence.computed
     last = start + count == len(sequence.tokens)
@@ -311,6 +358,7 @@ def _slice(sequence: Sequence, count: int) -> Slice:
         start=start,
         tokens=sequence.tokens[start : start + count],
         sampler=sequence.sampler if last and sequence.limit > 0 else None,
+        guess=guess,
     )
 
 

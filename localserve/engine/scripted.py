@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, Sampled, Slice, State, TokenScore
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    Sampled,
+    Slice,
+    State,
+    TokenScore,
+    Unsampled,
+)
 
 END = 256
 
@@ -93,6 +101,7 @@ class ScriptedRunner:
     cuts_anywhere: bool = True
     checkpoint_bytes: int = 0
     vocabulary: ByteVocabulary = field(default_factory=ByteVocabulary)
+    guess_tokens: int = 0
     memory: dict[int, list[ScriptedCell]] = field(default_factory=dict)
     samplers: list[ScriptedSampler] = field(default_factory=list)
     computed_tokens: int = 0
@@ -155,9 +164,10 @@ class ScriptedRunner:
         self.samplers.append(ScriptedSampler(top_logprobs, ignore_end))
         return self.samplers[-1]
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
         assert batch, "an empty batch was run"
-        assert sum(len(part.tokens) for part in batch) <= self.batch_tokens
+        assert sum(len(part.tokens) + len(part.guess) for part in batch) <= self.batch_tokens
+        assert sum(len(part.guess) for part in batch) <= self.guess_tokens
         assert len({part.slot for part in batch}) == len(batch)
         self.interrupted.clear()
         self.on_run(batch)
@@ -167,11 +177,22 @@ class ScriptedRunner:
             held = self.memory.setdefault(part.slot, [])
             assert part.start == len(held), f"slot {part.slot}: {part.start} != {len(held)}"
             held.extend(map(ScriptedCell, part.tokens))
-            self.computed_tokens += len(part.tokens)
-        if self.cells_used > self.cells:
-            raise DecodeFailed(f"{self.cells_used} cells used of {self.cells}")
+            self.computed_tokens += len(part.tokens) + len(part.guess)
+        used = self.cells_used + sum(len(part.guess) for part in batch)
+        if used > self.cells:
+            raise DecodeFailed(f"{used} cells used of {self.cells}")
         self.steps += 1
-        return [self._sample(part) if part.sampler is not None else None for part in batch]
+        return [self._sample_all(part) if part.sampler is not None else [] for part in batch]
+
+    def _sample_all(self, part: Slice) -> list[Sampled | Unsampled]:
+        results: list[Sampled | Unsampled] = [self._sample(part)]
+        for guessed, sampled in zip(part.guess, results, strict=False):
+            assert isinstance(sampled, Sampled)
+            if sampled.token != guessed:
+                break
+            self.memory[part.slot].append(ScriptedCell(guessed))
+            results.append(self._sample(part))
+        return results
 
     def _sample(self, part: Slice) -> Sampled:
         assert isinstance(part.sampler, ScriptedSampler)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from localserve.chat import FinishReason, Sampling
+from localserve.engine.guessing import Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
 from localserve.engine.text import TextAssembler
@@ -125,6 +126,7 @@ class Sequence:
         self.pauses = 0
         self.claim = 0
         self.leader: tuple[Sequence, int] | None = None
+        self.lookup: Lookup | None = None
         self.times = Times()
 
     @property
@@ -177,6 +179,8 @@ class Sequence:
         self.times.last_token = now
         self.times.first_token = self.times.first_token or now
         self.tokens.append(sampled.token)
+        if self.lookup is not None:
+            self.lookup.append(sampled.token)
         if ends and not self.request.ignore_end:
             return self._end("stop", None)
         entry = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None

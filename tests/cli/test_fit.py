@@ -156,7 +156,7 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
         "tensor_split": [],
         "n_batch": 512,
         "n_ubatch": 512,
-        "n_outputs_max": 4,
+        "n_outputs_max": 4 + 63,
         "swa_full": False,
         "load_mode": "none",
         "kv_unified": True,

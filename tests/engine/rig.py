@@ -12,7 +12,14 @@ import numpy as np
 from localserve.chat import DEFAULT_SAMPLING
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import TokenArray
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, TokenChunk
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Sampled,
+    TokenChunk,
+    Unsampled,
+)
 from localserve.engine.scheduler import Outcome, Scheduler, Step
 from localserve.engine.scripted import ByteVocabulary, ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent, Text
@@ -70,6 +77,11 @@ def request(
     )
 
 
+def tokens_of(results: list[list[Sampled | Unsampled]]) -> list[list[Sampled]]:
+    """The scripted runner can always choose."""
+    return [[one for one in result if isinstance(one, Sampled)] for result in results]
+
+
 class Rig:
     """Events of every sequence by number, and the last step."""
 
@@ -81,10 +93,13 @@ class Rig:
         max_waiting: int = 64,
     ) -> None:
         self.runner = runner or ScriptedRunner()
+        pacer = Pacer(0.5, self.runner.batch_tokens)
+        for bits in range(self.runner.batch_tokens.bit_length()):
+            pacer.costs.observe(1 << bits, 1.0)  # as on a machine that guesses whatever it can
         self.scheduler = Scheduler(
             self.runner,
             self.runner.vocabulary,
-            Pacer(0.5, self.runner.batch_tokens),
+            pacer,
             max_running=max_running,
             max_waiting=max_waiting,
         )
@@ -119,7 +134,7 @@ class Rig:
         except DecodeFailed as failure:
             self._note(self.scheduler.fail(step, EngineFailed(str(failure))))
         else:
-            self._note(self.scheduler.update(step, results))
+            self._note(self.scheduler.update(step, tokens_of(results)))
         self.check()
 
     def finish(self, most_steps: int = 5_000) -> None:

@@ -37,6 +37,7 @@ class AnyTrace(RuleBasedStateMachine):
     """Drives a scheduler as the engine's thread would."""
 
     cuts_anywhere = True
+    guess_tokens = 0
     in_any_tokens = False
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class AnyTrace(RuleBasedStateMachine):
             slots=5,
             batch_tokens=24,
             on_run=self._fail,
+            guess_tokens=self.guess_tokens,
             cuts_anywhere=self.cuts_anywhere,
         )
         runner.checkpoint_bytes = 5_000
@@ -143,8 +145,13 @@ class AnyTraceOfAMemoryThatCannotBeCut(AnyTrace):
     cuts_anywhere = False
 
 
+class AnyTraceWithGuesses(AnyTrace):
+    guess_tokens = 12
+
+
 class AnyTraceOfTextsInAnyTokens(AnyTrace):
     in_any_tokens = True
+    guess_tokens = 5
 
 
 class AnyTraceOfTextsThatCannotBeCut(AnyTrace):
@@ -166,3 +173,5 @@ TestAnyTraceOfAMemoryThatCannotBeCut = AnyTraceOfAMemoryThatCannotBeCut.TestCase
 TestAnyTraceOfAMemoryThatCannotBeCut.settings = settings(
     max_examples=25, stateful_step_count=40, deadline=None
 )
+TestAnyTraceWithGuesses = AnyTraceWithGuesses.TestCase
+TestAnyTraceWithGuesses.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
