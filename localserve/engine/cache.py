@@ -6,6 +6,7 @@ gives out and takes back; the tree says at any time what lies in them. Lives on 
 
 from __future__ import annotations
 
+from collections import abc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from localserve.engine.checkpoints import Checkpoint, Checkpoints
 from localserve.engine.prefixes import KeptPrefixes, TokenArray
-from localserve.engine.runner import Memory, Slice, State, Vocabulary
+from localserve.engine.runner import Memory, State, Vocabulary
 from localserve.engine.sequence import Sequence
 from localserve.engine.spelling import align
 from localserve.engine.tree import PrefixTree
@@ -136,21 +137,16 @@ class PrefixCache:
 
     # Slots and cells
 
-    def advance(self, sequence: Sequence, part: Slice, *, checkpoint: bool) -> None:
-        """The part was computed; with `checkpoint`, one is kept of all that the slot holds now."""
-        sequence.computed += len(part.tokens)
-        self.tree.extend(part.slot, sequence.request.scope, part.tokens)
-        state = self._memory.save(part.slot) if checkpoint else None
+    def advance(
+        self, sequence: Sequence, tokens: abc.Sequence[int], *, checkpoint: bool = False
+    ) -> None:
+        """The slot holds these tokens too; with `checkpoint`, one is kept of all that it holds."""
+        assert sequence.slot is not None
+        sequence.computed += len(tokens)
+        self.tree.extend(sequence.slot, sequence.request.scope, tokens)
+        state = self._memory.save(sequence.slot) if checkpoint else None
         if state is not None:
-            self.checkpoints.keep(part.slot, state, self._clock())
-
-    def advance_by_guess(self, sequence: Sequence, part: Slice, right: int) -> None:
-        """The first `right` tokens of the part's guess lie in the slot too. Those behind the end of
-        the answer are forgotten."""
-        sequence.computed += right
-        self.tree.extend(part.slot, sequence.request.scope, part.guess[:right])
-        if sequence.computed > len(sequence.tokens):
-            self.cut(sequence, len(sequence.tokens))
+            self.checkpoints.keep(sequence.slot, state, self._clock())
 
     def keep(self, sequence: Sequence) -> None:
         """Keep what is computed of the sequence, in its slot, unless it is worth nothing."""

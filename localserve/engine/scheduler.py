@@ -198,9 +198,10 @@ class Scheduler:
         ]
         guesses = share_guesses(asked, most, self._pacer)
         wanted = len(answering) + sum(map(len, guesses))
-        while (short := wanted - self.cache.free_cells) > 0:
-            if not self.cache.give_up(short):  # the answers themselves would soon need them
-                return {}
+        while (short := wanted - self.cache.free_cells) > 0 and self.cache.give_up(short):
+            pass  # the answers themselves would soon need them
+        if self.cache.free_cells < wanted:
+            return {}
         return {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
 
     # What came out
@@ -211,7 +212,7 @@ class Scheduler:
         for sequence, part, sampled in zip(step.sequences, step.slices, results, strict=True):
             reached = sequence.computed + len(part.tokens)
             due = self._memory.saves and reached in self._stops(sequence)
-            self.cache.advance(sequence, part, checkpoint=due)
+            self.cache.advance(sequence, part.tokens, checkpoint=due)
             if part.sampler is not None:
                 events = self._take(sequence, part, list(sampled))
             elif sequence.limit <= 0 and sequence.pending == 0:
@@ -232,11 +233,17 @@ class Scheduler:
             if events and isinstance(events[-1], Ended):
                 break
         if part.guess:
-            right = len(sampled) - 1
-            if sequence.lookup is not None:
-                sequence.lookup.settle(len(part.guess), right)
-            self.cache.advance_by_guess(sequence, part, right)
+            self._keep_right_guesses(sequence, part, len(sampled) - 1)
         return events
+
+    def _keep_right_guesses(self, sequence: Sequence, part: Slice, right: int) -> None:
+        """The first `right` tokens of the guess lie in the slot; not all, if the answer ended."""
+        if sequence.lookup is not None:
+            sequence.lookup.settle(len(part.guess), right)
+        kept = min(right, sequence.pending)
+        self.cache.advance(sequence, part.guess[:kept])
+        if kept < right:
+            self.cache.cut(sequence, sequence.computed)
 
     def fail(self, step: Step, error: LocalserveError) -> Outcome:
         """The step could not be computed: its sequences fail, all others go on."""

@@ -185,6 +185,8 @@ class PrefixTree(Generic[S]):
 
     def extend(self, slot: int, scope: str, tokens: Sequence[int] | TokenArray) -> None:
         """The slot holds these tokens too, behind what it holds."""
+        if not len(tokens):
+            return
         node = self._ends.get(slot)
         if node is None:
             node = self._roots.setdefault(scope, Node(None, 0, np.empty(0, dtype=np.int32)))
