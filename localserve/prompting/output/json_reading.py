@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import NoReturn
 
 from localserve.prompting.output.reader import Reader, Reading, Sink
 
@@ -16,6 +17,19 @@ LONGEST_WORD = 4096
 _INSIDE_STRING = re.compile(r'[^"\\]*')
 _BETWEEN = re.compile(r'[^"{}\[\]<]*')
 _SCALAR = re.compile(r"[-+.\w]*")
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is one JSON value; Python's NaN and infinities are none."""
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def read_string(reader: Reader) -> Reading[str | None]:

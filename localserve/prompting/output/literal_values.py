@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from localserve.prompting.output.call_sink import escape
+from localserve.prompting.output.json_reading import is_json
 from localserve.prompting.output.reader import Markers, Reader, Reading, Sink, read_at_once
 
 DEEPEST = 64
@@ -136,11 +137,7 @@ class LiteralValues:
 
 def _literal(word: str) -> str:
     word = _WORDS.get(word, word)
-    try:
-        json.loads(word)
-    except ValueError:
-        return json.dumps(word, ensure_ascii=False)
-    return word
+    return word if is_json(word) else json.dumps(word, ensure_ascii=False)
 
 
 def _drop(text: str) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 
 from localserve.prompting.output.format import TaggedCalls
+from localserve.prompting.output.json_reading import is_json
 from localserve.prompting.output.reader import Markers, Reader, Reading, Sink
 
 DEEPEST = 32
@@ -53,8 +54,4 @@ def nested_value(
 
 
 def _scalar(text: str) -> str:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return json.dumps(text, ensure_ascii=False)
-    return text
+    return text if is_json(text) else json.dumps(text, ensure_ascii=False)

@@ -12,7 +12,7 @@ import re
 from localserve.prompting.output.call_sink import CallSink, ObjectWriter, escape
 from localserve.prompting.output.format import TaggedCalls
 from localserve.prompting.output.json_calls import is_name
-from localserve.prompting.output.json_reading import LONGEST_WORD
+from localserve.prompting.output.json_reading import LONGEST_WORD, is_json
 from localserve.prompting.output.literal_values import literal_as_json
 from localserve.prompting.output.openers import split_markers
 from localserve.prompting.output.reader import Markers, Reader, Reading, Sink
@@ -20,6 +20,7 @@ from localserve.prompting.output.schema import argument_types
 from localserve.prompting.output.tag_values import nested_value
 
 _WORD = re.compile(r"""[^\s<>"'{}]*""")
+_TAG_END = re.compile(r"(<[^<>]*>|>)\Z")
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _CDATA = ("<![CDATA[", "]]>")
 
@@ -27,7 +28,7 @@ _CDATA = ("<![CDATA[", "]]>")
 def read_tagged_call(
     reader: Reader, form: TaggedCalls, close: str, sink: CallSink
 ) -> Reading[bool]:
-    """A call up to and with its `close`, which a `name_end` that is white space may lack."""
+    """A call up to and with its `close`, from its name on."""
     parts: list[str] = []
     yield from reader.spaces()
     yield from reader.read_while(_WORD, parts.append)
@@ -166,15 +167,13 @@ def _converted(text: str, types: frozenset[str]) -> str:
     """The JSON of a value that is perhaps no string."""
     stripped = text.strip()
     stripped = _PYTHON_WORDS.get(stripped, stripped)
-    try:
-        json.loads(stripped)
-    except (ValueError, RecursionError):
-        literal = literal_as_json(stripped) if types and "string" not in types else None
-        return literal or json.dumps(text, ensure_ascii=False)
-    return stripped
+    if is_json(stripped):
+        return stripped
+    literal = literal_as_json(stripped) if types and "string" not in types else None
+    return literal or json.dumps(text, ensure_ascii=False)
 
 
 def _last_marker(text: str) -> str:
-    """The last tag end of a text: what comes before it may vary."""
-    start = max(text.rfind("<"), text.rfind(">") if not text.rstrip().endswith(">") else -1)
-    return text[start:] if start > 0 else text.lstrip("\"'") or text
+    """What ends a tag for sure: attributes that come before it may vary."""
+    found = _TAG_END.search(text)
+    return found[0] if found else text

@@ -145,6 +145,12 @@ def test_values_of_python_are_values_of_json() -> None:
     assert parse(format_of("parameters"), text, TOOLS).arguments == ['{"n": true}']
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1" * 5000, "[" * 5000])
+def test_what_json_cannot_say_becomes_text(value: str) -> None:
+    text = f"<function=look>\n<parameter=n>\n{value}\n</parameter>\n</function>"
+    assert json.loads(parse(format_of("parameters"), text, TOOLS).arguments[0]) == {"n": value}
+
+
 def test_structures_as_python_prints_them_are_json() -> None:
     tools = {"look": {"properties": {"n": {"type": "array"}, "at": {"type": "string"}}}}
     value = "['a', {'b': True}]"
