@@ -32,6 +32,13 @@ do, and a hundred times slower as soon as another program wants a core: the thre
 the one that they wait for from running. `benchmarks/LOG.md` has the figures.
 """
 
+MALLOC_ARENAS = "2"
+"""How many heaps glibc may make for threads, of eight for each core.
+
+Each load has a new engine thread, and what is freed in a heap of its own is not always given back:
+`benchmarks/LOG.md` has the figures. Few threads allocate here at the same time.
+"""
+
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 """Ctrl-C, and how a system ends a service."""
 
@@ -110,7 +117,11 @@ def _start(module: str, sockets: Sequence[socket]) -> subprocess.Popen[bytes]:
     """The worker's stdin stays open as long as the supervisor lives: its end is the sign for an
     orphan to stop. The terminal's Ctrl-C reaches the supervisor alone."""
     command = [sys.executable, "-m", module]
-    environment = {"GOMP_SPINCOUNT": BARRIER_SPINS, **os.environ}
+    environment = {
+        "GOMP_SPINCOUNT": BARRIER_SPINS,
+        "MALLOC_ARENA_MAX": MALLOC_ARENAS,
+        **os.environ,
+    }
     for setting in SETTINGS:
         if setting.secret:  # comes with the settings; a worker's children need not have it
             environment.pop(setting.variable, None)

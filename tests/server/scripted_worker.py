@@ -66,6 +66,12 @@ def dies_once_another_is_the_default(spec: ModelSpec) -> None:
     os._exit(7)
 
 
+def tells_its_environment(spec: ModelSpec) -> None:
+    for name in ("GOMP_SPINCOUNT", "MALLOC_ARENA_MAX"):
+        note(f"{name}={os.environ[name]}")
+    serves(spec)
+
+
 def hangs(spec: ModelSpec) -> None:
     note(f"pid {os.getpid()}")
     tell(Loaded(replace(FACTS, name=spec.name), 0.0, 0))
