@@ -36,7 +36,7 @@ MOST_ENTRIES: Final = 32
 MOST_ANSWERS: Final = 400
 RECENT: Final = 8
 """Answers of one model in one quantization that are kept: a machine that has become slower is
-believed after six of them."""
+believed after seven of them."""
 
 MOST_SURCHARGE: Final = 0.5
 FARTHEST: Final = 8.0
