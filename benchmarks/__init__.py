@@ -8,6 +8,7 @@ scenarios.py       what is measured, each a closed description and a function
 ratios.py          medians and their ratios
 report.py          the table, the JSON and the entry in LOG.md
 measure.py         lets the runs alternate (machine.py says where)
+sampling.py        the choice of one token against llama.cpp's chain, without a server
 run.py             the command line (__main__.py says what to install)
 
 Nothing in here is imported by the package.

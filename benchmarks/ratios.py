@@ -27,7 +27,8 @@ class Goal:
         return ratio <= self.bound if self.at_most else ratio >= self.bound
 
     def __str__(self) -> str:
-        return f"{'≤' if self.at_most else '≥'} {self.bound:.2f}"
+        digits = 2 if self.bound >= 0.1 else 3
+        return f"{'≤' if self.at_most else '≥'} {self.bound:.{digits}f}"
 
 
 def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

@@ -35,7 +35,8 @@ _GOALS_AGAINST_RAW_LOOP = {ENGINE_DECODE: Goal(0.97), DECODE: Goal(0.95)}
 class Results:
     """All samples by figure and server; the values of one run have the same index everywhere.
 
-    The raw loop has one series, under ENGINE_DECODE. `idle` are shares of one core.
+    The raw loop has one series, under ENGINE_DECODE. `idle` are shares of one core. `goals` are
+    against peers, besides those that figures of servers have.
     """
 
     when: datetime
@@ -45,6 +46,7 @@ class Results:
     samples: Mapping[Figure, Mapping[str, list[float]]]
     idle: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    goals: Mapping[Figure, Goal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,14 @@ class Comparison:
 def compare(results: Results) -> Iterator[Comparison]:
     """Ours against each peer in each figure, then ours against the raw loop."""
     raw = results.samples.get(ENGINE_DECODE, {}).get(RAW_LOOP)
+    goals = {**_GOALS_AGAINST_PEERS, **results.goals}
     for figure, by_server in results.samples.items():
         ours = by_server.get(OURS)
         if ours is None:
             continue
         peers = {name: values for name, values in by_server.items() if name not in (OURS, RAW_LOOP)}
         for name, theirs in peers.items():
-            yield _comparison(figure, ours, name, theirs, _GOALS_AGAINST_PEERS.get(figure))
+            yield _comparison(figure, ours, name, theirs, goals.get(figure))
         if raw and (goal := _GOALS_AGAINST_RAW_LOOP.get(figure)):
             yield _comparison(figure, ours, RAW_LOOP, raw, goal)
 

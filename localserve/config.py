@@ -24,6 +24,8 @@ DEFAULT_CONTEXT_TOKENS: Final = 8192
 DEFAULT_PARALLEL: Final = 8
 """The bound on sequences computed together where neither a setting nor the entry says one."""
 
+DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
+"""The bound on the checkpoints of each model that needs some."""
 
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """How keys and values can be stored; f16 is the default."""
@@ -150,6 +152,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
+    Setting(
+        "guess_tokens", int, 63, "Tokens of answers guessed ahead in a step; 0: never.", 0, 255
+    ),
+    Setting(
+        "checkpoint_bytes",
+        int,
+        DEFAULT_CHECKPOINT_BYTES,
+        "RAM for the checkpoints of a model whose memory cannot be cut anywhere.",
+        0,
+        1 << 40,
+    ),
+    Setting(
+        "share_prefixes", bool, False, "Share prefixes between API keys: timing tells of others."
+    ),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
     Setting("keepalive_seconds", float, 10.0, "Silence before a keep-alive comment.", 0.1, 3600),
@@ -207,6 +223,9 @@ class Settings:
     unload_after_seconds: float
     max_connections: int
     step_budget_ms: float
+    guess_tokens: int
+    checkpoint_bytes: int
+    share_prefixes: bool
     max_body_bytes: int
     drain_seconds: float
     keepalive_seconds: float

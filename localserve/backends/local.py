@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, place_model, predicted_speed
+from localserve.backends.placement import Placed, checkpoint_room, place_model, predicted_speed
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -26,9 +26,10 @@ from localserve.chat import (
     Completed,
     CompletionRequest,
     Generation,
+    Message,
     Prompt,
 )
-from localserve.config import DEFAULT_PARALLEL, Settings
+from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
@@ -40,6 +41,7 @@ from localserve.planner.plan import Wanted
 from localserve.planner.processor import usable_cores
 from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML, RenderRequest
 
@@ -58,6 +60,8 @@ class LoadOptions:
     max_waiting: int = 64
     step_budget_seconds: float = 0.5
     default_max_tokens: int | None = None
+    checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
+    share_prefixes: bool = False
     settings: Settings | None = None
     """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
@@ -114,7 +118,12 @@ async def load(
                     f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
                     hint="Choose a chat or completion model.",
                 )
-            runner = LlamaRunner(model, how.runtime, threads=options.threads or usable_cores())
+            runner = LlamaRunner(
+                model,
+                how.runtime,
+                threads=options.threads or usable_cores(),
+                checkpoint_bytes=checkpoint_room(facts, how.runtime, options.checkpoint_bytes),
+            )
         except BaseException:
             model.close()
             raise
@@ -180,10 +189,13 @@ class LocalBackend:
         self._templates = templates
         self._vocabulary = runner.vocabulary
         self._cells = runner.cells
+        self._saves = runner.saves
         self._chat_template = runner.model.chat_template
         self._spec = spec
         self._facts = _facts(spec, runner, parallel)
         self._memory = runner.memory_at_start
+        if self._memory is not None:
+            self._memory = replace(self._memory, checkpoint_bytes=runner.checkpoint_bytes)
 
     @property
     def facts(self) -> ModelFacts:
@@ -204,9 +216,11 @@ class LocalBackend:
                 options=request.template_options,
             )
         )
-        tokens = await asyncio.to_thread(self._tokenize, text)
+        tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
         self._check_length(tokens, "messages")
-        answer = self._answer([tokens], request.generation, request.scope, request.priority)
+        answer = self._answer(
+            [tokens], request.generation, request.scope, request.priority, checkpoints=places
+        )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
@@ -222,7 +236,13 @@ class LocalBackend:
             ]
         for tokens in prompts:
             self._check_length(tokens, "prompt")
-        answer = self._answer(prompts, request.generation, request.scope, request.priority)
+        answer = self._answer(
+            prompts,
+            request.generation,
+            request.scope,
+            request.priority,
+            from_text=all(isinstance(prompt, str) for prompt in request.prompts),
+        )
         if request.echo:
             answer.echoes = [self._spell(prompt) for prompt in request.prompts]
         async with contextlib.aclosing(self._watched(answer)) as events:
@@ -277,7 +297,14 @@ class LocalBackend:
             await self._teacher.close()
 
     def _answer(
-        self, prompts: list[list[int]], generation: Generation, scope: str, priority: int
+        self,
+        prompts: list[list[int]],
+        generation: Generation,
+        scope: str,
+        priority: int,
+        *,
+        from_text: bool = True,
+        checkpoints: tuple[int, ...] = (),
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -294,8 +321,10 @@ class LocalBackend:
                 stop=generation.stop,
                 top_logprobs=generation.top_logprobs,
                 ignore_end=generation.ignore_eos,
-                scope=scope,
+                scope="" if self._options.share_prefixes else scope,
                 priority=priority,
+                from_text=from_text,
+                checkpoints=checkpoints,
             )
             for tokens in prompts
             for choice in range(generation.choices)
@@ -331,6 +360,15 @@ class LocalBackend:
             if token is not None:
                 return [token]
         raise InvalidRequest("The prompt is empty.", param="prompt")
+
+    def _chat_tokens(
+        self, text: str, messages: Sequence[Message]
+    ) -> tuple[list[int], tuple[int, ...]]:
+        """Tokens of a rendered conversation, and where checkpoints of it are worth having."""
+        tokens = self._tokenize(text)
+        if not self._saves:
+            return tokens, ()
+        return tokens, checkpoints(messages, text, tokens, self._vocabulary.spelling)
 
     def _prompt_tokens(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localserve.config import Settings
+from localserve.engine.checkpoints import MOST_CHECKPOINTS
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED, known_bandwidth
 from localserve.planner.companions import with_companions
 from localserve.planner.explain import explain
-from localserve.planner.formula import estimate
+from localserve.planner.formula import estimate, state_bytes
 from localserve.planner.gauge import DryRuns
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
@@ -77,6 +78,11 @@ def place_model(
         if _plainly_fits(predicted):
             return Placed(runtime, predicted, RAM)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
+
+
+def checkpoint_room(facts: GgufFacts, runtime: Runtime, limit_bytes: int) -> int:
+    """Bytes of RAM that checkpoints may take: none where sequences can be cut anywhere."""
+    return min(limit_bytes, MOST_CHECKPOINTS * state_bytes(facts, runtime))
 
 
 def _plainly_fits(usage: MemoryUsage) -> bool:

@@ -15,12 +15,21 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, assert_never
 
 from localserve.engine.pacer import Pacer
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Runner
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Results,
+    Runner,
+    Sampled,
+    Slice,
+    Unsampled,
+)
 from localserve.engine.scheduler import Outcome, Scheduler, Step
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent
 from localserve.errors import EngineFailed, LocalserveError
@@ -290,8 +299,31 @@ class Engine(Generic[R]):
             return scheduler.fail(step, error), time.monotonic() - began
         finally:
             self._in_step = frozenset()
-        pacer.observe(step.answering, step.prompt_tokens, seconds)
-        return scheduler.update(step, results), seconds
+        pacer.observe(step.answering, step.prompt_tokens, seconds, step.guessed_tokens)
+        return self._take_over(scheduler, step, results), seconds
+
+    def _take_over(self, scheduler: Scheduler, step: Step, results: Iterable[Results]) -> Outcome:
+        """What comes of a computed step; a sequence that got no token fails alone."""
+        outcome: Outcome = []
+        taken: list[tuple[Sequence, Slice, list[Sampled]]] = []
+        for sequence, part, result in zip(step.sequences, step.slices, results, strict=True):
+            sampled = [one for one in result if isinstance(one, Sampled)]
+            if len(sampled) < len(result):
+                outcome += scheduler.fail(Step((sequence,), (part,)), self._unusable(result))
+            else:
+                taken.append((sequence, part, sampled))
+        sequences = tuple(sequence for sequence, _, _ in taken)
+        rest = Step(sequences, tuple(part for _, part, _ in taken))
+        return outcome + scheduler.update(rest, [sampled for _, _, sampled in taken])
+
+    def _unusable(self, results: Results) -> EngineFailed:
+        reason = next(one.reason for one in results if isinstance(one, Unsampled))
+        log.error("%s: no token could be chosen: %s", self._name, reason)
+        return EngineFailed(
+            f"The model's output is unusable: {reason}.",
+            hint="If it comes back, the file may be damaged or its quantization broken:"
+            " try another one, or --gpu-layers 0.",
+        )
 
     def _take_commands(self, scheduler: Scheduler, runner: Runner) -> bool:
         """Obey what was sent; wait for a command while there is no work. False ends the thread."""

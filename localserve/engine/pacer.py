@@ -6,6 +6,8 @@ this machine, with this model, at this depth is not known beforehand: it is meas
 
 from __future__ import annotations
 
+from localserve.engine.guessing import StepCosts
+
 SMOOTHING = 0.3
 """Weight of the newest measurement: a few steps are enough to follow a machine that slows down."""
 
@@ -18,6 +20,9 @@ FIRST_CHUNK = 32
 ALONE_SECONDS = 8.0
 """The most that a step may take while nobody streams: a new request waits for its end."""
 
+LONE_GUESS_SECONDS = 2.0
+"""The most that a step with guesses may take where a single answer is computed."""
+
 CLOCK_SECONDS = 1e-6
 """A clock may be too coarse to see a short step; no step is taken to be free."""
 
@@ -28,13 +33,14 @@ class Pacer:
 
     def __init__(self, budget_seconds: float, batch_tokens: int) -> None:
         self._budget_seconds = budget_seconds
-        self._batch_tokens = batch_tokens
+        self.batch_tokens = batch_tokens
+        self.costs = StepCosts()
         self._answer_step_seconds: float | None = None
         self._prompt_token_seconds: float | None = None
 
     def chunk_tokens(self, answering: int) -> int:
         """Prompt tokens for the next step, beside `answering` sequences of one token each."""
-        room = max(1, self._batch_tokens - answering)
+        room = max(1, self.batch_tokens - answering)
         if answering == 0:
             return self._alone(room)
         if self._prompt_token_seconds is None:
@@ -48,8 +54,17 @@ class Pacer:
             return room
         return min(room, max(FIRST_CHUNK, int(ALONE_SECONDS / self._prompt_token_seconds)))
 
-    def observe(self, answering: int, prompt_tokens: int, seconds: float) -> None:
+    def longest_guess_seconds(self, answering: int) -> float:
+        """A step with guesses keeps to the budget too, but where it is its own stream that waits
+        for nothing else."""
+        return self._budget_seconds if answering > 1 else LONE_GUESS_SECONDS
+
+    def observe(self, answering: int, prompt_tokens: int, seconds: float, guessed: int = 0) -> None:
         """Learn from a step that was computed."""
+        tokens = answering + prompt_tokens + guessed
+        self.costs.observe(tokens, seconds, prompts=prompt_tokens > 0)
+        if guessed:
+            return
         if prompt_tokens == 0:
             self._answer_step_seconds = _mean(self._answer_step_seconds, seconds)
             return

@@ -1,30 +1,21 @@
-"""What is kept in the cells after an answer ended, for the next request that continues it. Pure.
+"""What is kept in the cells after an answer ended, for the next requests that begin alike. Pure.
 
-A kept prefix owns its slot. It is found by scope and token ids, never by text, and dropped least
-recently used first whenever running sequences need its cells or its slot.
+A kept prefix owns its slot. The least valuable goes first when running sequences need its slot or
+its cells: what it would save, halved for every `HALF_LIFE_SECONDS` that it was not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 TokenArray = npt.NDArray[np.int32]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KeptPrefix:
-    """The computed tokens of an ended sequence. `tokens` has shape (length,)."""
-
-    slot: int
-    scope: str
-    tokens: TokenArray
-
-    def __len__(self) -> int:
-        return len(self.tokens)
+HALF_LIFE_SECONDS = 600.0
+"""A title of 60 tokens outweighs a conversation of 2,000 after an hour in which nobody went on with
+that; a conversation outweighs another of its size that was used before it."""
 
 
 def common_length(first: TokenArray, second: TokenArray) -> int:
@@ -35,44 +26,34 @@ def common_length(first: TokenArray, second: TokenArray) -> int:
 
 
 class KeptPrefixes:
-    """All kept prefixes, least recently used first."""
+    """The slots of all kept prefixes and when they were last used."""
 
     def __init__(self) -> None:
-        self._kept: list[KeptPrefix] = []
+        self._used: dict[int, float] = {}
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._used)
 
-    def __iter__(self) -> Iterator[KeptPrefix]:
-        return iter(self._kept)
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._used)
 
-    @property
-    def cells(self) -> int:
-        return sum(len(kept) for kept in self._kept)
+    def __contains__(self, slot: object) -> bool:
+        return slot in self._used
 
-    def keep(self, slot: int, scope: str, tokens: list[int]) -> None:
-        """Keep the tokens that `slot` holds."""
-        self._kept.append(KeptPrefix(slot, scope, np.array(tokens, dtype=np.int32)))
+    def keep(self, slot: int, now: float) -> None:
+        """Keep what the slot holds, or count it as used at `now` (seconds, monotonic)."""
+        self._used[slot] = now
 
-    def longest(self, scope: str, tokens: TokenArray) -> tuple[KeptPrefix | None, int]:
-        """The kept prefix that shares most with `tokens`, and how much that is."""
-        best: KeptPrefix | None = None
-        best_length = 0
-        for kept in self._kept:
-            if kept.scope == scope:
-                length = common_length(kept.tokens, tokens)
-                if length >= best_length and length > 0:
-                    best, best_length = kept, length
-        return best, best_length
+    def remove(self, slot: int) -> None:
+        del self._used[slot]
 
-    def touch(self, kept: KeptPrefix) -> None:
-        """Count it as used now."""
-        self._kept.remove(kept)
-        self._kept.append(kept)
+    def least_valuable(
+        self, saves: Callable[[int], int], now: float, *, besides: int | None = None
+    ) -> int | None:
+        """The slot to clear next. `saves` says how many tokens a slot saves of computing."""
 
-    def remove(self, kept: KeptPrefix) -> None:
-        self._kept.remove(kept)
+        def value(slot: int) -> tuple[float, float]:
+            used = self._used[slot]
+            return saves(slot) * 0.5 ** ((now - used) / HALF_LIFE_SECONDS), used
 
-    def oldest(self, *, besides: KeptPrefix | None = None) -> KeptPrefix | None:
-        """The one to drop next."""
-        return next((kept for kept in self._kept if kept is not besides), None)
+        return min((slot for slot in self._used if slot != besides), key=value, default=None)

@@ -41,6 +41,17 @@ class Sampled:
     top: tuple[TokenScore, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unsampled:
+    """No token could be chosen for one sequence; `reason` says why. The others of the step can."""
+
+    reason: str
+
+
+Results = Sequence[Sampled | Unsampled]
+"""What a slice yields: the next token, and one for each guessed one that was right."""
+
+
 class Sampler(Protocol):
     """Chooses tokens for one sequence; keeps its random state and history between calls."""
 
@@ -52,13 +63,15 @@ class Slice:
     """Consecutive tokens of one sequence, to be computed in one step.
 
     `start` is the position of the first. With a `sampler`, the logits after the last token choose
-    the next one.
+    the next one. `guess` is what the next ones may be: computed along with the tokens, and kept as
+    far as the same would have been chosen.
     """
 
     slot: int
     start: int
     tokens: Sequence[int]
     sampler: Sampler | None
+    guess: Sequence[int] = ()
 
 
 class NoCells(Exception):
@@ -85,17 +98,31 @@ class Vocabulary(Protocol):
         """The bytes that the token adds to the answer's text (control tokens add none)."""
         ...
 
+    def plain(self, token: int) -> bytes | None:
+        """The bytes of a token that is nothing but text; None for any other."""
+        ...
+
     def is_end(self, token: int) -> bool:
         """Whether the token ends an answer."""
         ...
 
 
+class State(Protocol):
+    """A checkpoint: what a model keeps of a sequence beside its cells, in memory of its own."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
 class Memory(Protocol):
-    """The cells of the slots: what was computed of which sequence."""
+    """The cells of the slots: what was computed of which sequence.
+
+    Cells that slots share are held once, and are free when the last of these slots is cut.
+    """
 
     @property
     def cells(self) -> int:
-        """Tokens that can be held in all, over all slots."""
+        """Tokens that can be held in all, over all slots, those of shared cells once."""
         ...
 
     @property
@@ -103,18 +130,43 @@ class Memory(Protocol):
         """How many sequences can be held at once."""
         ...
 
-    def truncate(self, slot: int, length: int) -> int:
+    @property
+    def guess_tokens(self) -> int:
+        """The most tokens that may be guessed in one step; 0 where memory cannot be cut."""
+        ...
+
+    @property
+    def saves(self) -> bool:
+        """Whether there is something to `save`: sequences that cannot be cut anywhere."""
+        ...
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """The most bytes that checkpoints may take together."""
+        ...
+
+    def can_cut(self, slot: int, length: int) -> bool:
+        """Whether the slot's first `length` tokens can go on, without a checkpoint of them."""
+        ...
+
+    def truncate(self, slot: int, length: int, state: State | None = None) -> int:
         """Forget what lies behind the first `length` tokens; returns how many are left.
 
-        That is `length` where the model's memory can be cut there, else 0: the slot is empty then.
+        That is `length` where the model's memory can be cut there, or where `state` was saved of a
+        sequence of just these tokens; else 0: the slot is empty then.
         """
         ...
 
-    def share(self, source: int, target: int, length: int) -> int:
-        """Let the empty slot `target` begin with the first `length` tokens of `source`.
+    def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
+        """Let the empty slot `target` begin with the first `length` tokens of `source`, in the same
+        cells.
 
-        Returns `length`, or 0 where the model's memory cannot do that.
+        Returns `length`, or 0 where that is not possible, as for `truncate`.
         """
+        ...
+
+    def save(self, slot: int) -> State | None:
+        """A checkpoint of all that the slot holds; None where none could be made."""
         ...
 
 
@@ -143,8 +195,9 @@ class Runner(Memory, Protocol):
         """
         ...
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
-        """Compute the batch and sample; one result per slice, None for those without a sampler.
+    def run(self, batch: Sequence[Slice]) -> Sequence[Results]:
+        """Compute the batch and sample: for each slice with a sampler the next token, and one more
+        for each token of its guess that was right. No wrong one is left in its slot.
 
         Raises: NoCells, Interrupted, DecodeFailed.
         """

@@ -4,21 +4,29 @@ Three verbs, always in this order on the engine thread: `schedule` says what the
 the runner runs it, `update` takes the results over. The scheduler knows no prompts and no answers,
 only sequences whose `computed` is to catch up with their tokens. It never lets the sum of cells
 exceed the budget: when cells run short, kept prefixes go first, then the youngest sequence of the
-lowest priority pauses. Its cells are freed, its tokens kept and computed again later.
+lowest priority pauses. It becomes a kept prefix, and what is lost of that is computed again later.
+
+Cells are shared wherever sequences begin alike: a new one goes on from the longest beginning that
+lies in the cells, of whomever, and where someone is just computing a longer one it waits for that.
 """
 
 from __future__ import annotations
 
 import time
 from bisect import insort
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from localserve.engine.checkpoints import Checkpoint, Checkpoints
+from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
-from localserve.engine.prefixes import KeptPrefix, KeptPrefixes, TokenArray, common_length
-from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
+from localserve.engine.prefixes import KeptPrefixes, TokenArray, common_length
+from localserve.engine.runner import Memory, Sampled, Slice, State, Vocabulary
 from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
+from localserve.engine.spelling import align
+from localserve.engine.tree import PrefixTree
 from localserve.errors import (
     ContextOverflow,
     EngineFailed,
@@ -29,6 +37,9 @@ from localserve.errors import (
 
 WORTH_SHARING = 32
 """A common beginning shorter than this is computed again rather than shared or waited for."""
+
+SMALLEST_CUT = 256
+"""Cells that a kept prefix gives up at once: it is not cut anew at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +55,24 @@ class Step:
         return sum(len(part.tokens) == 1 for part in self.slices)
 
     @property
+    def guessed_tokens(self) -> int:
+        return sum(len(part.guess) for part in self.slices)
+
+    @property
     def prompt_tokens(self) -> int:
         return sum(len(part.tokens) for part in self.slices if len(part.tokens) > 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the beginning of a new sequence lies already: `length` tokens of `slot`."""
+    """Where the beginning of a new sequence lies already: `length` tokens of `slot`.
+
+    `checkpoint` is there where the slot cannot be cut at that length.
+    """
 
     slot: int
     length: int
-    kept: KeptPrefix | None = None
+    checkpoint: Checkpoint | None = None
 
 
 Outcome = list[tuple[Sequence, SequenceEvent]]
@@ -72,7 +90,9 @@ class Scheduler:
         *,
         max_running: int,
         max_waiting: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._memory = memory
         self._vocabulary = vocabulary
         self._pacer = pacer
@@ -80,6 +100,8 @@ class Scheduler:
         self._max_waiting = max_waiting
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self.tree: PrefixTree[Checkpoint] = PrefixTree()
+        self.checkpoints = Checkpoints(self.tree, memory.checkpoint_bytes)
         self.kept = KeptPrefixes()
         self._free_slots = list(range(memory.slots - 1, -1, -1))
         self._crowded = False  # the memory holds less than its cells; until someone leaves
@@ -95,8 +117,8 @@ class Scheduler:
 
     @property
     def cells_used(self) -> int:
-        """Cells in use; never more than the memory has."""
-        return sum(sequence.computed for sequence in self.running) + self.kept.cells
+        """Cells in use, shared ones once; never more than the memory has."""
+        return self.tree.cells
 
     # What comes in
 
@@ -142,12 +164,13 @@ class Scheduler:
         outcome = self._admit()
         answering = [sequence for sequence in self.running if sequence.pending == 1]
         while len(answering) > self._free_cells():
-            if not self._drop_oldest_prefix():
+            if not self._give_up(len(answering) - self._free_cells()):
                 self._pause(self._youngest_of_lowest_priority())
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
         chosen += self._chunks(len(answering))
-        slices = tuple(_slice(sequence, count) for sequence, count in chosen)
+        guesses = self._guess(answering) if len(chosen) == len(answering) else {}
+        slices = tuple(_slice(one, count, guesses.get(one.number, ())) for one, count in chosen)
         return Step(tuple(sequence for sequence, _ in chosen), slices), outcome
 
     def _chunks(self, answering: int) -> list[tuple[Sequence, int]]:
@@ -157,12 +180,26 @@ class Scheduler:
             return []
         budget = self._pacer.chunk_tokens(answering)
         wanted = min(budget, sum(sequence.pending for sequence in behind))
-        while self._free_cells() - answering < wanted and self._drop_oldest_prefix():
+        while (short := wanted + answering - self._free_cells()) > 0 and self._give_up(short):
             pass
         free = self._free_cells() - answering
         if free <= 0:
             return self._make_way(answering)
-        return share_out(behind, min(budget, free))
+        shares = share_out(behind, min(budget, free))
+        return [(sequence, self._up_to_a_stop(sequence, count)) for sequence, count in shares]
+
+    def _up_to_a_stop(self, sequence: Sequence, count: int) -> int:
+        """No more of `count` tokens than up to where those who wait for the sequence go on by
+        themselves, so that all are computed together from there, or where a checkpoint is due."""
+        stops = (at - sequence.computed for at in self._stops(sequence))
+        return min(count, min((stop for stop in stops if stop > 0), default=count))
+
+    def _stops(self, sequence: Sequence) -> set[int]:
+        leaders = (other.leader for other in self.waiting if other.leader)
+        stops = {length for leader, length in leaders if leader is sequence}
+        if self._memory.saves:
+            stops.update(at for at in sequence.checkpoints if at >= WORTH_SHARING)
+        return stops
 
     def _make_way(self, answering: int) -> list[tuple[Sequence, int]]:
         """No cell is left for prompts: pause one sequence if nothing else could go on."""
@@ -171,16 +208,36 @@ class Scheduler:
             return self._chunks(answering)
         return []
 
+    def _guess(self, answering: list[Sequence]) -> dict[int, Guess]:
+        """What is guessed of whose answer, by number."""
+        most = min(self._memory.guess_tokens, self._pacer.batch_tokens - len(answering))
+        if most <= 0:
+            return {}
+        for sequence in answering:
+            if sequence.lookup is None:
+                sequence.lookup = Lookup(sequence.tokens)
+        asked = [
+            (sequence.lookup, sequence.limit - sequence.answer_length - 1)
+            for sequence in answering
+            if sequence.lookup is not None
+        ]
+        guesses = share_guesses(asked, most, self._pacer)
+        wanted = len(answering) + sum(map(len, guesses))
+        while (short := wanted - self._free_cells()) > 0 and self._give_up(short):
+            pass  # the answers themselves would soon need them
+        if self._free_cells() < wanted:
+            return {}
+        return {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
+
     # What came out
 
-    def update(self, step: Step, results: list[Sampled | None]) -> Outcome:
+    def update(self, step: Step, results: Iterable[Iterable[Sampled]]) -> Outcome:
         """Take over what the step computed and sampled."""
         outcome: Outcome = []
         for sequence, part, sampled in zip(step.sequences, step.slices, results, strict=True):
-            sequence.computed += len(part.tokens)
-            if sampled is not None:
-                raw = self._vocabulary.piece(sampled.token)
-                events = sequence.take(sampled, raw, self._vocabulary.is_end(sampled.token))
+            self._advance(sequence, part)
+            if part.sampler is not None:
+                events = self._take(sequence, part, list(sampled))
             elif sequence.limit <= 0 and sequence.pending == 0:
                 events = sequence.end_without_answer()
             else:
@@ -190,11 +247,41 @@ class Scheduler:
                 self._leave(sequence)
         return outcome
 
+    def _take(self, sequence: Sequence, part: Slice, sampled: list[Sampled]) -> list[SequenceEvent]:
+        """Take over a sequence's new tokens, up to the one that ends it."""
+        events: list[SequenceEvent] = []
+        for one in sampled:
+            raw = self._vocabulary.piece(one.token)
+            events += sequence.take(one, raw, self._vocabulary.is_end(one.token))
+            if events and isinstance(events[-1], Ended):
+                break
+        if part.guess:
+            self._keep_right_guesses(sequence, part, len(sampled) - 1)
+        return events
+
+    def _keep_right_guesses(self, sequence: Sequence, part: Slice, right: int) -> None:
+        """The first `right` tokens of the guess lie in the slot; not all, if the answer ended."""
+        if sequence.lookup is not None:
+            sequence.lookup.settle(len(part.guess), right)
+        kept = min(right, sequence.pending)
+        sequence.computed += kept
+        self.tree.extend(part.slot, sequence.request.scope, part.guess[:kept])
+        if kept < right:
+            self._memory.truncate(part.slot, sequence.computed)
+
+    def _advance(self, sequence: Sequence, part: Slice) -> None:
+        sequence.computed += len(part.tokens)
+        self.tree.extend(part.slot, sequence.request.scope, part.tokens)
+        if self._memory.saves and sequence.computed in self._stops(sequence):
+            state = self._memory.save(part.slot)
+            if state is not None:
+                self.checkpoints.keep(part.slot, state, self._clock())
+
     def fail(self, step: Step, error: LocalserveError) -> Outcome:
         """The step could not be computed: its sequences fail, all others go on."""
         outcome: Outcome = []
         for sequence in step.sequences:
-            sequence.computed = 0
+            self._cut(sequence, 0)
             self._leave(sequence)
             outcome.append((sequence, Broken(error)))
         return outcome
@@ -202,7 +289,7 @@ class Scheduler:
     def make_room(self, step: Step) -> Outcome:
         """The runner found no cells for the step although the budget had them: use fewer."""
         if len(self.kept):
-            while self._drop_oldest_prefix():
+            while self._give_up(self._memory.cells):
                 pass
             return []
         if len(self.running) > 1:
@@ -229,17 +316,27 @@ class Scheduler:
             if self._follows_another(sequence):
                 continue
             wanted = sequence.wanted_cells(self._memory.cells)
-            promised = sum(other.footprint for other in self.running)
-            if self.running and promised + wanted > self._memory.cells:
+            if self.running and self._promised(sequence) + wanted > self._memory.cells:
                 break
             self.waiting.remove(sequence)
             sequence.claim = wanted
-            self._give_slot(sequence)
+            self._begin(sequence)
             self.running.append(sequence)
             if sequence.times.admitted == 0.0:
                 sequence.times.admitted = time.monotonic()
-                outcome.append((sequence, Admitted(sequence.prompt_length)))
+                outcome.append((sequence, Admitted(sequence.asked_tokens)))
         return outcome
+
+    def _promised(self, newcomer: Sequence) -> int:
+        """Cells that running sequences hold or may still claim, less those of them that the
+        newcomer will share."""
+        slots = [other.slot for other in self.running if other.slot is not None]
+        growth = sum(other.footprint - other.computed for other in self.running)
+        match = self.tree.longest(newcomer.request.scope, _wanted_prefix(newcomer))
+        shared = self.tree.held_of(match, slots) if match and not self._memory.saves else 0
+        if shared < WORTH_SHARING:
+            shared = 0
+        return self.tree.held_cells(slots) + growth - shared
 
     def _follows_another(self, sequence: Sequence) -> bool:
         """Whether another sequence is just computing a beginning that this one can share."""
@@ -252,106 +349,175 @@ class Scheduler:
         source = self._longest_source(sequence.request.scope, prompt)
         enough = (source.length if source else 0) + WORTH_SHARING
         for other in self.running:
-            if other.request.scope == sequence.request.scope and other.pending > 1:
+            if self._may_lead(other, sequence):
                 length = common_length(other.prompt, prompt)
                 if length >= enough and other.computed < length:
                     sequence.leader = (other, length)
                     return True
         return False
 
-    def _give_slot(self, sequence: Sequence) -> None:
-        """Let the sequence begin with the longest prefix that lies in the cells already."""
-        # The last token is always computed: its logits are wanted.
-        tokens = np.array(sequence.tokens[:-1], dtype=np.int32)
-        source = self._longest_source(sequence.request.scope, tokens)
-        if source and source.kept and self._takes_over(source.kept, source.length):
-            self.kept.remove(source.kept)
+    def _may_lead(self, leader: Sequence, follower: Sequence) -> bool:
+        """Whoever waits for another does not get a lower priority by that."""
+        mine, theirs = follower.request, leader.request
+        return (
+            mine.scope == theirs.scope and theirs.priority >= mine.priority and leader.pending > 1
+        )
+
+    def _begin(self, sequence: Sequence) -> None:
+        """Give the sequence a slot, with the longest beginning that lies in the cells already."""
+        self._reword(sequence)
+        source = self._longest_source(sequence.request.scope, _wanted_prefix(sequence))
+        state = source.checkpoint.state if source and source.checkpoint else None
+        if source and self._takes_over(source):
+            self.kept.remove(source.slot)
             sequence.slot = source.slot
-            sequence.computed = self._memory.truncate(source.slot, source.length)
+            self._cut(sequence, source.length, state)
         else:
-            sequence.slot = self._free_slot(besides=source.kept if source else None)
+            sequence.slot = self._free_slot(besides=source.slot if source else None)
             if source and source.length >= WORTH_SHARING:
-                self._share(source, sequence)
+                self._share(source, sequence, state)
+        if source and source.checkpoint:
+            source.checkpoint.used = self._clock()
         if sequence.times.admitted == 0.0:
-            sequence.cached_tokens = sequence.computed
+            sequence.cached_tokens = sequence.asked_of(sequence.computed)
 
-    def _takes_over(self, kept: KeptPrefix, length: int) -> bool:
-        """Whether to continue in the prefix's own slot, rather than to share a part of it."""
-        only_slot = not self._free_slots and len(self.kept) == 1
-        return 2 * length >= len(kept) or only_slot
+    def _takes_over(self, source: Source) -> bool:
+        """Whether to go on in a kept prefix's own slot, rather than to share its cells: if nothing
+        is lost by that, or if it would be the one to go to make a slot free."""
+        if source.slot not in self.kept:
+            return False
+        if source.length == self.tree.length(source.slot):
+            return True
+        return not self._free_slots and self._least_valuable() == source.slot
 
-    def _share(self, source: Source, sequence: Sequence) -> None:
-        """Share the source's cells. Each sequence is charged for them: never too little."""
+    def _share(self, source: Source, sequence: Sequence, state: State | None) -> None:
         assert sequence.slot is not None
-        while self._free_cells() < source.length:
-            if not self._drop_oldest_prefix(besides=source.kept):
-                return
-        sequence.computed = self._memory.share(source.slot, sequence.slot, source.length)
-        if source.kept:
-            self.kept.touch(source.kept)
+        shared = self._memory.share(source.slot, sequence.slot, source.length, state)
+        if shared:
+            self.tree.fork(source.slot, sequence.slot, shared)
+            sequence.computed = shared
+        if source.slot in self.kept:
+            self.kept.keep(source.slot, self._clock())
 
     def _longest_source(self, scope: str, tokens: TokenArray) -> Source | None:
-        kept, longest = self.kept.longest(scope, tokens)
-        found = Source(kept.slot, longest, kept) if kept else None
-        for other in self.running:
-            if other.request.scope == scope and other.slot is not None:
-                length = min(common_length(other.prompt, tokens), other.computed)
-                if length > longest:
-                    found, longest = Source(other.slot, length), length
-        return found
+        match = self.tree.longest(scope, tokens)
+        for length, slots, checkpoint in match.candidates() if match else ():
+            for slot in slots:
+                if self._memory.can_cut(slot, length):
+                    return Source(slot, length)
+                if checkpoint is not None:
+                    return Source(slot, length, checkpoint)
+        return None
+
+    def _reword(self, sequence: Sequence) -> None:
+        """Let the ids of an earlier answer stand where the prompt repeats its text in others."""
+        if not sequence.request.from_text or sequence.times.admitted:
+            return
+        scope, wanted = sequence.request.scope, _wanted_prefix(sequence)
+        match = self.tree.longest(scope, wanted)
+        best = match.length if match else 0
+        chosen: TokenArray | None = None
+        for slot in self.tree.slots_of(scope):
+            tokens = self.tree.tokens(slot)
+            held, replaced = align(tokens, wanted, self._vocabulary.plain)
+            if replaced > best:
+                chosen, best = tokens[:held], replaced
+        if chosen is not None:
+            reworded = np.concatenate([chosen, wanted[best:]])
+            if self._left_to_compute(scope, reworded) < self._left_to_compute(scope, wanted):
+                sequence.reword(chosen, best)
+
+    def _left_to_compute(self, scope: str, tokens: TokenArray) -> int:
+        source = self._longest_source(scope, tokens)
+        return len(tokens) - (source.length if source else 0)
 
     # Slots and cells
 
     def _free_cells(self) -> int:
         return self._memory.cells - self.cells_used
 
-    def _free_slot(self, *, besides: KeptPrefix | None) -> int:
+    def _free_slot(self, *, besides: int | None) -> int:
         if not self._free_slots:
-            self._drop_oldest_prefix(besides=besides)
+            victim = self._least_valuable(besides=besides)
+            assert victim is not None, "more run than there are slots"
+            self._drop(victim)
         return self._free_slots.pop()
 
-    def _drop_oldest_prefix(self, *, besides: KeptPrefix | None = None) -> bool:
-        kept = self.kept.oldest(besides=besides)
-        if kept is None:
+    def _least_valuable(self, *, besides: int | None = None) -> int | None:
+        return self.kept.least_valuable(self.tree.own_cells, self._clock(), besides=besides)
+
+    def _give_up(self, cells: int) -> bool:
+        """Free some of the least valuable kept cells, about `cells` if it has so many; False when
+        nothing is kept any more."""
+        slot = self._least_valuable()
+        if slot is None:
             return False
-        self.kept.remove(kept)
-        self._clear(kept.slot)
+        length = self.tree.length(slot)
+        left = length - max(cells, SMALLEST_CUT)
+        own = self.tree.own_cells(slot)
+        if left > length - own and left >= WORTH_SHARING and self._memory.can_cut(slot, left):
+            self.tree.cut(slot, self._memory.truncate(slot, left))
+        else:
+            self._drop(slot)
         return True
+
+    def _drop(self, slot: int) -> None:
+        """Forget a kept prefix."""
+        self.kept.remove(slot)
+        self._clear(slot)
 
     def _clear(self, slot: int) -> None:
         self._memory.truncate(slot, 0)
+        self.tree.cut(slot, 0)
         self._free_slots.append(slot)
+
+    def _cut(self, sequence: Sequence, length: int, state: State | None = None) -> None:
+        """Forget what is computed of the sequence behind `length`, or all where that cannot be."""
+        assert sequence.slot is not None
+        sequence.computed = self._memory.truncate(sequence.slot, length, state)
+        self.tree.cut(sequence.slot, sequence.computed)
 
     def _youngest_of_lowest_priority(self) -> Sequence:
         return min(self.running, key=lambda other: (other.request.priority, -other.number))
 
     def _pause(self, sequence: Sequence) -> None:
-        """Free the sequence's cells; it is computed again when there is room."""
-        assert sequence.slot is not None
+        """Let the sequence wait again; what is computed of it may go like any kept prefix."""
         self.running.remove(sequence)
-        self._clear(sequence.slot)
-        sequence.slot, sequence.computed = None, 0
+        self._keep(sequence)
+        sequence.computed = 0
         sequence.pauses += 1
         self._enqueue(sequence)
 
     def _leave(self, sequence: Sequence) -> None:
         """The sequence runs no more; what is computed of it is kept."""
-        assert sequence.slot is not None
         self.running.remove(sequence)
         self._crowded = False
-        if sequence.computed:
-            computed = sequence.tokens[: sequence.computed]
-            self.kept.keep(sequence.slot, sequence.request.scope, computed)
-        else:
-            self._clear(sequence.slot)
-        sequence.slot = None
+        self._keep(sequence)
         sequence.close()
+
+    def _keep(self, sequence: Sequence) -> None:
+        """Keep what is computed of the sequence, in its slot, unless it is worth nothing."""
+        slot, sequence.slot = sequence.slot, None
+        assert slot is not None
+        if not sequence.computed:
+            self._clear(slot)
+            return
+        self.kept.keep(slot, self._clock())
+        self._drop_what_others_hold()
+
+    def _drop_what_others_hold(self) -> None:
+        """A kept prefix that others begin with saves nothing and wants no slot."""
+        if self._memory.saves:  # one that cannot be cut can go on only from where it ends
+            return
+        for slot in list(self.kept):
+            if self.tree.is_doubled(slot):
+                self._drop(slot)
 
     def _enqueue(self, sequence: Sequence) -> None:
         insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
 
 
-def _slice(sequence: Sequence, count: int) -> Slice:
+def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
     assert sequence.slot is not None
     start = sequence.computed
     last = start + count == len(sequence.tokens)
@@ -360,7 +526,13 @@ def _slice(sequence: Sequence, count: int) -> Slice:
         start=start,
         tokens=sequence.tokens[start : start + count],
         sampler=sequence.sampler if last and sequence.limit > 0 else None,
+        guess=guess,
     )
+
+
+def _wanted_prefix(sequence: Sequence) -> TokenArray:
+    """What need not be computed where it is there: all but the last token, whose logits are."""
+    return np.array(sequence.tokens[:-1], dtype=np.int32)
 
 
 def share_out(behind: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:

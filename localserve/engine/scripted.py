@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, Sampled, Slice, TokenScore
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    Sampled,
+    Slice,
+    State,
+    TokenScore,
+    Unsampled,
+)
 
 END = 256
 
@@ -26,6 +34,9 @@ class ByteVocabulary:
 
     def piece(self, token: int) -> bytes:
         return b"" if token == END else bytes([token])
+
+    def plain(self, token: int) -> bytes | None:
+        return self.piece(token) or None
 
     def is_end(self, token: int) -> bool:
         return token == END
@@ -59,11 +70,27 @@ class ScriptedSampler:
         self.closed = True
 
 
+@dataclass(slots=True, eq=False)
+class ScriptedCell:
+    """One token's place in the memory; slots that share it hold the same object."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedState:
+    """A checkpoint; remembers what it is one of."""
+
+    tokens: tuple[int, ...]
+    size_bytes: int = 1_000
+
+
 @dataclass
 class ScriptedRunner:
     """Follows `script`; `on_run` is called with every batch before it is computed.
 
-    `can_cut` False behaves like a recurrent model: memory cannot be cut but as a whole.
+    `cuts_anywhere` False behaves like a recurrent model: a sequence can go on only from its end or
+    from a checkpoint.
     """
 
     cells: int = 1024
@@ -71,30 +98,60 @@ class ScriptedRunner:
     batch_tokens: int = 256
     script: Script = echo
     on_run: Callable[[Sequence[Slice]], None] = lambda batch: None
-    can_cut: bool = True
+    cuts_anywhere: bool = True
+    checkpoint_bytes: int = 0
     vocabulary: ByteVocabulary = field(default_factory=ByteVocabulary)
-    memory: dict[int, list[int]] = field(default_factory=dict)
+    guess_tokens: int = 0
+    memory: dict[int, list[ScriptedCell]] = field(default_factory=dict)
     samplers: list[ScriptedSampler] = field(default_factory=list)
     computed_tokens: int = 0
     steps: int = 0
     closed: bool = False
     interrupted: threading.Event = field(default_factory=threading.Event)
 
-    def truncate(self, slot: int, length: int) -> int:
+    @property
+    def saves(self) -> bool:
+        return not self.cuts_anywhere
+
+    @property
+    def cells_used(self) -> int:
+        """Cells that some slot holds, shared ones once."""
+        return len({id(cell) for held in self.memory.values() for cell in held})
+
+    def held(self, slot: int) -> list[int]:
+        """The tokens that a slot holds."""
+        return [cell.token for cell in self.memory.get(slot, [])]
+
+    def can_cut(self, slot: int, length: int) -> bool:
+        assert length <= len(self.memory.get(slot, []))
+        return self.cuts_anywhere or length in (0, len(self.memory.get(slot, [])))
+
+    def truncate(self, slot: int, length: int, state: State | None = None) -> int:
         held = self.memory.get(slot, [])
         assert length <= len(held), f"slot {slot} holds {len(held)} tokens, not {length}"
-        if not self.can_cut and length != len(held):
+        if not self._goes_on(slot, length, state):
             length = 0
         self.memory[slot] = held[:length]
         return length
 
-    def share(self, source: int, target: int, length: int) -> int:
+    def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
         assert not self.memory.get(target), f"slot {target} is not empty"
-        if not self.can_cut:
+        assert 0 < length <= len(self.memory.get(source, []))
+        if not self._goes_on(source, length, state):
             return 0
-        assert length <= len(self.memory.get(source, []))
         self.memory[target] = self.memory[source][:length]
         return length
+
+    def save(self, slot: int) -> ScriptedState:
+        assert self.saves
+        return ScriptedState(tuple(self.held(slot)))
+
+    def _goes_on(self, slot: int, length: int, state: State | None) -> bool:
+        if state is None:
+            return self.can_cut(slot, length)
+        assert isinstance(state, ScriptedState)
+        assert list(state.tokens) == self.held(slot)[:length], "a checkpoint of something else"
+        return True
 
     def make_sampler(
         self,
@@ -107,9 +164,10 @@ class ScriptedRunner:
         self.samplers.append(ScriptedSampler(top_logprobs, ignore_end))
         return self.samplers[-1]
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
         assert batch, "an empty batch was run"
-        assert sum(len(part.tokens) for part in batch) <= self.batch_tokens
+        assert sum(len(part.tokens) + len(part.guess) for part in batch) <= self.batch_tokens
+        assert sum(len(part.guess) for part in batch) <= self.guess_tokens
         assert len({part.slot for part in batch}) == len(batch)
         self.interrupted.clear()
         self.on_run(batch)
@@ -118,18 +176,28 @@ class ScriptedRunner:
         for part in batch:
             held = self.memory.setdefault(part.slot, [])
             assert part.start == len(held), f"slot {part.slot}: {part.start} != {len(held)}"
-            held.extend(part.tokens)
-            self.computed_tokens += len(part.tokens)
-        held_cells = sum(len(held) for held in self.memory.values())
-        if held_cells > self.cells:
-            raise DecodeFailed(f"{held_cells} cells used of {self.cells}")
+            held.extend(map(ScriptedCell, part.tokens))
+            self.computed_tokens += len(part.tokens) + len(part.guess)
+        used = self.cells_used + sum(len(part.guess) for part in batch)
+        if used > self.cells:
+            raise DecodeFailed(f"{used} cells used of {self.cells}")
         self.steps += 1
-        return [self._sample(part) if part.sampler is not None else None for part in batch]
+        return [self._sample_all(part) if part.sampler is not None else [] for part in batch]
+
+    def _sample_all(self, part: Slice) -> list[Sampled | Unsampled]:
+        results: list[Sampled | Unsampled] = [self._sample(part)]
+        for guessed, sampled in zip(part.guess, results, strict=False):
+            assert isinstance(sampled, Sampled)
+            if sampled.token != guessed:
+                break
+            self.memory[part.slot].append(ScriptedCell(guessed))
+            results.append(self._sample(part))
+        return results
 
     def _sample(self, part: Slice) -> Sampled:
         assert isinstance(part.sampler, ScriptedSampler)
         assert not part.sampler.closed
-        token = self.script(bytes(self.memory[part.slot]))
+        token = self.script(b"".join(map(self.vocabulary.piece, self.held(part.slot))))
         if token == END and part.sampler.ignore_end:
             token = ord("x")
         if part.sampler.top_logprobs is None:

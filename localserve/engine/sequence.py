@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from localserve.chat import FinishReason, Sampling
+from localserve.engine.guessing import Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
 from localserve.engine.text import TextAssembler
@@ -27,6 +28,9 @@ class GenerateRequest:
 
     `max_tokens` None means 'the rest of the cells'; more than there is room for ends the answer
     with reason `length`. `sampling` has no None but `seed`. A stop string is not given out.
+    `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
+    same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
+    prompt is likely to part from this one.
     """
 
     prompt: Prompt
@@ -37,6 +41,8 @@ class GenerateRequest:
     ignore_end: bool = False
     scope: str = ""
     priority: int = 0
+    from_text: bool = False
+    checkpoints: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +110,23 @@ class Sequence:
         self.request = request
         self.tokens: list[int] = [token for chunk in request.prompt for token in chunk.tokens]
         self.prompt_length = len(self.tokens)
+        self.asked_tokens = self.prompt_length
+        self.reworded = (0, 0)
+        self.checkpoints = request.checkpoints
         self.prompt: TokenArray = np.array(self.tokens, dtype=np.int32)
         self.computed = 0
         self.slot: int | None = None
         self.sampler: Sampler | None = None
         self.text: TextAssembler[ScoredToken] = TextAssembler(request.stop)
-        room = cells - self.prompt_length + 1  # the last token is given out without being computed
-        self.limit = room if request.max_tokens is None else min(request.max_tokens, room)
+        self._cells = cells
+        self.limit = self._room(self.prompt_length)
+        if request.max_tokens is not None:
+            self.limit = min(request.max_tokens, self.limit)
         self.cached_tokens = 0
         self.pauses = 0
         self.claim = 0
         self.leader: tuple[Sequence, int] | None = None
+        self.lookup: Lookup | None = None
         self.times = Times()
 
     @property
@@ -122,9 +134,34 @@ class Sequence:
         """Tokens that are not computed yet."""
         return len(self.tokens) - self.computed
 
+    def asked_of(self, computed: int) -> int:
+        """How many of the tokens that were asked the first `computed` ones stand for."""
+        held, replaced = self.reworded
+        return computed - held + replaced if computed >= held else min(computed, replaced)
+
     @property
     def answer_length(self) -> int:
         return len(self.tokens) - self.prompt_length
+
+    def _room(self, prompt_length: int) -> int:
+        """Tokens of an answer; the last one is given out without being computed."""
+        return self._cells - prompt_length + 1
+
+    def reword(self, held: TokenArray, replaced: int) -> bool:
+        """Let `held` take the place of the prompt's first `replaced` tokens, which stand for the
+        same text; False where that would leave too little room for the answer."""
+        grown = len(held) - replaced
+        room = self._room(self.prompt_length + grown)
+        wanted = 1 if self.request.max_tokens is None else self.limit
+        if room < wanted:
+            return False
+        self.limit = min(self.limit, room)
+        self.tokens[:replaced] = held.tolist()
+        self.reworded = len(held), replaced
+        self.prompt_length += grown
+        self.prompt = np.array(self.tokens, dtype=np.int32)
+        self.checkpoints = tuple(at + grown for at in self.checkpoints if at >= replaced)
+        return True
 
     @property
     def footprint(self) -> int:
@@ -142,6 +179,8 @@ class Sequence:
         self.times.last_token = now
         self.times.first_token = self.times.first_token or now
         self.tokens.append(sampled.token)
+        if self.lookup is not None:
+            self.lookup.append(sampled.token)
         if ends and not self.request.ignore_end:
             return self._end("stop", None)
         entry = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None

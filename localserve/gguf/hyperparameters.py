@@ -121,6 +121,11 @@ class Hyperparameters:
     rope: Rope
     pooling_type: int | None
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether what is computed of a text can be shortened by its last few tokens."""
+        return self.recurrence is None and self.attention.sliding_window is None
+
 
 def read_hyperparameters(metadata: Metadata, architecture: str) -> Hyperparameters:
     """Raises: ModelMalformed, where a value has the wrong type or an array the wrong length."""

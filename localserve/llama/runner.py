@@ -7,8 +7,10 @@ Created, used and closed on the engine thread; no lock surrounds llama.cpp becau
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
@@ -16,7 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Sampled, Sampler, Slice
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Sampled,
+    Sampler,
+    Slice,
+    State,
+    Unsampled,
+)
 from localserve.errors import ModelUnusable, OutOfMemory
 from localserve.llama import library
 from localserve.llama.devices import devices
@@ -24,16 +35,37 @@ from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
 from localserve.llama.parameters import context_parameters
 from localserve.llama.sampler import LlamaSampler
+from localserve.llama.sampling.row import NoChoice, Row
+from localserve.llama.sampling.weights import Workspace
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
+
+log = logging.getLogger(__name__)
+PARTIAL = 1
+"""Only what cannot be cut: windows and recurrent states, no cells of ordinary attention.
+Source: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY in llama.h."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SequenceState:
+    """A checkpoint, as llama.cpp wrote it."""
+
+    buffer: ctypes.Array[ctypes.c_uint8]
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.buffer)
 
 
 class LlamaRunner:
     """Implements `engine.runner.Runner`. Closing it lets go of the model too."""
 
-    def __init__(self, model: LlamaModel, runtime: Runtime, *, threads: int) -> None:
+    def __init__(
+        self, model: LlamaModel, runtime: Runtime, *, threads: int, checkpoint_bytes: int = 0
+    ) -> None:
         self._model = model
+        self._checkpoint_bytes = checkpoint_bytes
         self._runtime = runtime
         self._interrupt = ctypes.create_string_buffer(2)
         self._context = self._make_context(threads)
@@ -41,6 +73,7 @@ class LlamaRunner:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
+        self.workspace = Workspace(model.vocabulary.size)
         self.device = _device_in_words()
         self.memory_at_start = self._memory_or_none()
 
@@ -91,26 +124,57 @@ class LlamaRunner:
             history=history,
             top_logprobs=top_logprobs,
             banned=self.vocabulary.ends if ignore_end else (),
+            workspace=self.workspace,
         )
 
-    def run(self, batch: Sequence[Slice]) -> list[Sampled | None]:
+    @property
+    def guess_tokens(self) -> int:
+        if self._model.recurrent or self._model.window_tokens:
+            return 0
+        return self._runtime.guess_tokens
+
+    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
         outputs = self._batch.fill(batch)
         self._interrupt[0] = b"\0"  # an interrupt that came late was meant for an earlier step
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code != 0:
             self._undo(batch, code)
         return [
-            None if part.sampler is None else self._sample(part.sampler, output)
+            [] if part.sampler is None else self._sample_all(part, part.sampler, output)
             for part, output in zip(batch, outputs, strict=True)
         ]
 
-    def _sample(self, sampler: Sampler, output: int) -> Sampled:
+    def _sample_all(self, part: Slice, sampler: Sampler, output: int) -> list[Sampled | Unsampled]:
+        """The next token and one more for each guessed one that is right; forgets the others."""
+        results = [self._sample(sampler, output)]
+        for guessed in part.guess:
+            last = results[-1]
+            if isinstance(last, Unsampled) or last.token != guessed:
+                break
+            results.append(self._sample(sampler, output + len(results)))
+        if len(results) <= len(part.guess):
+            end = part.start + len(part.tokens) + len(results) - 1
+            llama_cpp.llama_memory_seq_rm(self._memory, part.slot, end, -1)
+        return results
+
+    def _sample(self, sampler: Sampler, output: int) -> Sampled | Unsampled:
         assert isinstance(sampler, LlamaSampler)
+        row = self._row(output)
+        try:
+            return sampler.sample(row)
+        except NoChoice as failure:
+            return Unsampled(str(failure))
+        except Exception as failure:  # whatever it is, the other rows are not concerned
+            log.exception("sampling failed")
+            return Unsampled(f"sampling failed: {failure}")
+
+    def _row(self, output: int) -> Row:
+        """The logits behind a token of the batch, where llama.cpp has them: nothing is copied."""
         logits = llama_cpp.llama_get_logits_ith(self._context, output)
-        address = ctypes.cast(logits, ctypes.c_void_p).value
-        if not address:
+        if not logits:
             raise DecodeFailed(f"no logits for position {output} of the batch")
-        return sampler.sample(np.ctypeslib.as_array(self._row_type.from_address(address)))
+        memory = self._row_type.from_address(ctypes.addressof(logits.contents))
+        return np.frombuffer(memoryview(memory), np.float32)
 
     def _undo(self, batch: Sequence[Slice], code: int) -> None:
         """Leave the memory as it was before a batch that failed. Source: llama.h, llama_decode."""
@@ -122,19 +186,54 @@ class LlamaRunner:
             raise Interrupted
         raise DecodeFailed("; ".join([f"llama_decode returned {code}", *reasons]))
 
-    def truncate(self, slot: int, length: int) -> int:
-        if length and not self._begins_whole(slot, length):
-            length = 0
-        if length and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1):
+    @property
+    def saves(self) -> bool:
+        return self._model.recurrent or self._model.window_tokens > 0
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return self._checkpoint_bytes
+
+    def can_cut(self, slot: int, length: int) -> bool:
+        if self._model.recurrent:
+            return length == llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        return self._begins_whole(slot, length)
+
+    def truncate(self, slot: int, length: int, state: State | None = None) -> int:
+        goes_on = length > 0 and self._goes_on(slot, length, state) and self._restore(slot, state)
+        if goes_on and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1):
             return length
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return 0
 
-    def share(self, source: int, target: int, length: int) -> int:
-        if self._model.recurrent or not self._begins_whole(source, length):
+    def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
+        if not self._goes_on(source, length, state):
             return 0
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
-        return length
+        if self._restore(target, state):
+            return length
+        llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
+        return 0
+
+    def save(self, slot: int) -> SequenceState | None:
+        """Source: llama.h, llama_state_seq_get_data_ext; of a recurrent model it is all of the
+        sequence's state, of one with sliding windows what their layers hold."""
+        size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, PARTIAL)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data_ext(self._context, buffer, size, slot, PARTIAL)
+        return SequenceState(buffer) if written == size else None
+
+    def _goes_on(self, slot: int, length: int, state: State | None) -> bool:
+        return state is not None or self.can_cut(slot, length)
+
+    def _restore(self, slot: int, state: State | None) -> bool:
+        """Put a checkpoint back; True as well where there is none to put back."""
+        if state is None:
+            return True
+        assert isinstance(state, SequenceState)
+        buffer, size = state.buffer, state.size_bytes
+        done = llama_cpp.llama_state_seq_set_data_ext(self._context, buffer, size, slot, PARTIAL)
+        return done == size
 
     def _begins_whole(self, slot: int, length: int) -> bool:
         """Whether the slot holds all that attention behind the first `length` tokens looks at.
@@ -214,17 +313,20 @@ class _BatchArrays:
         )
 
     def fill(self, batch: Sequence[Slice]) -> list[int]:
-        """Lay the slices one behind the other; returns where each one's last token lies."""
+        """Lay the slices one behind the other; returns where the last token of each lies, its guess
+        behind it."""
         end = 0
         lasts: list[int] = []
         for part in batch:
-            begin, end = end, end + len(part.tokens)
-            self._tokens[begin:end] = part.tokens
-            self._positions[begin:end] = np.arange(part.start, part.start + len(part.tokens))
+            begin, guess = end, end + len(part.tokens)
+            end = guess + len(part.guess)
+            self._tokens[begin:guess] = part.tokens
+            self._tokens[guess:end] = part.guess
+            self._positions[begin:end] = np.arange(part.start, part.start + end - begin)
             self._slots[begin:end] = part.slot
             self._outputs[begin:end] = 0
-            self._outputs[end - 1] = part.sampler is not None
-            lasts.append(end - 1)
+            self._outputs[guess - 1 : end] = part.sampler is not None
+            lasts.append(guess - 1)
         self.struct.n_tokens = end
         return lasts
 

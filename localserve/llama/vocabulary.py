@@ -14,6 +14,12 @@ import numpy as np
 
 NULL_TOKEN = -1
 
+PLAIN = 1 << 2 | 1 << 5
+"""NORMAL and BYTE. Source: enum llama_token_attr in llama.h."""
+
+NOT_PLAIN = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4
+"""UNKNOWN, UNUSED, CONTROL and USER_DEFINED."""
+
 
 class Weights:
     """A loaded model's memory. Freed with its last holder, since a request may still be using the
@@ -35,6 +41,7 @@ class LlamaVocabulary:
         self._size = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
+        self._plain: dict[int, bytes | None] = {}
 
     @property
     def size(self) -> int:
@@ -69,6 +76,15 @@ class LlamaVocabulary:
     def spelling(self, token: int) -> bytes:
         """The token's bytes, those of control tokens included."""
         return self._render(token, special=True)
+
+    def plain(self, token: int) -> bytes | None:
+        """The bytes of an ordinary token or a byte token; None for control tokens, for those that
+        a user defined, which the tokenizer finds in text, and for unused and unknown ones."""
+        if token not in self._plain:
+            attributes = llama_cpp.llama_vocab_get_attr(self._vocab, token)
+            ordinary = bool(attributes & PLAIN) and not attributes & NOT_PLAIN
+            self._plain[token] = self.piece(token) if ordinary else None
+        return self._plain[token]
 
     def is_end(self, token: int) -> bool:
         ends = self._ends.get(token)

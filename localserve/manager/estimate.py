@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localserve.backends.local import LoadOptions
-from localserve.backends.placement import Placed, place_model
+from localserve.backends.placement import Placed, checkpoint_room, place_model
 from localserve.catalog.draft import read_draft_here
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import Registry
@@ -83,7 +83,9 @@ class FileEstimate:
             lambda: bool(hardware.gpus),
             lambda settings: hardware,
         )
-        return Need(replace(placed, predicted=self._count(spec, path, placed)))
+        room = checkpoint_room(facts, placed.runtime, options.checkpoint_bytes)
+        counted = replace(self._count(spec, path, placed), checkpoint_bytes=room)
+        return Need(replace(placed, predicted=counted))
 
     def _companions(
         self, spec: ModelSpec, facts: GgufFacts, settings: Settings | None

@@ -34,7 +34,7 @@ class Need:
 
     @property
     def device_bytes(self) -> Mapping[str, int]:
-        """Bytes by device, the output buffer and the model's companions among them."""
+        """Bytes by device: the output buffer, checkpoints and the model's companions among them."""
         return device_bytes(self.usage)
 
     @property
@@ -54,9 +54,11 @@ Raises: ModelUnusable.
 
 
 def device_bytes(usage: MemoryUsage) -> dict[str, int]:
-    """Bytes by device, the output buffer among RAM's, and what the model's companions take."""
+    """Bytes by device, the output buffer and checkpoints among RAM's, and what the model's
+    companions take."""
     parts: tuple[MemoryUsage | Beside, ...] = (usage, *usage.beside)
-    sizes = {RAM: 0} | {one.device: 0 for part in parts for one in part.devices}
+    sizes = {RAM: usage.checkpoint_bytes}
+    sizes |= {one.device: 0 for part in parts for one in part.devices if one.device != RAM}
     for part in parts:
         sizes[RAM] += part.output_bytes
         for one in part.devices:

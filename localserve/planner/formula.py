@@ -12,6 +12,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from localserve.gguf.facts import GgufFacts
@@ -104,6 +105,21 @@ def cache_bytes(facts: GgufFacts, runtime: Runtime, layer: int) -> int:
         keys, values = attention.key_length, 0
     bits = keys * CACHE_BITS[runtime.cache_type_k] + values * CACHE_BITS[runtime.cache_type_v]
     return state + math.ceil(cells(facts, runtime, windowed) * bits / 8)
+
+
+def state_bytes(facts: GgufFacts, runtime: Runtime) -> int:
+    """What one sequence has beside cells that can be cut: its windows and its recurrent state."""
+    one = replace(runtime, sequences=1)
+    attention, recurrence = facts.hyperparameters.attention, facts.hyperparameters.recurrence
+    size = 0
+    for layer in range(facts.hyperparameters.layers):
+        if recurrence is not None and recurrence.layers[layer]:
+            size += 4 * state_numbers(facts, recurrence)
+        elif attention.windowed[layer]:
+            held = cells(facts, one, windowed=True)
+            window = min(attention.sliding_window or held, held)
+            size += cache_bytes(facts, one, layer) * window // held
+    return size
 
 
 def has_cache(facts: GgufFacts, layer: int) -> bool:

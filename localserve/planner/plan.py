@@ -20,7 +20,7 @@ from localserve.planner.dry_run import Refused
 from localserve.planner.formula import estimate
 from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, place, placement, ways
-from localserve.planner.runtime import CacheType, Runtime, sequences_for
+from localserve.planner.runtime import GUESS_TOKENS, CacheType, Runtime, sequences_for
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -44,6 +44,7 @@ class Wanted:
     cpu_expert_layers: int | None = None
     quantization: str | None = None
     companions: tuple[Companion, ...] = ()
+    guess_tokens: int = GUESS_TOKENS
 
     def over(self, spec: ModelSpec) -> Wanted:
         """These wishes before those of the model's entry."""
@@ -60,6 +61,7 @@ class Wanted:
             cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
             quantization=self.quantization,
             companions=self.companions,
+            guess_tokens=self.guess_tokens,
         )
 
 
@@ -72,6 +74,7 @@ def wanted_of(settings: Settings) -> Wanted:
         cache_type_v=cast("CacheType | None", settings.cache_type_v),
         gpu_layers=settings.gpu_layers,
         cpu_expert_layers=settings.cpu_moe_layers,
+        guess_tokens=settings.guess_tokens,
     )
 
 
@@ -170,10 +173,12 @@ def computes(where: Where, machine: Machine) -> str:
 
 def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     """What is decided before anything is placed. Raises: ModelUnusable."""
-    recurrent = facts.hyperparameters.recurrence is not None
+    sizes = facts.hyperparameters
+    recurrent = sizes.recurrence is not None
     runtime = Runtime(
         context_tokens=context_of(facts, wanted.context_tokens),
         sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
+        guess_tokens=wanted.guess_tokens if sizes.can_be_cut else 0,
     )
     if wanted.cache_type_k is not None:
         runtime = replace(runtime, cache_type_k=wanted.cache_type_k)

@@ -17,6 +17,9 @@ FlashAttention = Literal["auto", "on", "off"]
 BATCH_TOKENS = 512
 """Prompt tokens per step where nobody streams: llama.cpp's own physical batch."""
 
+GUESS_TOKENS = 63
+"""Tokens guessed in a step, at most: with the one before them, a full tile of matrix products."""
+
 MOST_SEQUENCES = 256
 """Of one context. Source: LLAMA_MAX_SEQ in llama-cparams.h."""
 
@@ -28,7 +31,8 @@ class Runtime:
     `context_tokens` is the pool of cells and the most that one sequence may use. `sequences` counts
     the running ones and the prefixes that are kept. `gpu_layers` counts from the last layer, the
     output being one of them; None means all. `cpu_expert_layers` counts from the first layer: their
-    experts stay in RAM. `tensor_split` gives each GPU its share; empty means by free memory.
+    experts stay in RAM. `tensor_split` gives each GPU its share; empty means by free memory. Of
+    answers, `guess_tokens` may be guessed in one step.
     """
 
     context_tokens: int
@@ -41,11 +45,12 @@ class Runtime:
     batch_tokens: int = BATCH_TOKENS
     load_mode: LoadMode = "none"
     flash_attention: FlashAttention = "auto"
+    guess_tokens: int = 0
 
     @property
     def outputs_max(self) -> int:
-        """Rows of logits that one step may have: one for each sequence."""
-        return self.sequences
+        """Rows of logits that one step may have: one for each sequence and each guessed token."""
+        return self.sequences + self.guess_tokens
 
     @property
     def swa_full(self) -> bool:

@@ -48,10 +48,12 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUsage:
-    """What all devices hold. `output_bytes`, in RAM, and `beside` lie outside the totals."""
+    """What all devices hold. `output_bytes`, in RAM, lies outside the totals, as do
+    `checkpoint_bytes`, the most that checkpoints of sequences come to take there, and `beside`."""
 
     devices: tuple[DeviceUsage, ...]
     output_bytes: int
+    checkpoint_bytes: int = 0
     beside: tuple[Beside, ...] = ()
 
     @property
@@ -93,7 +95,8 @@ def from_document(document: Mapping[str, Any]) -> MemoryUsage:
     beside = tuple(
         Beside(one["kind"], _devices(one), one["output_bytes"]) for one in document["beside"]
     )
-    return MemoryUsage(_devices(document), document["output_bytes"], beside)
+    checkpoint_bytes = document.get("checkpoint_bytes", 0)
+    return MemoryUsage(_devices(document), document["output_bytes"], checkpoint_bytes, beside)
 
 
 def _devices(document: Mapping[str, Any]) -> tuple[DeviceUsage, ...]:

@@ -110,6 +110,7 @@ def runtime_for(facts: GgufFacts, settings: Settings, entry: ModelSpec | None) -
     return Runtime(
         context_tokens=min(context, sizes.context_length or context),
         sequences=sequences_for(parallel, sizes.recurrence is not None),
+        guess_tokens=settings.guess_tokens if sizes.can_be_cut else 0,
     )
 
 

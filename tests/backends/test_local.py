@@ -166,6 +166,66 @@ async def test_the_same_prompt_again_is_cached_but_for_its_last_token(
     assert texts_of(warm) == texts_of(cold)
 
 
+def cached(events: list[ChatEvent]) -> int:
+    completed = events[-1]
+    assert isinstance(completed, Completed)
+    return completed.usage.cached_tokens
+
+
+@pytest.mark.parametrize("which", ["tiny_f16", "window_model"])
+async def test_each_turn_of_a_conversation_computes_only_what_is_new(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    backend = await load_tiny(request.getfixturevalue(which))
+    said: list[Message] = []
+    before = 0
+    for turn in range(4):
+        said.append(Message("user", f"{turn} " * 60))
+        asked = ChatRequest("tiny", tuple(said), generation=Generation(GREEDY, max_tokens=12))
+        events = await events_of(backend.chat(asked))
+        assert isinstance(events[0], Accepted)
+        if before:
+            # The answer may come back in other text than it was given in: bytes that are no UTF-8.
+            assert cached(events) >= before - 8
+        before = events[0].prompt_tokens
+        said.append(Message("assistant", texts_of(events)[0]))
+    await backend.close()
+
+
+@pytest.mark.parametrize("which", ["tiny_f16", "window_model"])
+async def test_requests_at_once_that_begin_alike_compute_that_once_and_answer_as_alone(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    begin = tuple(range(100, 300))
+    prompts = [(*begin, *range(letter, letter + 20)) for letter in (10, 40, 70)]
+    path = request.getfixturevalue(which)
+    alone = []
+    for prompt in prompts:
+        fresh = await load_tiny(path)
+        alone.append(await text_of(fresh, completion(prompt, max_tokens=4)))
+        await fresh.close()
+    backend = await load_tiny(path)
+    answers = await asyncio.gather(
+        *(events_of(backend.complete(completion(prompt, max_tokens=4))) for prompt in prompts)
+    )
+    assert sorted(map(cached, answers)) == [0, 200, 200]
+    assert [texts_of(events)[0] for events in answers] == alone
+    await backend.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_prefixes_are_shared_between_scopes_only_where_that_is_wished(
+    shared: bool, tiny_f16: Path
+) -> None:
+    options = LoadOptions(Wanted(context_tokens=1_024), threads=1, share_prefixes=shared)
+    backend = await load(spec_of(tiny_f16), options, lambda share: None)
+    asked = completion(tuple(range(100, 200)))
+    await events_of(backend.complete(replace(asked, scope="theirs")))
+    events = await events_of(backend.complete(replace(asked, scope="ours")))
+    assert cached(events) == (99 if shared else 0)
+    await backend.close()
+
+
 # Prompts
 
 

@@ -62,7 +62,7 @@ def test_what_plainly_fits_is_loaded_without_a_look_at_the_hardware(
 ) -> None:
     wanted = Wanted(context_tokens=512, parallel=2, cache_type_k="q8_0")
     placed = place_model(tiny_q4_k_m, facts, "tiny", wanted, settings, no_gpu, never)
-    assert placed.runtime == Runtime(512, 4, cache_type_k="q8_0", gpu_layers=0)
+    assert placed.runtime == Runtime(512, 4, cache_type_k="q8_0", gpu_layers=0, guess_tokens=63)
     assert placed.backend == "CPU"
     assert placed.predicted.total_bytes > facts.weights_bytes
 

@@ -16,7 +16,7 @@ import llama_cpp
 
 import localserve.server.worker
 from localserve.backends.local import LocalBackend
-from localserve.engine.runner import Sampled, Slice
+from localserve.engine.runner import Sampled, Slice, Unsampled
 from localserve.llama.runner import LlamaRunner, _BatchArrays
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ FAULT = Path(os.environ["FAULT_FILE"])
 _run = LlamaRunner.run
 
 
-def run(self: LlamaRunner, batch: Sequence[Slice]) -> list[Sampled | None]:
+def run(self: LlamaRunner, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
     if FAULT.exists():
         FAULT.unlink()
         # One more than llama.cpp was told to expect: GGML_ASSERT(n_tokens_all <= n_batch).

@@ -7,17 +7,52 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from localserve.chat import DEFAULT_SAMPLING
 from localserve.engine.pacer import Pacer
-from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, TokenChunk
+from localserve.engine.prefixes import TokenArray
+from localserve.engine.runner import (
+    DecodeFailed,
+    Interrupted,
+    NoCells,
+    Sampled,
+    TokenChunk,
+    Unsampled,
+)
 from localserve.engine.scheduler import Outcome, Scheduler, Step
-from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.scripted import ByteVocabulary, ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent, Text
 from localserve.errors import EngineFailed
 
 
+def token_array(*tokens: int) -> TokenArray:
+    return np.array(tokens, dtype=np.int32)
+
+
+FIRST_PAIR = 1_000
+
+
+class PairVocabulary(ByteVocabulary):
+    """Every pair of bytes is a token too."""
+
+    size = FIRST_PAIR + 256 * 256
+
+    def piece(self, token: int) -> bytes:
+        if token >= FIRST_PAIR:
+            return bytes(divmod(token - FIRST_PAIR, 256))
+        return super().piece(token)
+
+
+def in_pairs(text: bytes, *, begin: int = 0) -> list[int]:
+    """`text` as tokens of `PairVocabulary`: single bytes up to `begin`, pairs from there."""
+    paired = len(text) - (len(text) - begin) % 2
+    pairs = [FIRST_PAIR + text[at] * 256 + text[at + 1] for at in range(begin, paired, 2)]
+    return [*text[:begin], *pairs, *text[paired:]]
+
+
 def request(
-    prompt: bytes,
+    prompt: bytes | list[int],
     *,
     max_tokens: int | None = None,
     scope: str = "",
@@ -25,6 +60,8 @@ def request(
     stop: tuple[str, ...] = (),
     ignore_end: bool = False,
     top_logprobs: int | None = None,
+    from_text: bool = False,
+    checkpoints: tuple[int, ...] = (),
 ) -> GenerateRequest:
     return GenerateRequest(
         prompt=(TokenChunk(tuple(prompt)),),
@@ -35,20 +72,34 @@ def request(
         priority=priority,
         ignore_end=ignore_end,
         top_logprobs=top_logprobs,
+        from_text=from_text,
+        checkpoints=checkpoints,
     )
+
+
+def tokens_of(results: list[list[Sampled | Unsampled]]) -> list[list[Sampled]]:
+    """The scripted runner can always choose."""
+    return [[one for one in result if isinstance(one, Sampled)] for result in results]
 
 
 class Rig:
     """Events of every sequence by number, and the last step."""
 
     def __init__(
-        self, runner: ScriptedRunner | None = None, *, max_running: int = 4, max_waiting: int = 64
+        self,
+        runner: ScriptedRunner | None = None,
+        *,
+        max_running: int = 4,
+        max_waiting: int = 64,
     ) -> None:
         self.runner = runner or ScriptedRunner()
+        pacer = Pacer(0.5, self.runner.batch_tokens)
+        for bits in range(self.runner.batch_tokens.bit_length()):
+            pacer.costs.observe(1 << bits, 1.0)  # as on a machine that guesses whatever it can
         self.scheduler = Scheduler(
             self.runner,
             self.runner.vocabulary,
-            Pacer(0.5, self.runner.batch_tokens),
+            pacer,
             max_running=max_running,
             max_waiting=max_waiting,
         )
@@ -83,7 +134,7 @@ class Rig:
         except DecodeFailed as failure:
             self._note(self.scheduler.fail(step, EngineFailed(str(failure))))
         else:
-            self._note(self.scheduler.update(step, results))
+            self._note(self.scheduler.update(step, tokens_of(results)))
         self.check()
 
     def finish(self, most_steps: int = 5_000) -> None:
@@ -113,18 +164,19 @@ class Rig:
 
     def check(self) -> None:
         """What holds after each step."""
-        scheduler, memory = self.scheduler, self.runner.memory
-        owners = [one.slot for one in scheduler.running] + [kept.slot for kept in scheduler.kept]
+        scheduler, runner, tree = self.scheduler, self.runner, self.scheduler.tree
+        owners = [one.slot for one in scheduler.running] + list(scheduler.kept)
         assert None not in owners
         assert all(count == 1 for count in Counter(owners).values()), f"shared slots: {owners}"
         for one in scheduler.running:
             assert one.slot is not None
-            assert memory.get(one.slot, []) == one.tokens[: one.computed]
-        for kept in scheduler.kept:
-            assert memory[kept.slot] == kept.tokens.tolist()
-        for slot, held in memory.items():
-            assert slot in owners or not held, f"slot {slot} leaks {len(held)} cells"
-        assert scheduler.cells_used == sum(map(len, memory.values())) <= scheduler.cells
+            assert runner.held(one.slot) == one.tokens[: one.computed]
+        for slot in runner.memory:
+            assert tree.tokens(slot).tolist() == runner.held(slot)
+            assert slot in owners or not runner.held(slot), f"slot {slot} leaks"
+        assert all(runner.held(slot) for slot in scheduler.kept)
+        assert scheduler.cells_used == runner.cells_used <= scheduler.cells
+        assert scheduler.checkpoints.size_bytes <= runner.checkpoint_bytes
         for one in scheduler.waiting:
             assert one.slot is None
             assert one.computed == 0

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from localserve.engine.engine import Engine, Mailbox
-from localserve.engine.runner import DecodeFailed, Slice
+from localserve.engine.runner import DecodeFailed, Sampled, Slice, Unsampled
 from localserve.engine.scheduler import Scheduler
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Admitted, Broken, Ended, GenerateRequest, SequenceEvent, Text
@@ -211,6 +211,36 @@ async def test_a_step_that_fails_breaks_its_sequences_and_the_next_are_served(
         broken = await answer(engine, request(b"\na\n"))
         assert isinstance(error_of(broken), EngineFailed)
         assert text_of(await answer(engine, request(b"\nb\n"))) == "b"
+
+
+class UnluckyRunner(ScriptedRunner):
+    """Finds no token for sequences whose prompt holds an exclamation mark."""
+
+    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
+        results = super().run(batch)
+        return [
+            [Unsampled("all is NaN")] if result and ord("!") in self.held(part.slot) else result
+            for part, result in zip(batch, results, strict=True)
+        ]
+
+
+async def test_a_sequence_that_gets_no_token_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    runner = UnluckyRunner()
+    mailbox = Mailbox()
+    async with engine_of(runner) as engine:
+        good, bad, other = engine.submit_all(
+            [request(b"\nabc\n"), request(b"!\nabc\n"), request(b"\ndefg\n")], mailbox
+        )
+        events = await take_all(mailbox, 3)
+        assert text_of(events[good]) == "abc"
+        assert text_of(events[other]) == "defg"
+        error = error_of(events[bad])
+        assert isinstance(error, EngineFailed)
+        assert "all is NaN" in error.message
+        assert "--gpu-layers 0" in error.hint
+        assert text_of(await answer(engine, request(b"\nagain\n"))) == "again"
+    assert "all is NaN" in caplog.text
+    assert all(sampler.closed for sampler in runner.samplers)
 
 
 async def test_a_prompt_larger_than_the_pool_breaks_that_request_only() -> None:

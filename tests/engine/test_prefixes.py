@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localserve.engine.prefixes import KeptPrefixes, TokenArray, common_length
-
-
-def array(*tokens: int) -> TokenArray:
-    return np.array(tokens, dtype=np.int32)
+from localserve.engine.prefixes import HALF_LIFE_SECONDS, KeptPrefixes, common_length
+from tests.engine.rig import token_array
 
 
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
@@ -20,37 +16,36 @@ def test_common_length_counts_equal_tokens_from_the_start(
         if one != other:
             break
         expected += 1
-    assert common_length(array(*first), array(*second)) == expected
+    assert common_length(token_array(*first), token_array(*second)) == expected
 
 
-def test_the_prefix_that_shares_most_is_found() -> None:
+def kept_with(*used: float) -> KeptPrefixes:
+    """Slots 0, 1 … last used at these times."""
     kept = KeptPrefixes()
-    kept.keep(1, "", [1, 2, 3])
-    kept.keep(2, "", [1, 2, 4, 5])
-    found, length = kept.longest("", array(1, 2, 4, 6))
-    assert found is not None
-    assert (found.slot, length) == (2, 3)
+    for slot, when in enumerate(used):
+        kept.keep(slot, when)
+    return kept
 
 
-def test_a_prefix_of_another_scope_is_not_found() -> None:
-    kept = KeptPrefixes()
-    kept.keep(1, "theirs", [1, 2, 3])
-    assert kept.longest("ours", array(1, 2, 3)) == (None, 0)
+def test_of_equal_prefixes_the_least_recently_used_goes_first() -> None:
+    kept = kept_with(30.0, 10.0, 20.0)
+    assert kept.least_valuable(lambda slot: 100, 40.0) == 1
+    assert kept.least_valuable(lambda slot: 100, 40.0, besides=1) == 2
+    kept.keep(1, 40.0)
+    assert kept.least_valuable(lambda slot: 100, 40.0) == 2
 
 
-def test_nothing_in_common_finds_nothing() -> None:
-    kept = KeptPrefixes()
-    kept.keep(1, "", [1, 2, 3])
-    assert kept.longest("", array(2, 2, 3)) == (None, 0)
+def test_a_short_new_prefix_goes_before_a_long_old_one() -> None:
+    kept = kept_with(0.0, 100.0)
+    assert kept.least_valuable({0: 2_000, 1: 60}.__getitem__, 100.0) == 1
 
 
-def test_the_least_recently_used_goes_first() -> None:
-    kept = KeptPrefixes()
-    for slot in (1, 2, 3):
-        kept.keep(slot, "", [slot])
-    first, second, _ = kept
-    kept.touch(first)
-    assert kept.oldest() is second
-    assert kept.oldest(besides=second) is not None
-    assert [one.slot for one in kept] == [2, 3, 1]
-    assert kept.cells == 3
+def test_a_long_prefix_that_nobody_uses_any_more_goes_in_the_end() -> None:
+    kept = kept_with(0.0, 6 * HALF_LIFE_SECONDS)
+    assert kept.least_valuable({0: 2_000, 1: 60}.__getitem__, 6 * HALF_LIFE_SECONDS) == 0
+
+
+def test_what_saves_nothing_goes_first_and_nothing_is_dropped_of_nothing() -> None:
+    kept = kept_with(0.0, 5.0)
+    assert kept.least_valuable({0: 10, 1: 0}.__getitem__, 5.0) == 1
+    assert KeptPrefixes().least_valuable(lambda slot: 1, 0.0) is None

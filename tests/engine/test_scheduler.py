@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from localserve.engine.checkpoints import MOST_CHECKPOINTS
 from localserve.engine.runner import NoCells, Slice
 from localserve.engine.scheduler import share_out
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import RESERVED_TOKENS, Admitted, Broken, Ended, Sequence
 from localserve.errors import ContextOverflow, EngineFailed, Overloaded
-from tests.engine.rig import Rig, request
+from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
 
 
 def words(count: int, letter: str = "w") -> bytes:
@@ -202,7 +203,7 @@ def test_kept_prefixes_go_before_anyone_pauses() -> None:
     rig = Rig(ScriptedRunner(cells=300))
     rig.submit(request(words(200, "k")))
     rig.finish()
-    assert rig.scheduler.kept.cells == 201
+    assert rig.scheduler.cells_used == 201
     later = rig.submit(request(b"\n" + b"b" * 100 + b"\n"))
     rig.finish()
     assert (later.pauses, rig.text(later)) == (0, "b" * 100)
@@ -278,7 +279,7 @@ def test_a_prefix_is_not_reused_in_another_scope() -> None:
 
 
 def test_a_memory_that_cannot_be_cut_computes_anew_with_the_same_answer() -> None:
-    rig = Rig(ScriptedRunner(can_cut=False))
+    rig = Rig(ScriptedRunner(cuts_anywhere=False))
     rig.submit(request(words(50)))
     rig.finish()
     again = rig.submit(request(words(50)))
@@ -344,6 +345,125 @@ def test_others_overtake_a_follower_that_waits_for_its_leader() -> None:
     assert follower.number in waiting(rig)
 
 
+def test_many_requests_with_one_beginning_compute_it_once_and_hold_it_once() -> None:
+    rig = Rig(ScriptedRunner(cells=2_400, slots=16), max_running=8)
+    sequences = [
+        rig.submit(
+            request(b"s" * 600 + bytes([letter]) * 9 + b"\n" + b"a" * 100 + b"\n", max_tokens=101)
+        )
+        for letter in b"abcdefgh"
+    ]
+    most = 0
+    while not rig.scheduler.idle:
+        rig.step()
+        most = max(most, len(rig.scheduler.running))
+    assert most == 8
+    assert [rig.text(one) for one in sequences] == ["a" * 100] * 8
+    assert all(one.pauses == 0 for one in sequences)
+    assert [rig.ended(one).cached_tokens for one in sequences] == [0, *[600] * 7]
+    assert rig.runner.computed_tokens == 600 + 8 * (111 + 100)
+
+
+def test_a_leader_stops_where_its_followers_go_on_and_all_are_computed_together() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    leader = rig.submit(request(b"w" * 200 + b"l" * 200 + b"\na\n"))
+    follower = rig.submit(request(b"w" * 200 + b"f" * 20 + b"\nb\n"))
+    rig.step()
+    assert (leader.computed, rig.step_of(follower)) == (200, 0)
+    rig.step()
+    assert rig.step_of(follower) > 0
+    assert rig.step_of(leader) > 0
+
+
+def test_a_follower_does_not_wait_for_a_leader_of_lower_priority() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    rig.submit(request(b"w" * 600 + b"\na\n"))
+    rig.step()
+    urgent = rig.submit(request(b"w" * 600 + b"\nb\n", priority=1))
+    rig.step()
+    assert urgent.number in running(rig)
+
+
+def test_ending_one_of_those_who_share_leaves_the_others_their_cells() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    leader, follower = shared_beginning(rig)
+    while follower.number not in running(rig):
+        rig.step()
+    rig.scheduler.cancel(leader)
+    rig.scheduler._drop(next(iter(rig.scheduler.kept)))
+    rig.check()
+    rig.finish()
+    assert rig.text(follower) == "b"
+
+
+def test_a_beginning_is_taken_from_a_running_sequence() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    rig.submit(request(b"w" * 300 + b"\n" + b"a" * 200 + b"\n"))
+    while not rig.events[0][1:]:
+        rig.step()
+    later = rig.submit(request(b"w" * 300 + b"\nb\n"))
+    rig.finish()
+    assert rig.ended(later).cached_tokens == 301
+
+
+def test_a_part_of_a_kept_prefix_is_shared_and_the_whole_of_it_stays() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    first = rig.submit(request(b"w" * 300 + b"x" * 300 + b"\na\n"))
+    rig.finish()
+    second = rig.submit(request(b"w" * 300 + b"y" * 300 + b"\nb\n"))
+    rig.finish()
+    assert rig.ended(second).cached_tokens == 300
+    again = rig.submit(request(bytes(first.tokens[:-1]) + b"\nc\n"))
+    rig.finish()
+    assert rig.ended(again).cached_tokens == 604
+    assert [rig.text(one) for one in (second, again)] == ["b", "c"]
+
+
+def test_a_prefix_that_a_longer_one_begins_with_is_not_kept_twice() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    for _ in range(3):
+        rig.submit(request(words(300), max_tokens=0))
+        rig.finish()
+    assert len(rig.scheduler.kept) == 1
+
+
+def test_a_short_side_request_never_drops_a_long_conversation() -> None:
+    rig = Rig(ScriptedRunner(cells=1_300, slots=3), max_running=2)
+    talk = rig.submit(request(words(1_000), max_tokens=1))
+    rig.finish()
+    for letter in "tuvxyz":
+        rig.submit(request(words(60, letter)))
+        rig.submit(request(words(40, letter.upper())))
+        rig.finish()
+    more = rig.submit(request(bytes(talk.tokens) + b"more\nb\n", max_tokens=1))
+    rig.finish()
+    assert rig.ended(more).cached_tokens == 1_000
+
+
+def test_a_long_prefix_gives_up_its_end_where_that_is_enough() -> None:
+    rig = Rig(ScriptedRunner(cells=1_000))
+    talk = rig.submit(request(words(900), max_tokens=1))
+    rig.finish()
+    rig.submit(request(words(300, "x"), max_tokens=1))
+    rig.finish()
+    again = rig.submit(request(bytes(talk.prompt.tolist()), max_tokens=1))
+    rig.finish()
+    assert rig.ended(again).cached_tokens >= 600
+
+
+def test_a_paused_sequence_goes_on_from_what_is_left_of_it() -> None:
+    rig = Rig(ScriptedRunner(cells=4_000))
+    sequence = rig.submit(request(words(500)))
+    rig.step()
+    computed = sequence.computed
+    rig.scheduler._pause(sequence)
+    rig.check()
+    rig.finish()
+    assert rig.text(sequence) == "a"
+    assert computed > 0
+    assert rig.runner.computed_tokens == 501
+
+
 def test_sharing_never_charges_more_cells_than_there_are() -> None:
     rig = Rig(ScriptedRunner(cells=1_300))
     sequences = [
@@ -352,6 +472,123 @@ def test_sharing_never_charges_more_cells_than_there_are() -> None:
     ]
     rig.finish()
     assert [rig.text(one) for one in sequences] == ["a", "b", "c"]
+
+
+# The ids of an answer
+
+
+def test_an_answer_that_comes_back_in_other_tokens_is_reused_by_its_own() -> None:
+    rig = Rig(ScriptedRunner(vocabulary=PairVocabulary()))
+    first = rig.submit(request(b"\n" + b"ab" * 40 + b"\n"))
+    rig.finish()
+    text = b"\n" + b"ab" * 40 + b"\n" + b"ab" * 40 + b"\nc\n"
+    second = rig.submit(request(in_pairs(text), from_text=True))
+    rig.finish()
+    assert rig.text(second) == "c"
+    assert second.tokens[: len(first.tokens) - 1] == first.tokens[:-1]
+    ended = rig.ended(second)
+    assert ended.cached_tokens == 81  # of the pairs that were asked
+    assert rig.events[second.number][0] == Admitted(len(in_pairs(text)))
+
+
+def test_a_prompt_of_ids_is_computed_as_it_is() -> None:
+    rig = Rig(ScriptedRunner(vocabulary=PairVocabulary()))
+    rig.submit(request(b"\n" + b"ab" * 40 + b"\n"))
+    rig.finish()
+    ids = in_pairs(b"\n" + b"ab" * 40 + b"\nc\n")
+    second = rig.submit(request(ids))
+    rig.finish()
+    assert second.tokens[: len(ids)] == ids
+    assert rig.ended(second).cached_tokens == 0
+
+
+def test_ids_that_would_leave_too_little_room_for_the_answer_are_not_taken() -> None:
+    rig = Rig(ScriptedRunner(cells=100, vocabulary=PairVocabulary()))
+    rig.submit(request(b"x" * 80 + b"\n\n", max_tokens=0))
+    rig.finish()
+    ids = in_pairs(b"x" * 80 + b"\n\n" + b"b" * 28 + b"\n")
+    second = rig.submit(request(ids, max_tokens=30, from_text=True))
+    rig.finish()
+    assert second.tokens[: len(ids)] == ids
+    assert rig.text(second) == "b" * 28
+
+
+# Checkpoints
+
+
+def uncut(checkpoint_bytes: int = 100_000) -> Rig:
+    return Rig(ScriptedRunner(cells=4_000, cuts_anywhere=False, checkpoint_bytes=checkpoint_bytes))
+
+
+def test_a_memory_that_cannot_be_cut_goes_on_from_a_checkpoint() -> None:
+    rig = uncut()
+    rig.submit(request(b"s" * 300 + b"u" * 99 + b"\na\n", checkpoints=(300, 399)))
+    rig.finish()
+    for question, cached in ((b"u" * 99 + b"\nb\n", 399), (b"v" * 99 + b"\nb\n", 300)):
+        sequence = rig.submit(request(b"s" * 300 + question))
+        rig.finish()
+        assert rig.ended(sequence).cached_tokens == cached
+        assert rig.text(sequence) == "b"
+
+
+def test_a_conversation_that_cannot_be_cut_goes_on_from_its_end() -> None:
+    rig = uncut(0)
+    first = rig.submit(request(words(300)))
+    rig.finish()
+    second = rig.submit(request(bytes(first.tokens[:-1]) + b"\nb\n"))
+    rig.finish()
+    assert rig.ended(second).cached_tokens == 301
+
+
+def test_followers_share_what_cannot_be_cut_where_their_leader_stops() -> None:
+    rig = uncut()
+    sequences = [
+        rig.submit(request(b"s" * 300 + bytes([letter]) * 50 + b"\na\n")) for letter in b"efg"
+    ]
+    rig.finish()
+    assert [rig.ended(one).cached_tokens for one in sequences] == [0, 300, 300]
+
+
+def test_a_follower_that_finds_no_place_in_time_goes_on_from_a_checkpoint() -> None:
+    rig = uncut()
+    leader, follower = shared_beginning(rig)
+    blocking = [rig.submit(request(b"\n" + b"b" * 300 + b"\n")) for _ in range(3)]
+    while leader not in rig.sequences or not rig.events[leader.number][1:]:
+        rig.step()
+    rig.finish()
+    assert rig.ended(follower).cached_tokens == 601
+    assert [rig.text(one) for one in blocking] == ["b" * 300] * 3
+
+
+def test_checkpoints_are_bounded_in_bytes_and_the_oldest_go() -> None:
+    rig = uncut(2_500)
+    for letter in "abc":
+        rig.submit(request(words(300, letter), checkpoints=(200,)))
+        rig.finish()
+    assert rig.scheduler.checkpoints.size_bytes == 2_000
+    cached = []
+    for letter in "cba":
+        again = rig.submit(request(letter.encode() * 200 + b"x\na\n"))
+        rig.finish()
+        cached.append(rig.ended(again).cached_tokens)
+    assert cached == [200, 200, 0]
+
+
+def test_checkpoints_are_bounded_in_number() -> None:
+    rig = Rig(
+        ScriptedRunner(cells=100_000, slots=40, cuts_anywhere=False, checkpoint_bytes=1_000_000)
+    )
+    for number in range(MOST_CHECKPOINTS + 3):
+        rig.submit(request(words(300, chr(ord("A") + number)), checkpoints=(200,)))
+        rig.finish()
+    assert rig.scheduler.checkpoints.size_bytes == 1_000 * MOST_CHECKPOINTS
+
+
+def test_a_checkpoint_larger_than_the_bound_is_not_kept() -> None:
+    rig = uncut(999)
+    rig.submit(request(words(300), checkpoints=(200,)))
+    rig.finish()
+    assert rig.scheduler.checkpoints.size_bytes == 0
 
 
 # Cancelling

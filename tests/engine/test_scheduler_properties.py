@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Slice
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest
-from tests.engine.rig import Rig, request
+from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
 
 CELLS = 160
 FAILURES = (NoCells(), Interrupted(), DecodeFailed("by chance"))
@@ -26,7 +26,7 @@ prompts = st.builds(
 
 def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, str, int]:
     """Text, reason and tokens of a request that nothing else disturbs."""
-    rig = Rig(ScriptedRunner(cells=runner.cells, can_cut=runner.can_cut))
+    rig = Rig(ScriptedRunner(cells=runner.cells, vocabulary=runner.vocabulary))
     sequence = rig.submit(asked)
     rig.finish()
     ended = rig.ended(sequence)
@@ -36,14 +36,24 @@ def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, s
 class AnyTrace(RuleBasedStateMachine):
     """Drives a scheduler as the engine's thread would."""
 
-    can_cut = True
+    cuts_anywhere = True
+    guess_tokens = 0
+    in_any_tokens = False
 
     def __init__(self) -> None:
         super().__init__()
         self.failure: Exception | None = None
         runner = ScriptedRunner(
-            cells=CELLS, slots=5, batch_tokens=24, on_run=self._fail, can_cut=self.can_cut
+            cells=CELLS,
+            slots=5,
+            batch_tokens=24,
+            on_run=self._fail,
+            guess_tokens=self.guess_tokens,
+            cuts_anywhere=self.cuts_anywhere,
         )
+        runner.checkpoint_bytes = 5_000
+        if self.in_any_tokens:
+            runner.vocabulary = PairVocabulary()
         self.rig = Rig(runner, max_running=4)
         self.cancelled: set[int] = set()
 
@@ -59,6 +69,7 @@ class AnyTrace(RuleBasedStateMachine):
         priority=st.integers(0, 1),
         ignore_end=st.booleans(),
         stop=st.sampled_from([(), (), ("bb",)]),
+        places=st.sets(st.integers(0, CELLS), max_size=2),
     )
     def submit(
         self,
@@ -68,15 +79,22 @@ class AnyTrace(RuleBasedStateMachine):
         priority: int,
         ignore_end: bool,
         stop: tuple[str, ...],
+        places: set[int],
     ) -> None:
+        tokens = list(prompt)
+        if self.in_any_tokens:  # with room for the answer in whatever tokens
+            tokens = in_pairs(prompt[-120:], begin=min(places, default=0))
+            max_tokens = min(max_tokens or 0, 30)
         self.rig.submit(
             request(
-                prompt,
+                tokens,
                 max_tokens=max_tokens,
                 scope=scope,
                 priority=priority,
                 ignore_end=ignore_end,
                 stop=stop,
+                from_text=self.in_any_tokens,
+                checkpoints=tuple(sorted(places)),
             )
         )
 
@@ -108,7 +126,7 @@ class AnyTrace(RuleBasedStateMachine):
     def teardown(self) -> None:
         rig = self.rig
         rig.finish()
-        assert rig.scheduler.cells_used == rig.scheduler.kept.cells
+        assert rig.scheduler.cells_used == rig.scheduler.tree.held_cells(rig.scheduler.kept)
         assert all(sampler.closed for sampler in rig.runner.samplers)
         for sequence in rig.sequences:
             if sequence.number in self.cancelled:
@@ -116,18 +134,42 @@ class AnyTrace(RuleBasedStateMachine):
             last = rig.events[sequence.number][-1]
             assert isinstance(last, Ended | Broken)
             if isinstance(last, Ended):
-                assert 0 <= last.cached_tokens < max(1, sequence.prompt_length)
+                assert 0 <= last.cached_tokens < max(1, sequence.asked_tokens)
                 given = (rig.text(sequence), last.reason, last.completion_tokens)
                 assert given == answer_alone(sequence.request, rig.runner)
 
 
 class AnyTraceOfAMemoryThatCannotBeCut(AnyTrace):
-    can_cut = False
+    cuts_anywhere = False
+
+
+class AnyTraceWithGuesses(AnyTrace):
+    guess_tokens = 12
+
+
+class AnyTraceOfTextsInAnyTokens(AnyTrace):
+    in_any_tokens = True
+    guess_tokens = 5
+
+
+class AnyTraceOfTextsThatCannotBeCut(AnyTrace):
+    cuts_anywhere = False
+    in_any_tokens = True
 
 
 TestAnyTrace = AnyTrace.TestCase
-TestAnyTrace.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyTrace.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestAnyTraceOfTextsInAnyTokens = AnyTraceOfTextsInAnyTokens.TestCase
+TestAnyTraceOfTextsInAnyTokens.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None
+)
+TestAnyTraceOfTextsThatCannotBeCut = AnyTraceOfTextsThatCannotBeCut.TestCase
+TestAnyTraceOfTextsThatCannotBeCut.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None
+)
 TestAnyTraceOfAMemoryThatCannotBeCut = AnyTraceOfAMemoryThatCannotBeCut.TestCase
 TestAnyTraceOfAMemoryThatCannotBeCut.settings = settings(
     max_examples=25, stateful_step_count=40, deadline=None
 )
+TestAnyTraceWithGuesses = AnyTraceWithGuesses.TestCase
+TestAnyTraceWithGuesses.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

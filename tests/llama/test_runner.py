@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localserve.catalog.headers import read_local
 from localserve.chat import DEFAULT_SAMPLING
-from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice
+from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice, Unsampled
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
 from localserve.llama.runner import LlamaRunner
 from localserve.llama.sampler import LlamaSampler
+from localserve.planner.formula import state_bytes
 from localserve.planner.runtime import Runtime
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
 GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
 NOISE = {"F16": 0.01, "Q4_K_M": 0.15}
@@ -26,7 +29,7 @@ on purpose, and the noise with them: real ones have 1e-4 and 0.05."""
 
 
 def open_runner(path: Path, *, cells: int = 2_048, parallel: int = 4) -> LlamaRunner:
-    runtime = Runtime(cells, 2 * parallel)
+    runtime = Runtime(cells, 2 * parallel, guess_tokens=16)
     return LlamaRunner(LlamaModel(path, runtime), runtime, threads=1)
 
 
@@ -57,8 +60,8 @@ def compute(runner: LlamaRunner, slot: int, start: int, tokens: list[int]) -> Sa
     size = runner.batch_tokens
     for begin in range(0, len(tokens), size):
         chunk = tokens[begin : begin + size]
-        (sampled,) = runner.run([Slice(slot, start + begin, chunk, sampler_of(runner))])
-    assert sampled is not None
+        ((sampled,),) = runner.run([Slice(slot, start + begin, chunk, sampler_of(runner))])
+    assert isinstance(sampled, Sampled)
     return sampled
 
 
@@ -101,8 +104,8 @@ def test_a_batch_of_many_answers_as_each_alone(
     batch = [Slice(slot, 0, prompt, samplers[slot]) for slot, prompt in enumerate(prompts)]
     answers: list[list[Sampled]] = [[] for _ in prompts]
     for _ in range(24):
-        for answer, sampled in zip(answers, runner.run(batch), strict=True):
-            assert sampled is not None
+        for answer, (sampled,) in zip(answers, runner.run(batch), strict=True):
+            assert isinstance(sampled, Sampled)
             answer.append(sampled)
         batch = [
             Slice(part.slot, part.start + len(part.tokens), [answer[-1].token], part.sampler)
@@ -119,7 +122,7 @@ def test_chunks_of_a_prompt_give_what_the_whole_prompt_gives(runner: LlamaRunner
     prompt = prompt_of(1, 300)
     whole = alone(runner, 0, prompt, 16)
     for begin, end in ((0, 7), (7, 8), (8, 200)):
-        assert runner.run([Slice(1, begin, prompt[begin:end], None)]) == [None]
+        assert runner.run([Slice(1, begin, prompt[begin:end], None)]) == [[]]
     chunked = go_on(runner, 1, 300, compute(runner, 1, 200, prompt[200:]), 16)
     assert same(whole, chunked, NOISE["F16"])
 
@@ -219,6 +222,63 @@ def test_all_cells_that_are_promised_can_be_used(tiny_f16: Path) -> None:
     runner.close()
 
 
+UNCUT = ("mamba", "mamba2", "rwkv7", "jamba", "falcon-h1", "lfm2", "qwen3next", "gemma3", "gpt-oss")
+"""Recurrent, hybrid and sliding-window models, as tests/gguf/small_models.py names them."""
+
+
+RECURRENT_NOISE = 0.05
+"""What chunks of another size make of these: their states differ by rounding."""
+
+
+def open_small(path: Path, name: str) -> LlamaRunner:
+    made = write_small_model(path / f"{name}.gguf", SMALL_MODELS[name])
+    return open_runner(made, cells=512, parallel=2)
+
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_a_checkpoint_goes_on_as_if_computed_anew(name: str, tmp_path: Path) -> None:
+    runner = open_small(tmp_path, name)
+    assert runner.saves
+    old, new = prompt_of(1, 90, 60), prompt_of(2, 30, 60)
+    compute(runner, 0, 0, old[:50])
+    state = runner.save(0)
+    assert state is not None
+    source = compute(runner, 0, 50, old[50:])
+    expected = compute(runner, 3, 0, old[:50] + new)
+    runner.truncate(3, 0)
+    # Shared: the source goes on undisturbed.
+    assert runner.share(0, 1, 50, state) == 50
+    assert near(compute(runner, 1, 50, new), expected)
+    follows = compute(runner, 0, 90, [source.token])
+    runner.truncate(1, 0)
+    assert near(follows, compute(runner, 1, 0, [*old, source.token]))
+    runner.truncate(1, 0)
+    # In its own slot.
+    assert runner.truncate(0, 50, state) == 50
+    assert near(compute(runner, 0, 50, new), expected)
+    # From the end, where nothing need be cut.
+    assert runner.can_cut(0, 80)
+    assert runner.share(0, 2, 80) == 80
+    both = compute(runner, 2, 80, old[:9]), compute(runner, 0, 80, old[:9])
+    assert near(*both)
+    runner.close()
+
+
+def near(one: Sampled, other: Sampled) -> bool:
+    return same([one], [other], RECURRENT_NOISE)
+
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_a_checkpoint_takes_about_what_the_formula_says(name: str, tmp_path: Path) -> None:
+    runner = open_small(tmp_path, name)
+    compute(runner, 0, 0, prompt_of(1, 400, 60))
+    state = runner.save(0)
+    assert state is not None
+    facts = read_local(tmp_path / f"{name}.gguf").facts
+    assert state.size_bytes == pytest.approx(state_bytes(facts, runner.runtime), rel=0.1, abs=4_000)
+    runner.close()
+
+
 def interrupt_during(runner: LlamaRunner, work: Callable[[], object], after_seconds: float) -> None:
     """Call `interrupt` from another thread while `work` computes."""
     timer = threading.Timer(after_seconds, runner.interrupt)
@@ -276,6 +336,27 @@ def test_a_context_that_cannot_be_made_says_so(
         open_runner(tiny_f16)
 
 
+@pytest.mark.parametrize("right", range(6))
+def test_a_guess_is_taken_as_far_as_it_is_right(runner: LlamaRunner, right: int) -> None:
+    prompt = prompt_of(3, 40)
+    answer = alone(runner, 0, prompt, 8)
+    ids = [sampled.token for sampled in answer]
+    guess = [*ids[1 : 1 + right], *((token + 1) % 500 for token in ids[1 + right : 6])]
+    runner.truncate(0, 0)
+    assert compute(runner, 0, 0, prompt).token == ids[0]
+    (results,) = runner.run([Slice(0, len(prompt), ids[:1], sampler_of(runner), guess)])
+    sampled = [one for one in results if isinstance(one, Sampled)]
+    assert len(sampled) == right + 1
+    assert same(sampled, answer[1 : 2 + right], NOISE["F16"])
+    # What was wrong is gone from the slot: the answer goes on as if it had never been there.
+    rest = go_on(runner, 0, len(prompt) + 1 + right, sampled[-1], 7 - right)
+    assert same(rest, answer[1 + right :], NOISE["F16"])
+
+
+def test_models_that_cannot_be_cut_guess_nothing(window_runner: LlamaRunner) -> None:
+    assert window_runner.guess_tokens == 0
+
+
 def test_banned_ends_are_never_chosen(runner: LlamaRunner) -> None:
     token = runner.vocabulary.end
     assert token is not None
@@ -283,9 +364,28 @@ def test_banned_ends_are_never_chosen(runner: LlamaRunner) -> None:
     for ignore_end, is_end in ((False, True), (True, False)):
         runner.truncate(0, 0)
         sampler = runner.make_sampler(forced, history=[], top_logprobs=None, ignore_end=ignore_end)
-        (sampled,) = runner.run([Slice(0, 0, [1, 2, 3], sampler)])
-        assert sampled is not None
+        ((sampled,),) = runner.run([Slice(0, 0, [1, 2, 3], sampler)])
+        assert isinstance(sampled, Sampled)
         assert runner.vocabulary.is_end(sampled.token) is is_end
+
+
+def test_a_row_that_nothing_can_be_chosen_from_concerns_its_own_sequence_only(
+    runner: LlamaRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    unusable = replace(GREEDY, logit_bias=((7, float("nan")),))
+    misplaced = replace(GREEDY, logit_bias=((1_000_000, 1.0),))
+    samplers = [
+        runner.make_sampler(sampling, history=[], top_logprobs=None, ignore_end=False)
+        for sampling in (GREEDY, unusable, misplaced)
+    ]
+    prompt = prompt_of(1, 20)
+    batch = [Slice(slot, 0, prompt, sampler) for slot, sampler in enumerate(samplers)]
+    good, bad, wrong = runner.run(batch)
+    assert isinstance(good, Sampled)
+    assert bad == Unsampled(f"not all of the {runner.vocabulary.size} logits are numbers")
+    assert isinstance(wrong, Unsampled)
+    assert "out of bounds" in wrong.reason
+    assert "sampling failed" in caplog.text
 
 
 def test_warming_up_leaves_no_trace(runner: LlamaRunner) -> None:

@@ -10,6 +10,7 @@ import pytest
 from localserve.backends.local import LoadOptions
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.config import read_settings
+from localserve.engine.checkpoints import MOST_CHECKPOINTS
 from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.manager import estimate
 from localserve.manager.estimate import FileEstimate, as_if_alone
@@ -18,6 +19,7 @@ from localserve.planner.dry_run import Refused
 from localserve.planner.hardware import probe
 from localserve.planner.plan import Wanted
 from tests.gguf.projectors import write_projector
+from tests.llama.window_model import WINDOW
 from tests.planner.recorded import CPU, RecordedReadings, listed_gpu
 
 
@@ -68,6 +70,17 @@ async def test_it_is_asked_once_for_each_way_of_running(
     assert (whole.runtime.context_tokens, half.runtime.context_tokens) == (2_048, 1_024)
     assert whole.usage.cache_bytes == 2 * half.usage.cache_bytes
     assert whole.device_bytes["CPU"] == whole.usage.total_bytes + whole.usage.output_bytes
+
+
+async def test_checkpoints_are_charged_where_the_model_needs_some(
+    tiny_f16: Path, window_model: Path, estimator: Make
+) -> None:
+    plain, windowed = [await estimator()(of(path), None) for path in (tiny_f16, window_model)]
+    assert plain.usage.checkpoint_bytes == 0
+    charged = windowed.usage.checkpoint_bytes
+    assert charged == MOST_CHECKPOINTS * 5 * WINDOW * 2 * 32 * 2  # layers, keys and values, f16
+    usage = windowed.usage
+    assert windowed.device_bytes["CPU"] == usage.total_bytes + usage.output_bytes + charged
 
 
 async def test_where_llama_cpp_does_not_tell_the_formula_does(

@@ -113,7 +113,7 @@ def test_settings_are_constraints(facts: dict[str, GgufFacts]) -> None:
     )
     plan = planned(facts["qwen3-8b"], machine(24), wanted)
     assert plan.runtime == Runtime(
-        32_768, 4, cache_type_k="q8_0", cache_type_v="q4_0", gpu_layers=10
+        32_768, 4, cache_type_k="q8_0", cache_type_v="q4_0", gpu_layers=10, guess_tokens=63
     )
     assert plan.parallel == 2
     assert plan.where == "GPU + RAM"

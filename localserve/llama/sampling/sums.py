@@ -1,0 +1,58 @@
+"""Running sums of many weights, and where they pass a value, without adding up all of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from localserve.llama.sampling.row import Row
+
+_Side = Literal["left", "right"]
+
+BLOCK = 512
+"""The block is found first, by the blocks' sums, then the place in it."""
+
+
+class RunningSums:
+    """Of weights that are 0 or more, and not all 0. A place counts from 0."""
+
+    def __init__(self, weights: Row) -> None:
+        """Keeps `weights`; they must not change."""
+        self._weights = weights
+        whole = len(weights) // BLOCK
+        sums = np.empty(whole + 1, dtype=np.float32)
+        np.add.reduce(weights[: whole * BLOCK].reshape(whole, BLOCK), axis=1, out=sums[:whole])
+        sums[whole] = np.add.reduce(weights[whole * BLOCK :])
+        self._after = sums.cumsum(dtype=np.float64)
+        self.total = float(self._after[-1])
+
+    def upto(self, place: int) -> float:
+        """The sum of the weights to `place`, that one included."""
+        block = place // BLOCK
+        inside = self._weights[block * BLOCK : place + 1]
+        return self._before(block) + float(inside.sum(dtype=np.float64))
+
+    def reaching(self, target: float) -> int:
+        """The first place at which the sum is at least `target`."""
+        return self._find(target, "left")
+
+    def exceeding(self, target: float) -> int:
+        """The first place at which the sum is more than `target`; its weight is not 0."""
+        return self._find(target, "right")
+
+    def _find(self, target: float, side: _Side) -> int:
+        block = _first(self._after, target, side)
+        inside = self._weights[block * BLOCK : (block + 1) * BLOCK].cumsum(dtype=np.float64)
+        return block * BLOCK + _first(inside, target - self._before(block), side)
+
+    def _before(self, block: int) -> float:
+        return float(self._after[block - 1]) if block else 0.0
+
+
+def _first(sums: npt.NDArray[np.float64], target: float, side: _Side) -> int:
+    """Where the sums first pass `target`; the last that adds something, where rounding kept them
+    from it."""
+    place = int(sums.searchsorted(target, side))
+    return place if place < len(sums) else int(sums.searchsorted(sums[-1]))

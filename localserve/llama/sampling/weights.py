@@ -1,0 +1,65 @@
+"""exp(logit / temperature) over a whole vocabulary: its sum, and a draw by it without a sort."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.sums import RunningSums
+
+SAFE_EXPONENT = 40.0
+"""A largest logit within it needs no shift: float32 holds its exponential, and those of all logits
+that are not negligible beside it."""
+
+
+class Workspace:
+    """Memory for one row at a time, shared by all samplers of a thread.
+
+    New arrays of this size would be given by the kernel and taken back at each token: a page fault
+    for every 1,024 logits costs more than the arithmetic.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.weights: Row = np.empty(size, dtype=np.float32)
+        self.sorted: Row = np.empty(size, dtype=np.float32)
+
+
+class Weights:
+    """The weights of a row, exp(logit / temperature - shift), in the workspace until the next."""
+
+    def __init__(self, row: Row, peak: float, temperature: float, workspace: Workspace) -> None:
+        """`peak` is the row's largest logit."""
+        self.shift = _exponentials(row, peak, temperature, workspace.weights)
+        self._sums = RunningSums(workspace.weights)
+
+    @property
+    def total(self) -> float:
+        return self._sums.total
+
+    @property
+    def log_total(self) -> float:
+        """The logarithm of the sum of exp(logit / temperature)."""
+        return math.log(self.total) + self.shift
+
+    def draw(self, uniform: float) -> int:
+        """The first token at which the sum of weights so far exceeds `uniform` (in [0, 1)) of all.
+
+        Source: llama.cpp's `dist` sampler, which goes over the vocabulary in the same order.
+        """
+        return self._sums.exceeding(uniform * self.total)
+
+
+def _exponentials(row: Row, peak: float, temperature: float, out: Row) -> float:
+    """Write exp(row / temperature - shift) to `out`; returns the shift."""
+    top = peak / temperature
+    if abs(top) <= SAFE_EXPONENT:
+        scaled = row if temperature == 1.0 else np.multiply(row, 1.0 / temperature, out=out)
+        np.exp(scaled, out=out)
+        return 0.0
+    np.subtract(row, peak, out=out)
+    if temperature != 1.0:
+        np.multiply(out, 1.0 / temperature, out=out)
+    np.exp(out, out=out)
+    return top
