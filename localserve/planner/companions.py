@@ -81,7 +81,9 @@ def with_companions(
 def _beside(companion: Companion, runtime: Runtime, gpus: Sequence[str]) -> Beside:
     facts = companion.facts
     if companion.kind == "draft":
-        alike = replace(runtime, gpu_layers=None, cpu_expert_layers=0, tensor_split=())
+        alike = replace(
+            runtime, gpu_layers=None, cpu_expert_layers=0, tensor_split=(), guess_tokens=0
+        )
         usage = estimate(facts, alike, gpus)
         return Beside("draft", usage.devices, usage.output_bytes)
     device = gpus[0] if gpus else RAM

@@ -170,7 +170,7 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
     parts = ("weights_bytes", "kv_bytes", "compute_bytes")
     assert memory["total_bytes"] == sum(memory[part] for part in parts)
     assert memory["kv_bytes"] == 8_192 * 36 * 2 * 1_024 * 2
-    assert memory["output_bytes"] == 4 * 151_936 * 4
+    assert memory["output_bytes"] == 4 * 151_936 * (4 + 63)
     (ram,) = memory["devices"]
     assert ram["needed_bytes"] > memory["total_bytes"] + memory["output_bytes"]
     assert document["runtime"] == {

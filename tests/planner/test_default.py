@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_passed_over_with_numbers(
     assert choice.found is small
     (told,) = choice.skipped
     assert told == (
-        "ollama/qwen3-8b is not taken: with 8192 tokens of context it needs 6.3 GiB of RAM, and"
+        "ollama/qwen3-8b is not taken: with 8192 tokens of context it needs 6.4 GiB of RAM, and"
         " models may take 5.5 GiB."
     )
     assert "that can be served here" in choice.why
@@ -105,7 +105,7 @@ def test_gpus_count_and_so_do_settings_entries_and_lessons(
     files: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
     model = found_at(files["qwen3-8b"])
-    tight = machine(ram_gib=6.4)
+    tight = machine(ram_gib=6.5)
     assert chosen([model], settings, machine(8, ram_gib=2)).found is model
     assert chosen([model], settings, tight).found is model
     longer = ModelSpec("mine", LocalFile(model.path), aliases=("qwen3-8b",), context_tokens=16_384)
