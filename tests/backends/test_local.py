@@ -190,9 +190,9 @@ def cached(events: list[ChatEvent]) -> int:
 
 @pytest.mark.parametrize("which", ["tiny_f16", "window_model"])
 async def test_each_turn_of_a_conversation_computes_only_what_is_new(
-    which: str, request: pytest.FixtureRequest
+    which: str, request: pytest.FixtureRequest, templates: TemplateProcess
 ) -> None:
-    backend = await load_tiny(request.getfixturevalue(which))
+    backend = await load_tiny(request.getfixturevalue(which), templates)
     said: list[Message] = []
     before = 0
     for turn in range(4):
@@ -210,17 +210,17 @@ async def test_each_turn_of_a_conversation_computes_only_what_is_new(
 
 @pytest.mark.parametrize("which", ["tiny_f16", "window_model"])
 async def test_requests_at_once_that_begin_alike_compute_that_once_and_answer_as_alone(
-    which: str, request: pytest.FixtureRequest
+    which: str, request: pytest.FixtureRequest, templates: TemplateProcess
 ) -> None:
     begin = tuple(range(100, 300))
     prompts = [(*begin, *range(letter, letter + 20)) for letter in (10, 40, 70)]
     path = request.getfixturevalue(which)
     alone = []
     for prompt in prompts:
-        fresh = await load_tiny(path)
+        fresh = await load_tiny(path, templates)
         alone.append(await text_of(fresh, completion(prompt, max_tokens=4)))
         await fresh.close()
-    backend = await load_tiny(path)
+    backend = await load_tiny(path, templates)
     answers = await asyncio.gather(
         *(events_of(backend.complete(completion(prompt, max_tokens=4))) for prompt in prompts)
     )
@@ -253,7 +253,9 @@ def letter_by_letter(backend: LocalBackend, text: str) -> tuple[int, ...]:
     return tuple(chain.from_iterable(tokens))
 
 
-async def test_the_builtin_model_answers_the_same_whether_it_shares_or_not() -> None:
+async def test_the_builtin_model_answers_the_same_whether_it_shares_or_not(
+    templates: TemplateProcess,
+) -> None:
     rules = "You are a helpful assistant. " * 12
     questions = ("What is the capital of France?", "What is 2 + 3?", "Who are you?")
     asked = [
@@ -266,10 +268,10 @@ async def test_the_builtin_model_answers_the_same_whether_it_shares_or_not() -> 
     ]
     alone = []
     for request in asked:
-        fresh = await load_tiny(BUILTIN)
+        fresh = await load_tiny(BUILTIN, templates)
         alone.append(texts_of(await events_of(fresh.chat(request)))[0])
         await fresh.close()
-    backend = await load_tiny(BUILTIN)
+    backend = await load_tiny(BUILTIN, templates)
     answers = await asyncio.gather(*(events_of(backend.chat(request)) for request in asked))
     assert [texts_of(events)[0] for events in answers] == alone
     assert sum(cached(events) > 50 for events in answers) == 2
@@ -284,10 +286,10 @@ async def test_the_builtin_model_answers_the_same_whether_it_shares_or_not() -> 
 
 @pytest.mark.parametrize("shared", [False, True])
 async def test_prefixes_are_shared_between_scopes_only_where_that_is_wished(
-    shared: bool, tiny_f16: Path
+    shared: bool, tiny_f16: Path, templates: TemplateProcess
 ) -> None:
     options = LoadOptions(Wanted(context_tokens=1_024), threads=1, share_prefixes=shared)
-    backend = await load(spec_of(tiny_f16), options, lambda share: None)
+    backend = await load(spec_of(tiny_f16), options, lambda share: None, templates)
     asked = completion(tuple(range(100, 200)))
     await events_of(backend.complete(replace(asked, scope="theirs")))
     events = await events_of(backend.complete(replace(asked, scope="ours")))

@@ -78,7 +78,7 @@ async def test_it_is_asked_once_for_each_way_of_running(
 async def test_checkpoints_are_charged_where_the_model_needs_some(
     tiny_f16: Path, window_model: Path, estimator: Make
 ) -> None:
-    plain, windowed = [await estimator()(of(path), None) for path in (tiny_f16, window_model)]
+    plain, windowed = [await estimator()(of(path), Wanted()) for path in (tiny_f16, window_model)]
     assert plain.usage.checkpoint_bytes == 0
     charged = windowed.usage.checkpoint_bytes
     assert charged == MOST_CHECKPOINTS * 5 * WINDOW * 2 * 32 * 2  # layers, keys and values, f16
