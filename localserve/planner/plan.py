@@ -8,17 +8,18 @@ for the measure that is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, cast
 
 from localserve.catalog.spec import ModelSpec
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
+from localserve.planner.companions import Companion
 from localserve.planner.dry_run import Refused
 from localserve.planner.formula import estimate
 from localserve.planner.machine import Load, Machine
-from localserve.planner.placement import Measure, Placement, place, ways
+from localserve.planner.placement import Measure, place, placement, ways
 from localserve.planner.runtime import GUESS_TOKENS, CacheType, Runtime, sequences_for
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
@@ -31,7 +32,8 @@ class Wanted:
     """What the user decided; None leaves it to the plan or its default.
 
     `context_tokens` is the pool and the most that one request may use. `gpu_layers` counts from the
-    last layer, the output being one of them; `cpu_expert_layers` from the first.
+    last layer, the output being one of them; `cpu_expert_layers` from the first. `companions` are
+    to have room beside the model.
     """
 
     context_tokens: int | None = None
@@ -41,24 +43,29 @@ class Wanted:
     gpu_layers: int | None = None
     cpu_expert_layers: int | None = None
     quantization: str | None = None
-    guess_tokens: int = GUESS_TOKENS
+    guess_tokens: int | None = None
+    companions: tuple[Companion, ...] = ()
 
-    def over(self, spec: ModelSpec) -> Wanted:
-        """These wishes before those of the model's entry."""
+    def over(self, other: Wanted) -> Wanted:
+        """These wishes, and where they leave something open the other ones."""
+        mine = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) not in (None, ())
+        }
+        return replace(other, **mine)
 
-        def first(mine: Any, its: Any) -> Any:
-            return its if mine is None else mine
 
-        return Wanted(
-            context_tokens=first(self.context_tokens, spec.context_tokens),
-            parallel=first(self.parallel, spec.parallel),
-            cache_type_k=first(self.cache_type_k, spec.cache_type_k),
-            cache_type_v=first(self.cache_type_v, spec.cache_type_v),
-            gpu_layers=first(self.gpu_layers, spec.gpu_layers),
-            cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
-            quantization=self.quantization,
-            guess_tokens=self.guess_tokens,
-        )
+def wanted_by(spec: ModelSpec) -> Wanted:
+    """What the model's entry constrains."""
+    return Wanted(
+        context_tokens=spec.context_tokens,
+        parallel=spec.parallel,
+        cache_type_k=cast("CacheType | None", spec.cache_type_k),
+        cache_type_v=cast("CacheType | None", spec.cache_type_v),
+        gpu_layers=spec.gpu_layers,
+        cpu_expert_layers=spec.cpu_moe_layers,
+    )
 
 
 def wanted_of(settings: Settings) -> Wanted:
@@ -80,7 +87,7 @@ class Plan:
 
     `loads` has each place's needs against its room; `problem` is llama.cpp's reason where it would
     not run the model so at all, and then `usage` is an estimate. `speed` is None where no rate is
-    known; it is calibrated if `answers` are not 0.
+    known; `corrections` are in it already.
     """
 
     facts: GgufFacts = field(repr=False)
@@ -92,7 +99,7 @@ class Plan:
     loads: tuple[Load, ...]
     where: Where
     speed: Speed | None
-    answers: int = 0
+    corrections: Corrections = AS_PREDICTED
     problem: str | None = None
 
     @property
@@ -111,11 +118,11 @@ class Plan:
         return min(used, key=lambda load: load.headroom_bytes)
 
 
-Correct = Callable[[GgufFacts, str, str], Corrections]
-"""What earlier answers teach of a model's quantization on a backend."""
+Correct = Callable[[GgufFacts, str], Corrections]
+"""What earlier answers teach of a model on a backend."""
 
 
-def uncorrected(facts: GgufFacts, quantization: str, backend: str) -> Corrections:
+def uncorrected(facts: GgufFacts, backend: str) -> Corrections:
     """Where nothing was learned."""
     return AS_PREDICTED
 
@@ -136,15 +143,15 @@ def make_plan(
     """
     base = runtime_of(facts, wanted)
     allowed = ways(facts, base, machine, wanted.gpu_layers, wanted.cpu_expert_layers)
-    placed = place(facts, allowed, machine, measure)
+    placed = place(facts, allowed, machine, measure, wanted.companions)
     problem = None
     if isinstance(placed, Refused):
         problem = placed.reason
         usage = estimate(facts, allowed[-1], machine.gpu_names)
-        placed = Placement(allowed[-1], usage, machine.loads(usage))
+        placed = placement(allowed[-1], usage, machine, wanted.companions)
     name = quantization or facts.quantization
     where = _where(facts, placed.runtime, machine)
-    corrections = correct(facts, name, computes(where, machine))
+    corrections = correct(facts, computes(where, machine))
     return Plan(
         facts=facts,
         quantization=name,
@@ -155,7 +162,7 @@ def make_plan(
         loads=placed.loads,
         where=where,
         speed=predict(facts, placed.runtime, machine, corrections),
-        answers=corrections.answers,
+        corrections=corrections,
         problem=problem,
     )
 
@@ -171,10 +178,11 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     """What is decided before anything is placed. Raises: ModelUnusable."""
     sizes = facts.hyperparameters
     recurrent = sizes.recurrence is not None
+    guesses = GUESS_TOKENS if wanted.guess_tokens is None else wanted.guess_tokens
     runtime = Runtime(
         context_tokens=context_of(facts, wanted.context_tokens),
         sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
-        guess_tokens=wanted.guess_tokens if sizes.can_be_cut else 0,
+        guess_tokens=guesses if sizes.can_be_cut else 0,
     )
     if wanted.cache_type_k is not None:
         runtime = replace(runtime, cache_type_k=wanted.cache_type_k)
