@@ -9,6 +9,10 @@ ratios.py          medians and their ratios
 report.py          the table, the JSON and the entry in LOG.md
 measure.py         lets the runs alternate (machine.py says where)
 sampling.py        the choice of one token against llama.cpp's chain, without a server
+speed_prediction.py  predicted and measured speed (prediction_report.py tells of it)
+guessing.py        answers with and without guessing ahead, without a server
+memory_accuracy.py what headers predict beside what llama.cpp takes
+soak.py            random switches among models
 run.py             the command line (__main__.py says what to install)
 
 Nothing in here is imported by the package.

@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from time import perf_counter
 from urllib.parse import urlsplit
 
@@ -40,13 +40,14 @@ class Usage:
 class Answer:
     """One answer as it arrived: for each event with text the clock's reading and its characters.
 
-    `usage` is None for an answer that was stopped before its end.
+    `usage` is None for an answer that was stopped before its end. `text` is without reasoning.
     """
 
     sent: float
     arrivals: tuple[float, ...]
     characters: tuple[int, ...]
     usage: Usage | None
+    text: str = ""
 
     @property
     def first_token_seconds(self) -> float:
@@ -82,12 +83,15 @@ class Answer:
 
 
 class ChatStream:
-    """One streamed request. `run` may be a task; `stop` breaks it off as a leaving client does."""
+    """One streamed request. `run` may be a task; `stop` breaks it off as a leaving client does.
 
-    def __init__(self, url: str, model: str, prompt: str, tokens: int) -> None:
+    `texts` are what user and assistant said in turn, the user first and last.
+    """
+
+    def __init__(self, url: str, model: str, texts: Sequence[str], tokens: int) -> None:
         address = urlsplit(url)
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 80
-        self._request = _request_bytes(f"{self._host}:{self._port}", model, prompt, tokens)
+        self._request = _request_bytes(f"{self._host}:{self._port}", model, texts, tokens)
         self._reads: list[tuple[float, bytes]] = []
         self._events = 0
         self._progress = asyncio.Event()
@@ -135,6 +139,7 @@ def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]]) -> Answer:
     arrivals: list[float] = []
     characters: list[int] = []
     usage = None
+    said: list[str] = []
     for when, line in _lines(reads):
         if not line.startswith(b"data:") or (data := line[5:].strip()) == b"[DONE]":
             continue
@@ -143,6 +148,7 @@ def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]]) -> Answer:
             raise BenchmarkFailed(f"the server ended an answer with {event['error']}")
         for choice in event.get("choices", ()):
             delta = choice.get("delta", {})
+            said.append(delta.get("content") or "")
             if text := delta.get("content") or delta.get("reasoning_content"):
                 arrivals.append(when)
                 characters.append(len(text))
@@ -150,7 +156,7 @@ def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]]) -> Answer:
             usage = _usage(event)
     if not arrivals:
         raise BenchmarkFailed("an answer had no text")
-    return Answer(sent, tuple(arrivals), tuple(characters), usage)
+    return Answer(sent, tuple(arrivals), tuple(characters), usage, "".join(said))
 
 
 def _usage(event: dict[str, dict[str, float]]) -> Usage:
@@ -212,11 +218,14 @@ class _Clock:
         return self._when
 
 
-def _request_bytes(host: str, model: str, prompt: str, tokens: int) -> bytes:
+def _request_bytes(host: str, model: str, texts: Sequence[str], tokens: int) -> bytes:
     body = json.dumps(
         {
             "model": model,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": [
+                {"role": role, "content": text}
+                for role, text in zip(cycle(("user", "assistant")), texts, strict=False)
+            ],
             "max_tokens": tokens,
             "temperature": 0,
             "ignore_eos": True,

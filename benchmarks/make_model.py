@@ -36,6 +36,8 @@ class WeightType(StrEnum):
     """How weights are stored."""
 
     Q4_K_M = "Q4_K_M"
+    Q6_K = "Q6_K"
+    Q8_0 = "Q8_0"
     F16 = "F16"
 
 
@@ -70,7 +72,7 @@ def make_model(
         if weight_type is WeightType.F16:
             os.replace(plain, path)
         else:
-            _quantize_q4_k_m(plain, quantized, progress)
+            _quantize(plain, quantized, weight_type, progress)
             os.replace(quantized, path)
     finally:
         plain.unlink(missing_ok=True)
@@ -164,11 +166,11 @@ def _add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _quantize_q4_k_m(source: Path, target: Path, progress: Progress) -> None:
+def _quantize(source: Path, target: Path, weight_type: WeightType, progress: Progress) -> None:
     # Imported only here, because the module replaces the log callback of the whole process.
     from llama_cpp import llama_cpp
 
-    task = progress.add_task("quantizing to Q4_K_M", total=None)
+    task = progress.add_task(f"quantizing to {weight_type}", total=None)
     lines: list[str] = []
 
     def on_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
@@ -182,7 +184,7 @@ def _quantize_q4_k_m(source: Path, target: Path, progress: Progress) -> None:
     _kept_callbacks.append(callback)
     llama_cpp.llama_log_set(callback, ctypes.c_void_p())
     parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M
+    parameters.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{weight_type}")
     parameters.nthread = os.cpu_count() or 1
     status = llama_cpp.llama_model_quantize(
         os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)

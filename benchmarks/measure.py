@@ -1,6 +1,7 @@
 """Starts what is compared, lets the runs alternate, and collects the figures.
 
-The raw loop takes its turn in the single-stream scenario. Knows nothing of tables and options.
+The raw loop takes its turn with a single stream and with a shared prefix. Knows nothing of tables
+and options.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from benchmarks import INSTALL, servers
 from benchmarks.client import BenchmarkFailed
 from benchmarks.machine import busy_share, read_commit, read_machine, read_version
 from benchmarks.report import Results
-from benchmarks.scenarios import ENGINE_DECODE, Figure, Measured, Prompts, Scenario, SingleStream
+from benchmarks.scenarios import (
+    ENGINE_DECODE,
+    SHARED_DONE,
+    SHARED_FIRST_TOKENS,
+    Figure,
+    Measured,
+    Prompts,
+    Scenario,
+    SharedPrefix,
+    SingleStream,
+)
 from benchmarks.servers import OURS, Process, RawLoop, Server, Settings, idle_share, settle
 
 _WARM_UP = SingleStream(words=16, tokens=16)
@@ -79,7 +90,7 @@ def measure(
         for scenario in scenarios:
             progress.update(task, description=scenario.describe())
             turns: list[Server | RawLoop] = [*up]
-            if isinstance(scenario, SingleStream):
+            if isinstance(scenario, SingleStream) or _floor(scenario, settings, notes):
                 turns.append(raw)
             for run in range(runs):
                 for turn in turns if run % 2 == 0 else reversed(turns):
@@ -116,6 +127,9 @@ def _take_turn(
 ) -> dict[Figure, float]:
     settle(turn.process)
     if isinstance(turn, RawLoop):
+        if isinstance(scenario, SharedPrefix):
+            first, done = turn.shared_seconds(scenario.texts(prompts), scenario.tokens)
+            return {SHARED_FIRST_TOKENS: first, SHARED_DONE: done}
         assert isinstance(scenario, SingleStream)
         prompt = prompts.next(scenario.words)
         return {ENGINE_DECODE: turn.tokens_per_second(prompt, scenario.tokens)}
@@ -129,6 +143,19 @@ def _take_turn(
         notes.append(f"{turn.name} reports no timings, so its engine time is not compared")
     settle(turn.process)
     return dict(measured.figures)
+
+
+def _floor(scenario: Scenario, settings: Settings, notes: list[str]) -> bool:
+    """Whether the raw loop can do the scenario, too."""
+    if not isinstance(scenario, SharedPrefix):
+        return False
+    if settings.parallel < scenario.clients:
+        notes.append(
+            f"the raw loop has no place for {scenario.clients} sequences; use --parallel"
+            f" {scenario.clients} to compare {scenario.name!r} with it"
+        )
+        return False
+    return True
 
 
 def _run(scenario: Scenario, server: Server, prompts: Prompts) -> Measured:

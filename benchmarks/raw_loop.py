@@ -2,8 +2,8 @@
 
 Run as a child, `python -m benchmarks.raw_loop MODEL --ctx N --parallel N --threads N`: it loads the
 model as localserve does, prints one JSON line, and then answers each JSON line on its input (a
-prompt and a number of tokens) with one of its own. Between two lines it sleeps, as an idle server
-does. Knows nothing of HTTP, sampling, text or other sequences. One thread.
+prompt, or several that begin alike, and a number of tokens) with one of its own. Between two lines
+it sleeps, as an idle server does. Knows nothing of HTTP, sampling or text. One thread.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from time import perf_counter
 
 import numpy as np
@@ -34,8 +35,21 @@ class RawRun:
     ids: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """Several answers to prompts that begin alike.
+
+    `prompt_ms` is up to the first tokens of all, `predicted_ms` from there to the last.
+    """
+
+    shared_n: int
+    prompt_ms: float
+    predicted_ms: float
+    ids: list[list[int]]
+
+
 class RawLoop:
-    """A model and a context with the settings of a server, and one sequence in it."""
+    """A model and a context with the settings of a server."""
 
     def __init__(self, model: str, context: int, parallel: int, threads: int) -> None:
         llama_cpp.llama_backend_init()
@@ -79,14 +93,58 @@ class RawLoop:
             ids=answer.tolist(),
         )
 
+    def run_shared(self, prompts: list[str], tokens: int) -> SharedRun:
+        """Continue all prompts greedily by exactly `tokens` tokens: what all begin with is computed
+        once and shared, the rest in one batch, and then one token of each at every step."""
+        memory = llama_cpp.llama_get_memory(self._context)
+        llama_cpp.llama_memory_clear(memory, True)
+        texts = [self._tokenize(prompt).tolist() for prompt in prompts]
+        columns = zip(*(text[:-1] for text in texts), strict=False)
+        shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+        started = perf_counter()
+        for start in range(0, shared, self._batch_size):
+            self._step([(0, start, texts[0][start : min(shared, start + self._batch_size)])])
+        for sequence in range(1, len(texts)):
+            llama_cpp.llama_memory_seq_cp(memory, 0, sequence, 0, shared)
+        best = self._step([(one, shared, text[shared:]) for one, text in enumerate(texts)])
+        answers = [[token] for token in best]
+        answering = perf_counter()
+        for step in range(tokens - 1):
+            best = self._step(
+                [(one, len(text) + step, [best[one]]) for one, text in enumerate(texts)]
+            )
+            for answer, token in zip(answers, best, strict=True):
+                answer.append(token)
+        ended = perf_counter()
+        return SharedRun(shared, (answering - started) * 1e3, (ended - answering) * 1e3, answers)
+
+    def _step(self, parts: list[tuple[int, int, list[int]]]) -> list[int]:
+        """Compute tokens of sequences, each from a position on; the best token after each part."""
+        batch = llama_cpp.llama_batch_init(sum(len(ids) for _, _, ids in parts), 0, 1)
+        lasts: list[int] = []
+        for sequence, start, ids in parts:
+            for offset, token in enumerate(ids):
+                at = batch.n_tokens
+                batch.token[at], batch.pos[at] = token, start + offset
+                batch.n_seq_id[at], batch.seq_id[at][0] = 1, sequence
+                batch.logits[at] = offset == len(ids) - 1
+                batch.n_tokens += 1
+            lasts.append(batch.n_tokens - 1)
+        status = llama_cpp.llama_decode(self._context, batch)
+        count = batch.n_tokens
+        llama_cpp.llama_batch_free(batch)
+        if status:
+            raise RuntimeError(f"llama_decode answered {status} for {count} tokens")
+        return [self._best(last) for last in lasts]
+
     def _decode(self, ids: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
         pointer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
         batch = llama_cpp.llama_batch_get_one(pointer, len(ids))
         if status := llama_cpp.llama_decode(self._context, batch):
             raise RuntimeError(f"llama_decode answered {status} for {len(ids)} tokens")
 
-    def _best(self) -> int:
-        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+    def _best(self, row: int = -1) -> int:
+        logits = llama_cpp.llama_get_logits_ith(self._context, row)
         return int(np.ctypeslib.as_array(logits, shape=(self._vocabulary_size,)).argmax())
 
     def _tokenize(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
@@ -113,7 +171,10 @@ def main() -> None:
     _say({"ready": True})
     for line in sys.stdin:
         asked = json.loads(line)
-        _say(asdict(loop.run(asked["prompt"], asked["tokens"])))
+        if "prompts" in asked:
+            _say(asdict(loop.run_shared(asked["prompts"], asked["tokens"])))
+        else:
+            _say(asdict(loop.run(asked["prompt"], asked["tokens"])))
 
 
 def _say(message: dict[str, object]) -> None:

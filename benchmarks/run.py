@@ -24,17 +24,32 @@ from benchmarks import INSTALL, report
 from benchmarks.client import BenchmarkFailed
 from benchmarks.make_model import WeightType, default_path
 from benchmarks.measure import Peers, measure
-from benchmarks.scenarios import LongPrompt, ManyStreams, Scenario, SingleStream
+from benchmarks.scenarios import (
+    LongPrompt,
+    ManyStreams,
+    Scenario,
+    SharedPrefix,
+    SingleStream,
+    Turns,
+)
 from benchmarks.servers import Settings
 from benchmarks.shapes import SHAPES, ShapeName
 
 _TABLE_WIDTH = 110
 LOG = Path(__file__).with_name("LOG.md")
-_FULL: tuple[Scenario, ...] = (SingleStream(), ManyStreams(), LongPrompt())
+_FULL: tuple[Scenario, ...] = (
+    SingleStream(),
+    ManyStreams(),
+    LongPrompt(),
+    SharedPrefix(),
+    Turns(),
+)
 _QUICK: tuple[Scenario, ...] = (
     SingleStream(words=8, tokens=16),
     ManyStreams(clients=4, rounds=1, words=8, tokens=8),
     LongPrompt(words=300),
+    SharedPrefix(clients=4, words=100),
+    Turns(turns=3, words=20, tokens=8),
 )
 
 
@@ -44,6 +59,8 @@ class ScenarioName(StrEnum):
     SINGLE = "single"
     MANY = "many"
     LONG = "long"
+    SHARED = "shared"
+    TURNS = "turns"
 
 
 def main(

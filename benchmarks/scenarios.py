@@ -10,7 +10,8 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, pairwise, product
+from statistics import median
 from string import ascii_lowercase
 from time import perf_counter
 from typing import Protocol
@@ -35,11 +36,16 @@ FIRST_TOKEN = Figure("first token", "s")
 MANY_STREAMS = Figure("many streams", "tok/s")
 LONGEST_GAP = Figure("longest gap", "s")
 LONG_FIRST_TOKEN = Figure("long prompt, first token", "s")
+SHARED_DONE = Figure("shared prefix, all done", "s")
+SHARED_FIRST_TOKENS = Figure("shared prefix, first tokens", "s")
+TURNS_COMPUTED = Figure("turns, computed per new", "tok/tok")
+TURNS_FIRST_TOKEN = Figure("turns, first token", "s")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The figures of one run, and the most prompt tokens that any answer took from a cache."""
+    """The figures of one run, and the most prompt tokens that any answer to a fresh prompt took
+    from a cache."""
 
     figures: Mapping[Figure, float]
     cached_tokens: int
@@ -135,7 +141,7 @@ class LongPrompt:
 
     async def run(self, server: Server, prompts: Prompts) -> Measured:
         text = prompts.next(self.stream_words)
-        stream = ChatStream(server.url, server.model, text, self.stream_tokens)
+        stream = ChatStream(server.url, server.model, [text], self.stream_tokens)
         running = asyncio.create_task(stream.run())
         try:
             await stream.receive(self.running_events)
@@ -158,8 +164,76 @@ class LongPrompt:
         return _measured(figures, long)
 
 
-async def _ask(server: Server, prompt: str, tokens: int) -> Answer:
-    answer = await ChatStream(server.url, server.model, prompt, tokens).run()
+@dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """Requests at once that begin with the same words, as those of an agent or an editor do."""
+
+    clients: int = 8
+    words: int = 600
+    own_words: int = 8
+    tokens: int = 4
+    name: str = "shared"
+
+    def describe(self) -> str:
+        return (
+            f"{self.clients} requests at once that share {self.words} words and have"
+            f" {self.own_words} of their own, {self.tokens} tokens out"
+        )
+
+    def texts(self, prompts: Prompts) -> list[str]:
+        """The prompts of one run."""
+        shared = prompts.next(self.words)
+        return [f"{shared} {prompts.next(self.own_words)}" for _ in range(self.clients)]
+
+    async def run(self, server: Server, prompts: Prompts) -> Measured:
+        asked = [_ask(server, text, self.tokens) for text in self.texts(prompts)]
+        answers = await asyncio.gather(*asked)
+        began = min(answer.sent for answer in answers)
+        figures = {
+            SHARED_DONE: max(answer.arrivals[-1] for answer in answers) - began,
+            SHARED_FIRST_TOKENS: max(answer.arrivals[0] for answer in answers) - began,
+        }
+        cached = min(answer.usage.cached_tokens for answer in answers if answer.usage)
+        return Measured(figures, cached)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A conversation whose every turn sends all that was said before."""
+
+    turns: int = 5
+    words: int = 100
+    tokens: int = 48
+    name: str = "turns"
+
+    def describe(self) -> str:
+        return (
+            f"a conversation of {self.turns} turns, {self.words} words in and {self.tokens} tokens"
+            " out each"
+        )
+
+    async def run(self, server: Server, prompts: Prompts) -> Measured:
+        said: list[str] = []
+        answers: list[Answer] = []
+        for _ in range(self.turns):
+            said.append(prompts.next(self.words))
+            answers.append(await _ask(server, said, self.tokens))
+            said.append(answers[-1].text)
+        usages = [answer.usage for answer in answers if answer.usage]
+        computed = new = 0
+        for before, usage in pairwise(usages):
+            computed += usage.prompt_tokens - usage.cached_tokens
+            new += usage.prompt_tokens - before.prompt_tokens - before.answer_tokens
+        figures = {
+            TURNS_COMPUTED: computed / new,
+            TURNS_FIRST_TOKEN: median(answer.first_token_seconds for answer in answers[1:]),
+        }
+        return Measured(figures, usages[0].cached_tokens)
+
+
+async def _ask(server: Server, prompt: str | list[str], tokens: int) -> Answer:
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    answer = await ChatStream(server.url, server.model, texts, tokens).run()
     if answer.usage is None:
         raise BenchmarkFailed(f"{server.name} reported no usage; the answer was cut off")
     if answer.usage.answer_tokens != tokens:

@@ -184,12 +184,20 @@ class RawLoop:
 
     def tokens_per_second(self, prompt: str, tokens: int) -> float:
         """The rate after the first of `tokens` tokens; the prompt is wrapped in ChatML."""
-        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
-        assert self.process.child.stdin is not None
-        self.process.child.stdin.write(json.dumps({"prompt": text, "tokens": tokens}) + "\n")
-        self.process.child.stdin.flush()
-        answer = self._read()
+        answer = self._ask({"prompt": _chatml(prompt), "tokens": tokens})
         return (answer["predicted_n"] - 1) / answer["predicted_ms"] * 1e3
+
+    def shared_seconds(self, prompts: list[str], tokens: int) -> tuple[float, float]:
+        """Until all answers have their first token, and until all are done; each prompt is wrapped
+        in ChatML, and what all begin with is computed once."""
+        answer = self._ask({"prompts": [*map(_chatml, prompts)], "tokens": tokens})
+        return answer["prompt_ms"] / 1e3, (answer["prompt_ms"] + answer["predicted_ms"]) / 1e3
+
+    def _ask(self, question: dict[str, object]) -> dict[str, float]:
+        assert self.process.child.stdin is not None
+        self.process.child.stdin.write(json.dumps(question) + "\n")
+        self.process.child.stdin.flush()
+        return self._read()
 
     def _read(self) -> dict[str, float]:
         assert self.process.child.stdout is not None
@@ -199,6 +207,10 @@ class RawLoop:
             self.process.check_alive()
         found: dict[str, float] = json.loads(line)
         return found
+
+
+def _chatml(prompt: str) -> str:
+    return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 
 
 @contextmanager

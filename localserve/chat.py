@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,10 @@ class ChatRequest:
 
     `scope` is part of every prefix key: prefixes are shared within one scope only. `priority` is
     higher for what is more urgent. `template_options` go to the chat template as they are.
+
+    A last message of the assistant is continued, unless `continue_last` is false. With
+    `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
+    on reasoning (None: as many as the model likes).
     """
 
     model: str
@@ -120,6 +124,9 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()
     template_options: Mapping[str, object] = field(default_factory=dict)
     generation: Generation = Generation()
+    continue_last: bool = True
+    reasoning_apart: bool = True
+    reasoning_tokens: int | None = None
     scope: str = ""
     priority: int = 0
 
@@ -242,8 +249,38 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """More of what the model thinks before it answers."""
+
+    choice: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallBegun:
+    """A tool call of one choice, in which calls are numbered from 0. Its arguments follow."""
+
+    choice: int
+    index: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentsDelta:
+    """More of the JSON text of a call's arguments."""
+
+    choice: int
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """Last event of one choice. `stop_text` is the stop string that ended it, if one did."""
+    """Last event of one choice. `stop_text` is the stop string that ended it, if one did.
+
+    An answer that ended by itself and has tool calls ends with reason `tool_calls`.
+    """
 
     choice: int
     reason: FinishReason
@@ -258,6 +295,9 @@ class Completed:
     timings: Timings
 
 
-ChatEvent = Accepted | TextDelta | Finished | Completed
-"""In order: Accepted; per choice TextDelta* Finished, interleaved; Completed. A failure is raised
-by the iterator instead, as a LocalserveError."""
+Delta = TextDelta | ReasoningDelta | ToolCallBegun | ArgumentsDelta
+"""More of one choice."""
+
+ChatEvent = Accepted | Delta | Finished | Completed
+"""In order: Accepted; per choice Delta* Finished, interleaved; Completed. A failure is raised by
+the iterator instead, as a LocalserveError."""

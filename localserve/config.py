@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ class Setting:
 
     `minimum` and `maximum` are inclusive. `option` is its command-line flag, if it has one.
     `environ` overrides the name of its variable. With `in_file` False the configuration file
-    cannot set it, because it decides which file that is.
+    cannot set it, because it decides which file that is. A `secret` is shown by nobody.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Setting:
     option: str | None = None
     environ: str | None = None
     in_file: bool = True
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -77,12 +78,28 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "config_file", Path, None, "The models.toml to read.", option="--config", in_file=False
     ),
+    Setting(
+        "api_key",
+        str,
+        None,
+        "An API key with all rights, for containers.",
+        in_file=False,
+        secret=True,
+    ),
     Setting("data_dir", Path, None, "Folder of what must be kept."),
     Setting("cache_dir", Path, None, "Folder of what can be made again."),
     Setting("models_dir", Path, None, "Folder for downloaded models (in data_dir)."),
     Setting("model", str, None, "The model to serve when none is named."),
     Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
     Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
+    Setting(
+        "allowed_hosts", str, None, "Names of this machine in the header Host, with commas between."
+    ),
+    Setting(
+        "allowed_origins", str, None, "Web pages that may use the server, with commas between."
+    ),
+    Setting("tls_cert", Path, None, "Certificate (PEM) for https.", option="--tls-cert"),
+    Setting("tls_key", Path, None, "Its private key (PEM).", option="--tls-key"),
     Setting(
         "context_tokens",
         int,
@@ -151,6 +168,17 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         31_536_000.0,
     ),
     Setting("max_connections", int, 512, "Open connections; more get 503.", 1, 100_000),
+    Setting("requests_per_minute", int, None, "Of each key or address; more get 429.", 1, 1 << 30),
+    Setting("tokens_per_minute", int, None, "Of each key or address; more get 429.", 1, 1 << 40),
+    Setting("route_limits", str, None, "Of each and a route: PATH=REQUESTS/TOKENS, with commas."),
+    Setting("burst_seconds", float, 60.0, "How much of a rate may be used at once.", 1, 86_400),
+    Setting(
+        "redis_url",
+        str,
+        None,
+        "A Redis that servers share, such as redis://HOST:6379/0.",
+        secret=True,
+    ),
     Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
     Setting(
         "guess_tokens", int, 63, "Tokens of answers guessed ahead in a step; 0: never.", 0, 255
@@ -203,12 +231,17 @@ class Settings:
     home: Path | None
     config_dir: Path
     config_file: Path | None
+    api_key: str | None = field(repr=False)
     data_dir: Path
     cache_dir: Path
     models_dir: Path
     model: str | None
     host: str
     port: int
+    allowed_hosts: str | None
+    allowed_origins: str | None
+    tls_cert: Path | None
+    tls_key: Path | None
     context_tokens: int | None
     parallel: int | None
     cache_type_k: str | None
@@ -222,6 +255,11 @@ class Settings:
     model_ram_bytes: int | None
     unload_after_seconds: float
     max_connections: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    route_limits: str | None
+    burst_seconds: float
+    redis_url: str | None = field(repr=False)
     step_budget_ms: float
     guess_tokens: int
     checkpoint_bytes: int
@@ -312,7 +350,8 @@ class _Given:
                 names = [name for name, setting in known.items() if setting.in_file]
                 raise document.unknown_key(("settings", key), names)
             if not known[key].in_file:
-                problem = f"{key!r} decides which file is read and cannot stand in the file."
+                why = "is a secret" if known[key].secret else "decides which file is read"
+                problem = f"{key!r} {why} and cannot stand in the file."
                 hint = f"Set {known[key].variable} instead."
                 raise document.error(("settings", key), problem, hint=hint)
         return document
@@ -365,7 +404,8 @@ def _checked(setting: Setting, value: object, where: str) -> object:
     if right and isinstance(value, str):
         right = value in setting.choices if setting.choices else bool(value.strip())
     if not right:
-        raise ConfigInvalid(f"{where} is {value!r}; it must be {setting.allowed}.")
+        shown = "unusable" if setting.secret else repr(value)
+        raise ConfigInvalid(f"{where} is {shown}; it must be {setting.allowed}.")
     return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
 

@@ -11,9 +11,17 @@ LocalserveError
 │   └── AmbiguousName       several models on this disk could be meant
 ├── Unavailable             cannot be answered now, may be in a while
 │   ├── Overloaded          too many requests wait already
-│   ├── MemoryBusy          running answers hold the memory that the model needs
+│   ├── MemoryBusy          running answers or other programs hold the memory for the model
 │   ├── ModelLoading        the model is not ready yet
-│   └── EngineFailed        the engine stopped in the middle of this answer
+│   ├── EngineFailed        the engine stopped in the middle of this answer
+│   └── StoreFailed         a file of the data folder cannot be read or written
+├── AccessRefused           whoever asks may not
+│   ├── KeyMissing          an API key is needed, and none was sent
+│   ├── KeyInvalid          the API key is wrong, revoked or expired
+│   └── KeyForbidden        the API key has no right to this
+├── RateLimited             more was asked for than a minute allows
+├── UnknownKey              no API key of that name exists
+├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
 └── ModelUnusable           the model file is missing, damaged or does not fit
@@ -105,13 +113,21 @@ class ContextOverflow(InvalidRequest):
     )
 
     def __init__(
-        self, prompt_tokens: int, context_tokens: int, *, param: str = "messages", hint: str = ""
+        self,
+        prompt_tokens: int,
+        context_tokens: int,
+        *,
+        param: str = "messages",
+        counted: bool = True,
+        hint: str = "",
     ) -> None:
+        """Where the tokens were not `counted`, `prompt_tokens` are the fewest there can be."""
+        or_more = "" if counted else " or more"
         super().__init__(
             f"This model's maximum context length is {context_tokens} tokens. However, your request"
-            f" has {prompt_tokens} input tokens: prompt is too long, it exceeds the available"
-            " context size and exceeds the context window. Please reduce the length of the"
-            f" {param}.",
+            f" has {prompt_tokens} input tokens{or_more}: prompt is too long, it exceeds the"
+            " available context size and exceeds the context window. Please reduce the length of"
+            f" the {param}.",
             param=param,
             hint=hint,
         )
@@ -190,12 +206,12 @@ class Overloaded(Unavailable):
 
 
 class MemoryBusy(Unavailable):
-    """The memory that a model needs is held by models that are answering."""
+    """The memory that a model needs is held by models that are answering or by other programs."""
 
     code: ClassVar[str] = "memory_busy"
     description: ClassVar[str] = (
-        "The model needs memory that is held by models which are answering requests. Try again "
-        "after Retry-After, or unload one of them."
+        "The model needs memory that is held by models which are answering requests, or by other "
+        "programs. Try again after Retry-After, or end one of them."
     )
 
 
@@ -213,6 +229,90 @@ class EngineFailed(Unavailable):
     description: ClassVar[str] = (
         "The engine stopped while it worked on this request. It is started again by itself; the "
         "server's log has the reason."
+    )
+
+
+class StoreFailed(Unavailable):
+    """A file of the data folder cannot be read or written; nothing was changed."""
+
+    code: ClassVar[str] = "store_failed"
+    description: ClassVar[str] = (
+        "A file of the server's data folder cannot be read or written, so nothing was changed and "
+        "nobody let in. The server's log has the reason."
+    )
+
+
+class AccessRefused(LocalserveError):
+    """Whoever asks may not."""
+
+    code: ClassVar[str] = "access_refused"
+    description: ClassVar[str] = "Whoever asks may not do this."
+
+
+class KeyMissing(AccessRefused):
+    """An API key is needed, and none was sent."""
+
+    code: ClassVar[str] = "missing_api_key"
+    description: ClassVar[str] = (
+        "This server needs an API key. Send it as `Authorization: Bearer KEY`, `x-api-key: KEY` or "
+        "`api-key: KEY`."
+    )
+
+
+class KeyInvalid(AccessRefused):
+    """The API key is wrong, revoked, expired or was replaced by a rotation."""
+
+    code: ClassVar[str] = "invalid_api_key"
+    description: ClassVar[str] = (
+        "The API key is wrong, was revoked, has expired or was replaced. Keys are made by "
+        "`localserve keys create NAME`."
+    )
+
+
+class KeyForbidden(AccessRefused):
+    """The API key is good, but has no right to this."""
+
+    code: ClassVar[str] = "key_forbidden"
+    description: ClassVar[str] = (
+        "The API key is good, but not for this: it is for other models, or administration needs "
+        "one of the scope admin."
+    )
+
+
+class RateLimited(LocalserveError):
+    """More requests or tokens were asked for than the caller has now. `kind` is one of the two."""
+
+    code: ClassVar[str] = "rate_limit_exceeded"
+    description: ClassVar[str] = (
+        "More requests or tokens were asked for than a minute allows. Try again after Retry-After; "
+        "the headers x-ratelimit-... say what is left."
+    )
+
+    def __init__(
+        self, kind: str, per_minute: int, cost: int, remaining: int, retry_after_seconds: int
+    ) -> None:
+        super().__init__(
+            f"The limit is {per_minute:,} {kind} per minute; this takes {cost:,}, and"
+            f" {remaining:,} are left.",
+            hint=f"Try again in {retry_after_seconds} s.",
+        )
+        self.kind = kind
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnknownKey(LocalserveError):
+    """No API key of that name exists."""
+
+    code: ClassVar[str] = "key_not_found"
+    description: ClassVar[str] = "No API key of that name exists, or it was revoked."
+
+
+class KeyExists(LocalserveError):
+    """An API key of that name exists already."""
+
+    code: ClassVar[str] = "key_exists"
+    description: ClassVar[str] = (
+        "An API key of that name exists already. Rotate it for a new secret, or revoke it first."
     )
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,30 +24,47 @@ from localserve.backends.placement import Placed
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     Accepted,
+    ArgumentsDelta,
     ChatEvent,
     ChatRequest,
     Completed,
     CompletionRequest,
+    Delta,
     EmbeddingAnswer,
     EmbeddingRequest,
     Finished,
     FinishReason,
     Generation,
     Message,
+    ReasoningDelta,
     RerankAnswer,
     RerankRequest,
     TextDelta,
     Timings,
     TokenLogprob,
+    ToolCall,
+    ToolCallBegun,
     Usage,
 )
 from localserve.errors import ContextOverflow, LocalserveError, UnknownModel
 from localserve.manager import ModelManager, Progress
 from localserve.manager.need import Estimate, Need
+from localserve.planner.plan import Wanted
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
-Script = Callable[[Sequence[Message]], str | Sequence[str]]
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of an answer that is reasoning."""
+
+    text: str
+
+
+Piece = str | Thought | ToolCall
+"""A piece of an answer. A call comes with its name first, then its arguments."""
+
+Script = Callable[[Sequence[Message]], str | Sequence[Piece]]
 """From the messages to the answer: a text, which is split into words, or the pieces themselves."""
 
 FAKE_NAME = "fake"
@@ -95,7 +113,7 @@ class FakeBackend:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer by the script, prompt by prompt."""
-        answers: list[list[str]] = []
+        answers: list[list[Piece]] = []
         words = 0
         for prompt in request.prompts:
             text = prompt if isinstance(prompt, str) else "".join(f"<{token}>" for token in prompt)
@@ -152,14 +170,14 @@ class FakeBackend:
     async def close(self) -> None:
         self.closed = True
 
-    def _pieces(self, messages: Sequence[Message]) -> list[str]:
+    def _pieces(self, messages: Sequence[Message]) -> list[Piece]:
         answer = self._script(messages)
         return re.findall(r"\s*\S+|\s+", answer) if isinstance(answer, str) else list(answer)
 
     async def _answer(
         self,
         request: ChatRequest | CompletionRequest,
-        answers: Sequence[Sequence[str]],
+        answers: Sequence[Sequence[Piece]],
         prompt_tokens: int,
         param: str,
     ) -> AsyncGenerator[ChatEvent, None]:
@@ -176,8 +194,8 @@ class FakeBackend:
             for index in range(max(len(pieces) for pieces, _, _ in cut)):
                 await asyncio.sleep(self._token_delay_seconds)
                 for choice, (pieces, _, _) in enumerate(cut):
-                    if index < len(pieces):
-                        yield _delta(choice, pieces[index], request.generation.top_logprobs)
+                    for delta in _deltas(choice, pieces, index, request.generation.top_logprobs):
+                        yield delta
                 self._fail_after(index + 1)
             for choice, (_, reason, stop) in enumerate(cut):
                 yield Finished(choice, reason, stop)
@@ -246,13 +264,21 @@ class FakeOffer:
 
 class FakeRoom:
     """A machine with `total_bytes` of RAM for models, all of which are always where the ledger says
-    they are."""
+    they are. Other programs hold `others_bytes`."""
 
     def __init__(self, total_bytes: int = 1 << 40) -> None:
         self.total_bytes = total_bytes
+        self.others_bytes = 0
 
     async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
-        return {RAM: self.total_bytes - held.get(RAM, 0)}
+        return {RAM: max(0, self.total_bytes - self.others_bytes - held.get(RAM, 0))}
+
+    def most(self) -> Mapping[str, int]:
+        return {RAM: self.total_bytes}
+
+    @property
+    def in_ram(self) -> Collection[str]:
+        return ()
 
     async def used(self) -> Mapping[str, int]:
         return {}
@@ -264,10 +290,10 @@ class FakeRoom:
 def fake_estimate(weights_bytes: Mapping[str, int], context_tokens: int = 4096) -> Estimate:
     """Models of so many bytes by name, else none, and one byte for each token of context."""
 
-    async def estimate(spec: ModelSpec, limit: int | None) -> Need:
-        tokens = min(context_tokens, limit or context_tokens)
+    async def estimate(spec: ModelSpec, wanted: Wanted) -> Need:
+        tokens = wanted.context_tokens or context_tokens
         sizes = DeviceUsage(RAM, weights_bytes.get(spec.name, 0), tokens, 0)
-        return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM))
+        return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM, wanted.parallel or 8))
 
     return estimate
 
@@ -277,18 +303,23 @@ def _words(text: str) -> int:
 
 
 def _cut(
-    pieces: Sequence[str], generation: Generation
-) -> tuple[list[str], FinishReason, str | None]:
-    """The pieces up to a stop string or the limit, and which of the two ended them."""
-    text = "".join(pieces)
+    pieces: Sequence[Piece], generation: Generation
+) -> tuple[list[Piece], FinishReason, str | None]:
+    """The pieces up to a stop string or the limit, and which of the two ended them.
+
+    Stop strings are found where an answer is nothing but text.
+    """
+    said = [piece for piece in pieces if isinstance(piece, str)]
+    text = "".join(said)
     found = [(text.index(stop), stop) for stop in generation.stop if stop in text]
-    reason: FinishReason = "stop"
+    called = any(isinstance(piece, ToolCall) for piece in pieces)
+    reason: FinishReason = "tool_calls" if called else "stop"
     stop = None
     kept = list(pieces)
-    if found:
+    if found and len(said) == len(pieces):
         end, stop = min(found)
         kept = []
-        for piece in pieces:
+        for piece in said:
             if end > 0:
                 kept.append(piece[:end])
                 end -= len(piece)
@@ -296,6 +327,23 @@ def _cut(
     if limit is not None and len(kept) > limit:
         kept, reason, stop = kept[:limit], "length", None
     return kept, reason, stop
+
+
+def _deltas(
+    choice: int, pieces: Sequence[Piece], index: int, top_logprobs: int | None
+) -> Iterator[Delta]:
+    """What the piece with this number brings, if there is one."""
+    if index >= len(pieces):
+        return
+    match pieces[index]:
+        case Thought(text):
+            yield ReasoningDelta(choice, text)
+        case ToolCall(id, name, arguments):
+            number = sum(isinstance(piece, ToolCall) for piece in pieces[:index])
+            yield ToolCallBegun(choice, number, id, name)
+            yield ArgumentsDelta(choice, number, arguments)
+        case str(text):
+            yield _delta(choice, text, top_logprobs)
 
 
 def _delta(choice: int, piece: str, top_logprobs: int | None) -> TextDelta:

@@ -25,6 +25,11 @@ def test_llama_cpp_is_not_loaded_before_the_first_model(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_the_supervisor_loads_no_web_framework() -> None:
+    program = "import sys, localserve.cli.app; sys.exit('starlette' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_the_tree_of_errors_is_printed_whole_and_codes_are_unique() -> None:
     everywhere = localserve.errors.error_types()
     kinds = [kind for kind in everywhere if kind.__module__ == localserve.errors.__name__]

@@ -34,6 +34,10 @@ def test_every_command_is_in_the_readme() -> None:
     for command in commands.registered_commands:
         assert command.callback is not None
         assert f"localserve {command.name or command.callback.__name__}" in README
+    for group in commands.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert f"localserve {group.typer_instance.info.name} {command.name}" in README
 
 
 async def test_every_route_is_in_the_readme() -> None:

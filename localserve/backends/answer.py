@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, assert_never
 
+from localserve.backends.choice import Choice
 from localserve.chat import (
     Accepted,
     ChatEvent,
@@ -29,10 +30,14 @@ from localserve.engine.sequence import (
     SequenceEvent,
     Text,
 )
+from localserve.prompting.output.parser import AnswerParser
 
 
 class Answer:
-    """Runs the sequences of one request. `echoes` are texts that choices begin with."""
+    """Runs the sequences of one request. `echoes` are texts that choices begin with.
+
+    With a `parser` for each choice their text is taken apart, else it is given out as it is.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Answer:
         prompt_tokens: int,
         choices_per_prompt: int,
         spelling: Callable[[int], bytes],
+        parser: Callable[[], AnswerParser] | None = None,
     ) -> None:
         self._engine = engine
         self._model = model
@@ -52,6 +58,7 @@ class Answer:
         self._spelling = spelling
         self._accepted = False
         self._ended: dict[int, Ended] = {}
+        self._choices = [Choice(number, parser()) for number in range(len(requests)) if parser]
         self.echoes: list[str] = []
 
     @property
@@ -80,10 +87,15 @@ class Answer:
         match event:
             case Admitted():
                 return self._accept()
-            case Text(text, scored):
-                return [TextDelta(choice, text, tuple(map(self._logprob, scored)))]
+            case Text(text, scored, special_at):
+                logprobs = tuple(map(self._logprob, scored))
+                if self._choices:
+                    return list(self._choices[choice].take(text, special_at, logprobs))
+                return [TextDelta(choice, text, logprobs)]
             case Ended():
                 self._ended[choice] = event
+                if self._choices:
+                    return list(self._choices[choice].end(event))
                 return [Finished(choice, event.reason, event.stopped_by)]
             case Broken(error):
                 raise error

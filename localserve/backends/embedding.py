@@ -47,7 +47,7 @@ from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.gguf.pooling import HEADS, pooled_width
 from localserve.planner.devices import GPU_KINDS
-from localserve.planner.plan import Wanted
+from localserve.planner.plan import wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.usage import MemoryUsage
 
@@ -100,7 +100,7 @@ async def load(
         facts = read_local(path).facts
         check_loadable(facts)
         how = placed or place_model(
-            path, facts, spec.name, options.wanted.over(spec), options.settings, has_gpu
+            path, facts, spec.name, options.wanted.over(wanted_by(spec)), options.settings, has_gpu
         )
         _check_head(spec, facts, how)
         model = LlamaModel(path, how.runtime, report)
@@ -266,7 +266,7 @@ class EmbeddingBackend:
         old = self._spec
         self._spec = spec
         self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
-        if Wanted().over(old) != Wanted().over(spec):
+        if wanted_by(old) != wanted_by(spec):
             what = "a new context, pooling or placement"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
 

@@ -12,8 +12,14 @@ from collections.abc import Callable
 from localserve.chat import Completed
 from localserve.config import Settings
 from localserve.gguf.facts import GgufFacts
-from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, learn_load
-from localserve.planner.speed import Speed
+from localserve.planner.forecast import Forecast
+from localserve.planner.learned import (
+    AnswerLesson,
+    LoadLesson,
+    learn_answer,
+    learn_load,
+    lesson_of,
+)
 from localserve.planner.usage import MemoryUsage
 
 log = logging.getLogger(__name__)
@@ -29,25 +35,23 @@ MOST_LESSONS = 32
 class Teacher:
     """Watches the answers of one loaded model.
 
-    `predict` tells what speed was to be expected, which may take a second: it is asked once, in a
+    `predict` tells what times were to be expected, which may take a second: it is asked once, in a
     worker, when an answer is worth a lesson. Where it gives None there is nothing to learn.
     """
 
     def __init__(
         self,
         settings: Settings,
-        facts: GgufFacts,
         backend: str,
-        predict: Callable[[], Speed | None],
+        predict: Callable[[], Forecast | None],
     ) -> None:
         self._settings = settings
-        self._facts = facts
         self._backend = backend
         self._predict = predict
         self._running = 0
         self._disturbed = False
         self._left = MOST_LESSONS
-        self._predicted: Speed | None = None
+        self._predicted: Forecast | None = None
         self._teaching: asyncio.Task[None] | None = None
 
     def begin(self, sequences: int) -> None:
@@ -77,8 +81,8 @@ class Teacher:
         if self._predicted is None:
             self._left = 0
             return
-        lesson = _lesson(self._facts.quantization, completed, self._predicted)
-        learn_answer(self._settings, self._facts.architecture, self._backend, lesson)
+        lesson = _lesson(self._backend, completed, self._predicted)
+        learn_answer(self._settings, lesson)
 
 
 def _tells(completed: Completed) -> bool:
@@ -86,14 +90,18 @@ def _tells(completed: Completed) -> bool:
     return completed.timings.timed_tokens >= LEAST_ANSWER_TOKENS
 
 
-def _lesson(quantization: str, completed: Completed, predicted: Speed) -> AnswerLesson:
+def _lesson(backend: str, completed: Completed, predicted: Forecast) -> AnswerLesson:
+    """The times that the answer took beside those predicted for just that prompt and answer."""
     usage, timings = completed.usage, completed.timings
-    decode = timings.answer_ms / 1e3 / timings.timed_tokens * predicted.decode
+    decode = prompt = None
+    token = predicted.token_seconds(usage.prompt_tokens + timings.timed_tokens // 2)
+    if token:
+        decode = timings.answer_ms / 1e3 / timings.timed_tokens / token
     computed = usage.prompt_tokens - usage.cached_tokens
-    prompt = None
-    if computed >= LEAST_PROMPT_TOKENS and predicted.prompt is not None:
-        prompt = timings.prompt_ms / 1e3 / computed * predicted.prompt
-    return AnswerLesson(quantization, decode, prompt)
+    if computed >= LEAST_PROMPT_TOKENS:
+        first = predicted.prompt_seconds(computed, usage.cached_tokens)
+        prompt = timings.prompt_ms / 1e3 / first if first else None
+    return lesson_of(predicted.facts, predicted.machine.key, backend, decode, prompt)
 
 
 def compare_load(

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, checkpoint_room, place_model, predicted_speed
+from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -34,6 +35,7 @@ from localserve.chat import (
     RerankRequest,
 )
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
+from localserve.engine.budget import ReasoningBudget
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
@@ -47,18 +49,22 @@ from localserve.errors import (
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.planner.devices import GPU_KINDS
-from localserve.planner.plan import Wanted
+from localserve.planner.forecast import Forecast
+from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
-from localserve.planner.speed import Speed
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
-from localserve.prompting.template import CHATML, RenderRequest
+from localserve.prompting.template import CHATML
 
 if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
 
 log = logging.getLogger(__name__)
+
+LONG_TEXT_BYTES = 1 << 20
+"""Shorter ones are quickly tokenized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,15 @@ async def load(
     spec: ModelSpec,
     options: LoadOptions,
     progress: Callable[[float], None],
+    templates: TemplateProcess,
     *,
     placed: Placed | None = None,
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> LocalBackend:
     """Load a model that is on this disk, as `placed` says (None: as it is planned now).
 
-    `progress` is called on the event loop with the loaded share. `on_abort` is called with the
+    `progress` is called on the event loop with the loaded share. `templates` renders for all
+    models and belongs to the caller. `on_abort` is called with the
     reason, on the thread that failed, when llama.cpp is about to abort the process.
 
     Raises: ModelUnusable; OutOfMemory, after which nothing is left of it.
@@ -95,8 +103,8 @@ async def load(
         raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
     loop = asyncio.get_running_loop()
     path = spec.source.path
-    wishes = options.wanted.over(spec)
-    parallel = wishes.parallel or DEFAULT_PARALLEL
+    wishes = options.wanted.over(wanted_by(spec))
+    parallel = placed.parallel if placed else wishes.parallel or DEFAULT_PARALLEL
     wanted = True
 
     def report(share: float) -> bool:
@@ -149,7 +157,6 @@ async def load(
         max_waiting=options.max_waiting,
         step_budget_seconds=options.step_budget_seconds,
     )
-    templates = TemplateProcess()
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
         assert how is not None
@@ -157,7 +164,7 @@ async def load(
         return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
     except BaseException as failure:
         wanted = False
-        await asyncio.shield(asyncio.gather(engine.close(), templates.close()))
+        await asyncio.shield(engine.close())
         if isinstance(failure, LocalserveError) or not isinstance(failure, Exception):
             raise
         log.exception("loading %s failed", spec.name)
@@ -174,10 +181,10 @@ def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: Llama
 
 
 def _teacher(settings: Settings, facts: GgufFacts, placed: Placed) -> Teacher:
-    def predict() -> Speed | None:
-        return predicted_speed(settings, facts, placed.runtime)
+    def predict() -> Forecast | None:
+        return forecast(settings, facts, placed.runtime)
 
-    return Teacher(settings, facts, placed.backend, predict)
+    return Teacher(settings, placed.backend, predict)
 
 
 class LocalBackend:
@@ -198,6 +205,12 @@ class LocalBackend:
         self._engine = engine
         self._templates = templates
         self._vocabulary = runner.vocabulary
+        self._conversation = Conversation(
+            templates,
+            runner.vocabulary,
+            bos=runner.vocabulary.text(runner.vocabulary.begin),
+            eos=runner.vocabulary.text(runner.vocabulary.end),
+        )
         self._cells = runner.cells
         self._saves = runner.saves
         self._chat_template = runner.model.chat_template
@@ -216,20 +229,21 @@ class LocalBackend:
         return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        text = await self._templates.render(
-            RenderRequest(
-                template=self._spec.chat_template or self._chat_template or CHATML,
-                messages=request.messages,
-                bos=self._vocabulary.text(self._vocabulary.begin),
-                eos=self._vocabulary.text(self._vocabulary.end),
-                tools=request.tools,
-                options=request.template_options,
-            )
-        )
+        template = self._spec.chat_template or self._chat_template or CHATML
+        text = await self._conversation.prompt(request, template)
         tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
         self._check_length(tokens, "messages")
+        style = await self._conversation.style(template)
+        make_parser = self._conversation.parser(request, style, text)
         answer = self._answer(
-            [tokens], request.generation, request.scope, request.priority, checkpoints=places
+            [tokens],
+            request.generation,
+            request.scope,
+            request.priority,
+            checkpoints=places,
+            parser=make_parser,
+            spelled=style.special,
+            budget=self._conversation.budget(request, style, make_parser().in_reasoning),
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -306,7 +320,7 @@ class LocalBackend:
         old = self._spec
         self._spec = spec
         self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
-        if Wanted().over(old) != Wanted().over(spec):
+        if wanted_by(old) != wanted_by(spec):
             what = "a new context, parallel, cache type or placement"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
 
@@ -315,7 +329,7 @@ class LocalBackend:
         self._engine.break_all(error)
 
     async def close(self) -> None:
-        await asyncio.gather(self._engine.close(), self._templates.close())
+        await self._engine.close()
         if self._teacher is not None:
             await self._teacher.close()
 
@@ -328,6 +342,9 @@ class LocalBackend:
         *,
         from_text: bool = True,
         checkpoints: tuple[int, ...] = (),
+        parser: Callable[[], AnswerParser] | None = None,
+        spelled: Mapping[int, bytes] | None = None,
+        budget: ReasoningBudget | None = None,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -344,6 +361,8 @@ class LocalBackend:
                 stop=generation.stop,
                 top_logprobs=generation.top_logprobs,
                 ignore_end=generation.ignore_eos,
+                spelled=spelled or {},
+                budget=budget,
                 scope="" if self._options.share_prefixes else scope,
                 priority=priority,
                 from_text=from_text,
@@ -359,11 +378,21 @@ class LocalBackend:
             prompt_tokens=sum(map(len, prompts)),
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
+            parser=parser,
         )
 
     def _check_length(self, tokens: Sequence[int], param: str) -> None:
         if len(tokens) > self._cells:
             raise ContextOverflow(len(tokens), self._cells, param=param)
+
+    def _check_size(self, text: str, param: str) -> None:
+        """Refuse at once what no tokenization could make fit: a long one takes many seconds."""
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size < LONG_TEXT_BYTES:
+            return
+        least = self._vocabulary.least_tokens(size)
+        if least > self._cells:
+            raise ContextOverflow(least, self._cells, param=param, counted=False)
 
     def _check_token(self, token: int, param: str) -> None:
         if not 0 <= token < self._vocabulary.size:
@@ -372,8 +401,9 @@ class LocalBackend:
                 param=param,
             )
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, param: str) -> list[int]:
         """Tokens of a whole prompt; never with two BOS."""
+        self._check_size(text, param)
         begin = self._vocabulary.text(self._vocabulary.begin)
         doubled = bool(begin) and self._vocabulary.adds_begin and text.startswith(begin)
         tokens = self._vocabulary.tokenize(text, add_special=not doubled, parse_special=True)
@@ -388,17 +418,17 @@ class LocalBackend:
         self, text: str, messages: Sequence[Message]
     ) -> tuple[list[int], tuple[int, ...]]:
         """Tokens of a rendered conversation, and where checkpoints of it are worth having."""
-        tokens = self._tokenize(text)
+        tokens = self._tokenize(text, "messages")
         if not self._saves:
             return tokens, ()
         return tokens, checkpoints(messages, text, tokens, self._vocabulary.spelling)
 
     def _prompt_tokens(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
-            return self._tokenize(prompt)
+            return self._tokenize(prompt, "prompt")
         for token in prompt:
             self._check_token(token, "prompt")
-        return list(prompt) or self._tokenize("")
+        return list(prompt) or self._tokenize("", "prompt")
 
     def _middle_tokens(self, prompt: Prompt, suffix: str) -> list[int]:
         """Prefix and suffix as the model was trained to see them before it writes the middle."""
@@ -411,6 +441,7 @@ class LocalBackend:
             )
         if not isinstance(prompt, str):
             raise InvalidRequest("With a suffix, the prompt must be text.", param="prompt")
+        self._check_size(prompt + suffix, "prompt")
         before, between, behind = markers
         plain = {"add_special": False, "parse_special": False}
         begin = [self._vocabulary.begin] if self._vocabulary.adds_begin else []

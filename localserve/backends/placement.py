@@ -9,25 +9,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from localserve.config import Settings
+from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.checkpoints import MOST_CHECKPOINTS
-from localserve.errors import ModelUnusable
+from localserve.errors import LocalserveError, MemoryBusy, ModelTooLarge, ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED, known_bandwidth
+from localserve.planner.companions import with_companions
 from localserve.planner.explain import explain
+from localserve.planner.forecast import Forecast
 from localserve.planner.formula import estimate, state_bytes
 from localserve.planner.gauge import DryRuns
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
-from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of, ram_margin
+from localserve.planner.machine import PROCESS_BYTES, Machine, emptied, machine_of, ram_margin
 from localserve.planner.memory import read_memory
 from localserve.planner.plan import Plan, Wanted, computes, make_plan, runtime_of
 from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
-from localserve.planner.speed import Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
 
 log = logging.getLogger(__name__)
@@ -37,14 +39,19 @@ PLAINLY = 1.1
 
 GIB = 1 << 30
 
+BUSY_RETRY_SECONDS = 30
+"""Other programs end when they do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """How to run the model, what that should take, and on what it computes ('CPU', 'CUDA' ...)."""
+    """How to run the model, what that should take, on what it computes ('CPU', 'CUDA' ...), and how
+    many answers at a time."""
 
     runtime: Runtime
     predicted: MemoryUsage
     backend: str
+    parallel: int = DEFAULT_PARALLEL
 
 
 def place_model(
@@ -58,23 +65,26 @@ def place_model(
 ) -> Placed:
     """The runtime to load a file with; `name` is the model's. Without settings nothing is planned.
 
-    Raises: ModelUnusable, where it does not fit or was not trained for the context; the hint is
-    the cheapest change that would fit.
+    Raises: ModelTooLarge, where it would not fit if all memory were free; MemoryBusy, where other
+    programs hold what it needs; ModelUnusable, where llama.cpp would not run it or it was not
+    trained for the context. The hint is the cheapest change that would fit.
     """
     facts = replace(facts, name=name)
     runtime = runtime_of(facts, wanted)
+    parallel = wanted.parallel or DEFAULT_PARALLEL
     if settings is None:
         runtime = replace(
             runtime,
             gpu_layers=wanted.gpu_layers,
             cpu_expert_layers=wanted.cpu_expert_layers or 0,
         )
-        return Placed(runtime, estimate(facts, runtime), RAM)
+        alone = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
+        return Placed(runtime, alone, RAM, parallel)
     if not has_gpu():
         runtime = replace(runtime, gpu_layers=0)
-        predicted = estimate(facts, runtime)
+        predicted = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
         if _plainly_fits(predicted):
-            return Placed(runtime, predicted, RAM)
+            return Placed(runtime, predicted, RAM, parallel)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
 
 
@@ -88,7 +98,8 @@ def checkpoint_room(facts: GgufFacts, runtime: Runtime, limit_bytes: int) -> int
 
 def _plainly_fits(usage: MemoryUsage) -> bool:
     memory = read_memory(Readings())
-    needed = (usage.total_bytes + usage.output_bytes + PROCESS_BYTES) * PLAINLY
+    needed = usage.total_bytes + usage.output_bytes + usage.beside_on(RAM) + PROCESS_BYTES
+    needed = int(needed * PLAINLY)
     return needed + ram_margin(memory.usable_bytes) <= memory.available_bytes
 
 
@@ -102,37 +113,62 @@ def _planned(
     surcharge = known.surcharge(facts.architecture, machine.backend)
     machine = replace(machine, surcharge=surcharge)
     with DryRuns((), path) as dry:
-        plan = make_plan(facts, wanted, machine, dry.measure, correct=known.correct)
-        if not plan.fits:
-            _refuse_or_warn(plan, machine, dry)
-    return Placed(plan.runtime, plan.usage, computes(plan.where, machine))
+        plan = make_plan(
+            facts, wanted, machine, dry.measure, correct=partial(known.correct, machine.key)
+        )
+        if not plan.fits and not _fits_without_margin(plan, machine):
+            raise _refusal(plan, machine, dry)
+    return Placed(plan.runtime, plan.usage, computes(plan.where, machine), plan.parallel)
 
 
-def _refuse_or_warn(plan: Plan, machine: Machine, dry: DryRuns) -> None:
-    """What needs the margin only is tried. Raises: ModelUnusable."""
-    load = plan.tightest
-    place = machine.place(load.place)
-    name = plan.facts.name or plan.facts.file
-    numbers = (
-        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of {place.title},"
-        f" {place.free_bytes / GIB:.1f} GiB are free"
-    )
-    if plan.problem is None and all(
-        one.needed_bytes <= machine.place(one.place).free_bytes for one in plan.loads
+def _fits_without_margin(plan: Plan, machine: Machine) -> bool:
+    """Whether it needs no more than the margin that is left to others; then it is tried."""
+    if plan.problem is not None or any(
+        one.needed_bytes > machine.place(one.place).free_bytes for one in plan.loads
     ):
-        log.warning("%s: that is tight, and other programs may run short", numbers)
-        return
+        return False
+    log.warning("%s: that is tight, and other programs may run short", _numbers(plan, machine))
+    return True
+
+
+def _refusal(plan: Plan, machine: Machine, dry: DryRuns) -> LocalserveError:
+    """Why it is not loaded: for good, or as long as other programs hold the memory."""
     changes = explain(plan, machine, dry.measure).changes
     hint = f"{changes[0].text} would fit." if changes else "Choose a smaller model."
     if plan.problem is not None:
-        raise ModelUnusable(f"llama.cpp would not run {name!r} so: {plan.problem}", hint=hint)
-    raise ModelUnusable(f"{numbers}.", hint=hint)
+        name = plan.facts.name or plan.facts.file
+        return ModelUnusable(f"llama.cpp would not run {name!r} so: {plan.problem}", hint=hint)
+    alone = make_plan(plan.facts, plan.wanted, emptied(machine), dry.measure)
+    if not alone.fits:
+        place = machine.place(alone.tightest.place)
+        most = f"of its {place.total_bytes / GIB:.1f} GiB models may take"
+        most += f" {alone.tightest.room_bytes / GIB:.1f} GiB at most"
+        return ModelTooLarge(f"{_numbers(plan, machine)}; {most}.", hint=hint)
+    programs = machine.place(plan.tightest.place).programs
+    held = ", ".join(
+        program.name + (f" ({program.used_bytes / GIB:.1f} GiB)" if program.used_bytes else "")
+        for program in programs
+    )
+    return MemoryBusy(
+        f"{_numbers(plan, machine)}: {held or 'other programs'} hold the rest.",
+        retry_after_seconds=BUSY_RETRY_SECONDS,
+        hint=f"Try again when they have ended. {hint}",
+    )
 
 
-def predicted_speed(settings: Settings, facts: GgufFacts, runtime: Runtime) -> Speed | None:
-    """The speed to expect, from bandwidth that was measured before; None if none was."""
+def _numbers(plan: Plan, machine: Machine) -> str:
+    load = plan.tightest
+    place, name = machine.place(load.place), plan.facts.name or plan.facts.file
+    return (
+        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of"
+        f" {place.title}, {place.free_bytes / GIB:.1f} GiB are free"
+    )
+
+
+def forecast(settings: Settings, facts: GgufFacts, runtime: Runtime) -> Forecast | None:
+    """The times to expect, from bandwidth that was measured before; None if none was."""
     hardware = probe(settings)
     bandwidth = known_bandwidth(hardware, settings)
     if bandwidth is None:
         return None
-    return predict(facts, runtime, machine_of(hardware, bandwidth))
+    return Forecast(facts, runtime, machine_of(hardware, bandwidth))

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from localserve.catalog.filenames import is_path
 from localserve.catalog.spec import HubFile, LocalFile, ModelSource, ModelSpec, Shape
 from localserve.chat import Sampling
 from localserve.gguf.pooling import Pooling
@@ -72,6 +73,8 @@ class ModelTable(_Table):
     max_tokens: Count | None = None
     keep_alive: float | None = Field(None, ge=0, le=MAX_KEEP_ALIVE_SECONDS)
     pin: bool | None = None
+    mmproj: str | None = Field(None, min_length=1)
+    draft: str | None = Field(None, min_length=1)
     template: str | None = Field(None, min_length=1, max_length=MAX_TEMPLATE_BYTES)
     template_file: str | None = Field(None, min_length=1)
     sampling: SamplingTable | None = None
@@ -130,6 +133,8 @@ def read_entry(
         if entry.keep_alive is None
         else entry.keep_alive,
         pin=base.pin if entry.pin is None else entry.pin,
+        projector=_projector(document, place, entry) or base.projector,
+        draft=_draft(document, place, entry) or base.draft,
         shape=shape,
         quantizations=entry.quantizations or base.quantizations,
         verified=base.verified if entry.verified is None else entry.verified,
@@ -168,6 +173,25 @@ def _source(document: TomlFile, place: KeyPath, entry: ModelTable) -> ModelSourc
 
 def _path(document: TomlFile, text: str) -> Path:
     return (document.path.parent / os.path.expanduser(text)).absolute()
+
+
+def _projector(document: TomlFile, place: KeyPath, entry: ModelTable) -> Path | None:
+    if entry.mmproj is None:
+        return None
+    path = _path(document, entry.mmproj)
+    if not path.is_file():
+        raise document.error((*place, "mmproj"), f"the projector {path} does not exist.")
+    return path
+
+
+def _draft(document: TomlFile, place: KeyPath, entry: ModelTable) -> str | None:
+    """The path of a file; a name as it stands, which is looked up when all entries are read."""
+    if entry.draft is None or not is_path(entry.draft):
+        return entry.draft
+    path = _path(document, entry.draft)
+    if not path.is_file():
+        raise document.error((*place, "draft"), f"the draft model {path} does not exist.")
+    return str(path)
 
 
 def _shape(table: ShapeTable) -> Shape:

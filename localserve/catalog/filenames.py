@@ -5,6 +5,7 @@ Pure text; knows nothing of disks and hubs. Any thread.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -117,6 +118,18 @@ def shard_names(filename: str) -> tuple[str, ...]:
         return (filename,)
     numbers = range(1, shard[1] + 1)
     return tuple(_SHARD.sub(f"-{number:05}-of-{shard[1]:05}", filename) for number in numbers)
+
+
+def is_path(text: str) -> bool:
+    """Whether what was typed means a file, and not a name: `./name` does."""
+    separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
+    return (
+        text.lower().endswith(".gguf")
+        or text in (".", "..")
+        or text.startswith(
+            ("~", *separators, *(f".{s}" for s in separators), *(f"..{s}" for s in separators))
+        )
+    )
 
 
 def is_model_file(filename: str) -> bool:

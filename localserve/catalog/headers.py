@@ -26,6 +26,7 @@ from localserve.catalog.hub import (
     offer_of,
 )
 from localserve.catalog.locate import check_file
+from localserve.catalog.package import choose_projector
 from localserve.catalog.ranges import FIRST_READ_BYTES
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.shared_vocabulary import START_BYTES
@@ -106,21 +107,7 @@ def read_quantizations(
     Raises: ModelUnusable, where the repository itself cannot be had or has no GGUF files.
     """
     with Repository(source, settings, progress) as hub:
-        offer = offer_of(source, hub.files)
-        if not offer.whole and not offer.broken:
-            raise nothing_offered(source.repo, source, hub.files)
-        found: dict[str, Headers | ModelUnusable] = {
-            quantization: missing_shards(source, quantization, missing)
-            for quantization, missing in offer.broken.items()
-        }
-        order = by_preference(offer.whole)
-        while order and hub.sibling is None:  # the first good one helps to read the others
-            name = order.pop(0)
-            found[name] = hub.try_to_read(offer.whole[name])
-        with ThreadPoolExecutor(FETCHES_AT_ONCE, "headers") as workers:
-            rest = workers.map(hub.try_to_read, [offer.whole[name] for name in order])
-            found |= zip(order, rest, strict=True)
-    return found
+        return hub.read_all()
 
 
 class Repository:
@@ -172,6 +159,29 @@ class Repository:
                     for index, file in enumerate(files)
                 ]
             )
+
+    def read_all(self) -> Mapping[str, Headers | ModelUnusable]:
+        """As `read_quantizations`. Raises: ModelUnusable, where there are no GGUF files."""
+        offer = offer_of(self._source, self.files)
+        if not offer.whole and not offer.broken:
+            raise nothing_offered(self._source.repo, self._source, self.files)
+        found: dict[str, Headers | ModelUnusable] = {
+            quantization: missing_shards(self._source, quantization, missing)
+            for quantization, missing in offer.broken.items()
+        }
+        order = by_preference(offer.whole)
+        while order and self.sibling is None:  # the first good one helps to read the others
+            name = order.pop(0)
+            found[name] = self.try_to_read(offer.whole[name])
+        with ThreadPoolExecutor(FETCHES_AT_ONCE, "headers") as workers:
+            rest = workers.map(self.try_to_read, [offer.whole[name] for name in order])
+            found |= zip(order, rest, strict=True)
+        return found
+
+    def projector(self) -> RemoteFile | None:
+        """The repository's projector for this model, if it has one."""
+        offered = next(iter(offer_of(self._source, self.files).whole.values()), None)
+        return choose_projector(offered[0], self.files)[0] if offered else None
 
     def try_to_read(self, files: Sequence[RemoteFile]) -> Headers | ModelUnusable:
         """The headers, or why there are none; the first good ones help to read others."""

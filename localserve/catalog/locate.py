@@ -24,6 +24,7 @@ from localserve.catalog.filenames import (
     by_preference,
     files_by_quantization,
     is_model_file,
+    is_path,
     shard_names,
     without_shard,
 )
@@ -47,7 +48,7 @@ def find_model(text: str | None, registry: Registry, settings: Settings) -> Mode
     Raises: NotDownloaded, AmbiguousName, UnknownModel, ModelUnusable; the hint says what to do.
     """
     text = BUILTIN_NAME if text is None else text
-    if _is_path(text):
+    if is_path(text):
         return _at_path(text, registry)
     spec = registry.find(text)
     if spec is not None:
@@ -137,17 +138,6 @@ def _usable(model: FoundModel, registry: Registry) -> ModelSpec:
         raise ModelUnusable(f"{model.full_name} cannot be served: {model.problem}.", hint=hint)
     check_file(model.path)
     return to_spec(model, registry)
-
-
-def _is_path(text: str) -> bool:
-    separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
-    return (
-        text.lower().endswith(".gguf")
-        or text in (".", "..")
-        or text.startswith(
-            ("~", *separators, *(f".{s}" for s in separators), *(f"..{s}" for s in separators))
-        )
-    )
 
 
 def _on_disk(spec: ModelSpec, settings: Settings) -> ModelSpec:

@@ -6,7 +6,7 @@ Knows nothing of what is in the files. Looks at the disk for what is there alrea
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,23 +78,28 @@ def choose_projector(
 
     One that lies beside the model and is named like it comes first, then half precision.
     """
-    found = [file for file in files if is_projector(file.name)]
+    found = {file.name: file for file in files if is_projector(file.name)}
     if not found:
         return None, ""
+    best = best_projector(model.name, found)
+    why = f"one of {len(found)} projectors" if len(found) > 1 else "the repository's projector"
+    return found[best], f"{why}, for images or sound"
 
-    def rank(file: RemoteFile) -> tuple[bool, int, int, str]:
-        beside = PurePosixPath(file.name).parent == PurePosixPath(model.name).parent
-        precision = quantization_of(file.name)
+
+def best_projector(model: str, projectors: Iterable[str]) -> str:
+    """The one of these file names (at least one) that goes best with the model's."""
+
+    def rank(name: str) -> tuple[bool, int, int, str]:
+        beside = PurePosixPath(name).parent == PurePosixPath(model).parent
+        precision = quantization_of(name)
         order = (
             PROJECTOR_PRECISIONS.index(precision)
             if precision in PROJECTOR_PRECISIONS
             else len(PROJECTOR_PRECISIONS)
         )
-        return not beside, -_shared_words(model.name, file.name), order, file.name
+        return not beside, -_shared_words(model, name), order, name
 
-    best = min(found, key=rank)
-    why = f"one of {len(found)} projectors" if len(found) > 1 else "the repository's projector"
-    return best, f"{why}, for images or sound"
+    return min(projectors, key=rank)
 
 
 def _shared_words(model: str, projector: str) -> int:

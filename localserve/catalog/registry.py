@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from localserve.catalog.entry import read_entry
+from localserve.catalog.filenames import is_path
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.config import Settings
 from localserve.toml import TomlFile, read_toml
@@ -94,6 +95,7 @@ def read_registry(
         if files_must_exist:
             _check_file(document, key, specs[-1])
     _check_names(document, list(document.table("models")), specs)
+    _check_drafts(document, list(document.table("models")), specs, base or Registry())
     return Registry(tuple(specs))
 
 
@@ -102,6 +104,25 @@ def _check_file(document: TomlFile, key: str, spec: ModelSpec) -> None:
     if given_here and isinstance(spec.source, LocalFile) and not spec.source.path.is_file():
         problem = f"the file {spec.source.path} of the model {spec.name!r} does not exist."
         raise document.error(("models", key, "file"), problem)
+
+
+def _check_drafts(
+    document: TomlFile, keys: list[str], specs: list[ModelSpec], base: Registry
+) -> None:
+    """Raises: ConfigInvalid, where a draft is named that no entry has, or that is the model."""
+    known = base.merged(Registry(tuple(specs)))
+    for key, spec in zip(keys, specs, strict=True):
+        if spec.draft is None or is_path(spec.draft):
+            continue
+        found = known.find(spec.draft)
+        where = ("models", key, "draft")
+        if found is None:
+            near = known.nearest(spec.draft, 1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            hint += "It is the name of another entry, or the path of a .gguf file."
+            raise document.error(where, f"no model is called {spec.draft!r}.", hint=hint)
+        if found.name == spec.name:
+            raise document.error(where, f"the model {spec.name!r} cannot be its own draft.")
 
 
 def _check_names(document: TomlFile, keys: list[str], specs: list[ModelSpec]) -> None:

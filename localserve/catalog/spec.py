@@ -64,6 +64,8 @@ class ModelSpec:
     None means: as the server or the model's own file says. `keep_alive_seconds` without a request
     unload it (0: it stays until its memory is needed), one with `pin` stays in any case. With a
     `pooling` it makes vectors, whatever its file says.
+    `projector` is the file that sees or hears for the model, `draft` the name of an entry or the
+    path of a file that guesses for it: room is kept for them.
     `quantizations` maps the name of a quantization to the bytes of its files. `verified` says that
     repository, file names and bytes agree with published records; in either case they only serve
     to plan before a download.
@@ -85,6 +87,8 @@ class ModelSpec:
     chat_template: str | None = None
     keep_alive_seconds: float | None = None
     pin: bool = False
+    projector: Path | None = None
+    draft: str | None = None
     shape: Shape | None = None
     quantizations: Mapping[str, int] = field(default_factory=dict)
     verified: bool = False

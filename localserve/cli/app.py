@@ -9,6 +9,7 @@ import typer
 
 from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
+from localserve.cli.keys import keys
 from localserve.cli.list import list_models
 from localserve.cli.load import load, unload
 from localserve.cli.logs import logs
@@ -44,6 +45,7 @@ app.command()(show)
 app.command()(rm)
 app.command()(paths)
 app.command()(hardware)
+app.add_typer(keys)
 
 
 def _print_version(wanted: bool) -> None:

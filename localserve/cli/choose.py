@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from localserve.catalog.default import Choice, available_memory_bytes, choose_default
 from localserve.catalog.downloaded import find_downloaded, to_spec
 from localserve.catalog.locate import find_model
 from localserve.catalog.registry import BUILTIN_NAME, Registry
@@ -10,6 +9,7 @@ from localserve.catalog.spec import ModelSpec
 from localserve.cli.download import find_or_download
 from localserve.cli.terminal import console, errors, plain, size_text
 from localserve.config import Settings
+from localserve.planner.default import Choice, choose_default
 
 MAX_LINES = 5
 """So many models and files that were passed over are named in lines of their own."""
@@ -30,7 +30,7 @@ def choose_model(
         return find_or_download(text, registry, settings), None
     builtin = find_model(None, registry, settings)
     findings = find_downloaded(registry, settings)
-    choice = choose_default(findings.models, available_memory_bytes())
+    choice = choose_default(findings.models, registry, settings)
     _explain(choice, findings.notes)
     if choice.found is None:
         return builtin, None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from localserve.catalog.candidates import Candidates, find_candidates
+from localserve.catalog.draft import read_draft
+from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry, load_registry
 from localserve.cli.fit_json import catalog_document, fit_document
 from localserve.cli.fit_table import print_catalog, print_fit
@@ -25,13 +28,14 @@ from localserve.cli.options import (
 )
 from localserve.cli.terminal import errors, print_error, size_text
 from localserve.config import Settings, read_settings
-from localserve.errors import LocalserveError, NotDownloaded
+from localserve.errors import ConfigInvalid, LocalserveError, ModelUnusable, NotDownloaded
 from localserve.planner.bandwidth import (
     NOTHING_MEASURED,
     Bandwidth,
     known_bandwidth,
     measure_bandwidth,
 )
+from localserve.planner.companions import Companion, draft_for, projector_of
 from localserve.planner.fit import fit_model, rank_catalog
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
@@ -44,6 +48,9 @@ EXAMPLES = """
 Nothing of the weights is downloaded: a model's header tells what it takes, llama.cpp itself
 counts it, and the speed follows from the measured bandwidth. Options are constraints; what they
 leave free is planned. Without a name, the models of the catalog are ranked, offline.
+
+What `up` loads is counted. It loads no projector (mmproj) and no draft model yet: they count with
+--mmproj and --draft, or where models.toml names them.
 
 --gpu and --ram ask about another machine: one with just these GPUs (none without --gpu) and so
 much RAM (as much as this one without --ram), all of it free. GB are powers of ten, GiB of two.
@@ -59,6 +66,10 @@ Examples:
   localserve fit unsloth/Qwen3-8B-GGUF:Q4_K_M --ctx 32768 --cache-type-k q8_0
 
   localserve fit ~/some.gguf --gpu 24GiB,12GiB --ram 64GiB
+
+  localserve fit unsloth/gemma-3-12b-it-GGUF --mmproj   with its projector, for images
+
+  localserve fit qwen3-8b --draft qwen3-0.6b
 
   localserve fit qwen3-8b --json | jq '{fits, quantization, memory, runtime}'
 
@@ -87,6 +98,14 @@ def fit(
     ram: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Ask about a machine with so much RAM.")
     ] = None,
+    mmproj: Annotated[
+        bool,
+        typer.Option("--mmproj", help="With the projector for images or sound beside the model."),
+    ] = False,
+    draft: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="With this smaller model to guess for it."),
+    ] = None,
     offline: Offline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -102,7 +121,8 @@ def fit(
     }
     try:
         settings = read_settings(options)
-        fits = _answer(model, settings, gpu, ram, as_json)
+        question = Question(model, gpu, ram, mmproj, draft)
+        fits = _answer(question, settings, as_json)
     except LocalserveError as error:
         print_error(error)
         if as_json:
@@ -115,19 +135,34 @@ def fit(
 fit.__doc__ = f"Tell what fits this machine, how fast it will be, and why.\n{EXAMPLES}"
 
 
-def _answer(
-    model: str | None, settings: Settings, gpu: str | None, ram: str | None, as_json: bool
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was typed: a model, another machine's sizes, and what is to lie beside the model."""
+
+    model: str | None
+    gpu: str | None
+    ram: str | None
+    projector: bool
+    draft: str | None
+
+
+def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
     """Print the answer; whether it fits."""
+    gpu, ram, model = question.gpu, question.ram, question.model
     gpu_bytes = parse_sizes(gpu, "--gpu") if gpu is not None else ()
     ram_bytes = parse_size(ram, "--ram") if ram is not None else None
+    if model is None and (question.projector or question.draft is not None):
+        raise ConfigInvalid(
+            "--mmproj and --draft are about one model.", hint="Name it: `localserve fit NAME`."
+        )
     registry = load_registry(settings)
     wanted = wanted_of(settings)
     with errors.status("looking at the hardware") as status:
         say = status.update
         with ThreadPoolExecutor(1) as other:
             looking = other.submit(probe, settings)
-            candidates, ranked = _asked(model, registry, settings, say)
+            candidates, ranked = _asked(question, registry, settings, say)
+            companions = _companions(candidates, question, registry, settings)
             hardware = looking.result()
         if gpu is None and ram is None:
             measured = _measured(hardware, settings, say)
@@ -136,9 +171,10 @@ def _answer(
             machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
         if candidates is None:
             say("planning")
-            plans = rank_catalog(ranked, wanted, machine)
+            plans = rank_catalog(ranked, wanted, machine, lessons(settings))
         else:
             say(f"planning {escape(candidates.spec.name)}")
+            wanted = replace(wanted, companions=companions)
             found = fit_model(candidates, wanted, machine, lessons(settings))
     if candidates is None:
         if as_json:
@@ -149,17 +185,18 @@ def _answer(
     if as_json:
         typer.echo(json.dumps(fit_document(found, machine), indent=2))
     else:
-        print_fit(found, machine, str(model))
+        print_fit(found, machine)
     return found.picked is not None
 
 
 def _asked(
-    model: str | None, registry: Registry, settings: Settings, say: Callable[[str], None]
+    question: Question, registry: Registry, settings: Settings, say: Callable[[str], None]
 ) -> tuple[Candidates | None, Registry]:
     """The headers to plan from; None where the catalog's own numbers must do, and of which models.
 
     Those serve for a model of the catalog that is not here while the network is off.
     """
+    model = question.model
     if model is None:
         return None, registry
     read = 0
@@ -170,12 +207,35 @@ def _asked(
         say(f"reading headers: {size_text(read)}")
 
     try:
-        return find_candidates(model, registry, settings, progress), registry
+        found = find_candidates(model, registry, settings, progress, projector=question.projector)
+        if question.projector and found.projector is None:
+            raise ModelUnusable(
+                f"There is no projector (mmproj) beside {found.spec.name!r}.",
+                hint='Leave --mmproj away, or name its file in models.toml: mmproj = "FILE".',
+            )
+        return found, registry
     except NotDownloaded:
         entry = registry.find(model)
-        if entry is None or entry.shape is None or not entry.quantizations:
+        beside = question.projector or question.draft is not None  # of which it has no numbers
+        if beside or entry is None or entry.shape is None or not entry.quantizations:
             raise
         return None, Registry((entry,))
+
+
+def _companions(
+    candidates: Candidates | None, question: Question, registry: Registry, settings: Settings
+) -> tuple[Companion, ...]:
+    """What is to have room beside the model. Raises: UnknownModel, ModelUnusable."""
+    if candidates is None:
+        return ()
+    found = []
+    if candidates.projector is not None and candidates.projector.facts is not None:
+        found.append(projector_of(candidates.projector.facts))
+    named = question.draft or candidates.spec.draft
+    model = next((one for one in candidates.found.values() if isinstance(one, Headers)), None)
+    if named is not None and model is not None:
+        found.append(draft_for(read_draft(named, registry, settings), model.facts))
+    return tuple(found)
 
 
 def _measured(hardware: Hardware, settings: Settings, say: Callable[[str], None]) -> Bandwidth:
@@ -191,5 +251,5 @@ def _imagined(
 ) -> Machine:
     """A machine of those sizes, with a processor like this one where it was measured."""
     known = known_bandwidth(hardware, settings) or NOTHING_MEASURED
-    rates = machine_of(hardware, known).ram.rates
-    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, rates)
+    like = machine_of(hardware, known).ram
+    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, like)

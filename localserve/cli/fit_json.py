@@ -29,7 +29,16 @@ def fit_document(fit: Fit, machine: Machine) -> dict[str, Any]:
             ],
             "changes": [_change_document(change) for change in explanation.changes],
         },
-        "quantizations": [plan_document(plan) for plan in fit.plans],
+        "quantizations": [
+            {**plan_document(plan), "elsewhere": plan.quantization in fit.elsewhere}
+            for plan in fit.plans
+        ],
+        "projector": fit.projector
+        and {
+            "file": fit.projector.name,
+            "size_bytes": fit.projector.size_bytes,
+            "counted": fit.projector.facts is not None,
+        },
         "unusable": {name: problem.message for name, problem in fit.unusable.items()},
         "frontier": [_point(plan) for plan in fit.frontier],
         "machine": machine_document(machine),
@@ -60,14 +69,21 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "decode_tokens_per_second": speed.decode,
             "prompt_tokens_per_second": speed.prompt,
             "first_token_seconds": speed.first_token_seconds,
-            "calibrated_by_answers": plan.answers,
+            "token_seconds": {
+                "weights": speed.token.weights,
+                "attention": speed.token.attention,
+                "starts": speed.token.starts,
+            },
+            "calibrated_by_answers": plan.corrections.answers,
+            "calibrated_by_alike": plan.corrections.alike,
         },
     }
 
 
 def memory_document(plan: Plan) -> dict[str, Any]:
     """`needed_bytes` of a device is all that counts against its room: in RAM also the output, the
-    process and what GPUs share with it."""
+    process, companions (projector and draft, `beside_bytes`) and what lies on
+    GPUs that have no memory but RAM (`shared_bytes`), which those list, too."""
     usage = plan.usage
     return {
         "weights_bytes": usage.weights_bytes,
@@ -75,6 +91,8 @@ def memory_document(plan: Plan) -> dict[str, Any]:
         "compute_bytes": usage.compute_bytes,
         "total_bytes": usage.total_bytes,
         "output_bytes": usage.output_bytes,
+        "mmproj_bytes": usage.beside_bytes("mmproj"),
+        "draft_bytes": usage.beside_bytes("draft"),
         "devices": [
             {
                 "name": load.place,
@@ -82,6 +100,8 @@ def memory_document(plan: Plan) -> dict[str, Any]:
                 "kv_bytes": usage.of(load.place).cache_bytes,
                 "compute_bytes": usage.of(load.place).compute_bytes,
                 "total_bytes": usage.of(load.place).total_bytes,
+                "beside_bytes": usage.beside_on(load.place),
+                "shared_bytes": load.shared_bytes,
                 "needed_bytes": load.needed_bytes,
                 "room_bytes": load.room_bytes,
                 "headroom_bytes": load.headroom_bytes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -16,15 +16,16 @@ from localserve.cli.terminal import (
     size_text,
 )
 from localserve.planner.fit import Fit
+from localserve.planner.forecast import TokenTime
 from localserve.planner.machine import Load, Machine, Place
 from localserve.planner.plan import Plan
-from localserve.planner.speed import PROMPT_TOKENS, Speed
+from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed
 
 BAR_CELLS = 20
 MOST_NAMES = 5
 
 
-def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
+def print_fit(fit: Fit, machine: Machine) -> None:
     """The answer about one model."""
     shown = fit.shown
     facts = shown.facts
@@ -33,7 +34,8 @@ def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
     _say(f"{fit.name}: {about}, trained for {trained} tokens", bold=True)
     _say(_planned_line(shown))
     console.print()
-    print_table(_plans_table(fit.plans, fit.picked, [plan.quantization for plan in fit.plans]))
+    names = [plan.quantization for plan in fit.plans]
+    print_table(_plans_table(fit.plans, fit.picked, names, elsewhere=fit.elsewhere))
     for name, problem in list(fit.unusable.items())[:MOST_NAMES]:
         _say(f"{name}: {problem.message}", style="yellow")
     console.print()
@@ -42,11 +44,23 @@ def print_fit(fit: Fit, machine: Machine, asked: str) -> None:
     if shown.runtime.tensor_split:
         shares = " : ".join(f"{share:g}" for share in shown.runtime.tensor_split)
         _say(f"layers on the GPUs: {shares}")
+    if fit.projector is not None and fit.projector.facts is None:
+        size = size_text(fit.projector.size_bytes)
+        _say(f"not counted: {fit.projector.name} ({size}), for images or sound; --mmproj does")
     if (how := _how(shown)) is not None:
         _say(how)
-    _say(_speed_line(shown.speed, shown.answers, machine))
+    _say(_speed_line(shown.speed, shown.corrections, machine))
+    if shown.speed is not None:
+        _say(_token_line(shown.speed.token))
     console.print()
-    _print_verdict(fit, asked)
+    _print_verdict(fit)
+    if fit.elsewhere:
+        _say("what is not here is planned from the catalog's sizes and the file that is")
+    if (better := fit.better) is not None:
+        _say(
+            f"{better.quantization} would be the better choice:"
+            f" localserve pull {fit.name}:{better.quantization}"
+        )
     if fit.frontier:
         console.print()
         print_table(_frontier_table(fit))
@@ -73,7 +87,8 @@ def print_catalog(plans: Sequence[Plan], machine: Machine) -> None:
     console.print()
     for place in machine.places:
         room = f"{memory_text(place.room_bytes)} of room, {memory_text(place.total_bytes)} in all"
-        _say(f"{place.title} ({place.description}): {room}")
+        whose = ", part of RAM" if place.unified else ""
+        _say(f"{place.title} ({place.description}): {room}{whose}")
     _say("estimated from the catalog's sizes; `localserve fit NAME` reads the real headers")
 
 
@@ -84,12 +99,15 @@ def _plans_table(
     title: str = "quantization",
     *,
     catalog: bool = False,
+    elsewhere: Collection[str] = (),
 ) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column(title, no_wrap=True)
     if catalog:
         table.add_column("quantization", no_wrap=True)
+    if elsewhere:
+        table.add_column("here", no_wrap=True)
     for heading in ("size", "fits", "where", "memory", "needed", "headroom", "tokens/s"):
         justify = "left" if heading in ("fits", "where", "memory") else "right"
         table.add_column(heading, no_wrap=True, justify=justify)  # type: ignore[arg-type]
@@ -99,6 +117,8 @@ def _plans_table(
         cells: list[str | Text] = [mark, plain(name)]
         if catalog:
             cells.append(plain(plan.quantization))
+        if elsewhere:
+            cells.append("" if plan.quantization in elsewhere else "yes")
         headroom = memory_text(abs(plan.headroom_bytes))
         table.add_row(
             *cells,
@@ -132,13 +152,20 @@ def _place_line(plan: Plan, place: Place) -> Text:
         "cache": device.cache_bytes,
         "compute": device.compute_bytes,
     }
-    rest = load.needed_bytes - device.total_bytes
+    for beside in plan.usage.beside:
+        parts["projector" if beside.kind == "mmproj" else "draft"] = beside.on(place.name)
+    parts["on the GPU"] = load.shared_bytes
+    rest = load.needed_bytes - device.total_bytes - plan.usage.beside_on(place.name)
+    rest -= load.shared_bytes
     parts["output and process"] = rest
     listed = ", ".join(f"{name} {memory_text(size)}" for name, size in parts.items() if size)
     line = plain(f"{place.title:6} ")
     line.append_text(_bar(load))
     needed, room = memory_text(load.needed_bytes), memory_text(load.room_bytes)
     line.append(f"  {needed} of {room}" + (f": {listed}" if listed else ""))
+    if place.unified:
+        line.append(" (part of RAM, of which it may use so much)")
+        return line
     taken = place.total_bytes - place.free_bytes
     if taken > 0:
         line.append(f" ({memory_text(taken)} in use by others")
@@ -160,7 +187,7 @@ def _how(plan: Plan) -> str | None:
     return text
 
 
-def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
+def _speed_line(speed: Speed | None, known: Corrections, machine: Machine) -> str:
     if speed is None:
         return "speed: not known, for the bandwidth of a device could not be measured"
     text = f"speed: about {_rate(speed)} tokens/s"
@@ -169,14 +196,34 @@ def _speed_line(speed: Speed | None, answers: int, machine: Machine) -> str:
             f"; first token of a prompt of {PROMPT_TOKENS} after {speed.first_token_seconds:.1f} s"
         )
     if machine.imagined:
-        return f"{text} (assuming a usual machine of its kind)"
-    if answers:
-        count = "1 answer" if answers == 1 else f"{answers} answers"
-        return f"{text} (from the measured bandwidth, calibrated by {count})"
-    return f"{text} (from the measured bandwidth)"
+        return f"{text} (an estimate: nothing was measured there, a usual machine is assumed)"
+    if known.answers:
+        return f"{text} (measured rates, calibrated by {_answers(known.answers)})"
+    if known.alike:
+        answers = _answers(known.alike)
+        return f"{text} (measured rates, in part calibrated by {answers} of models alike)"
+    return f"{text} (measured rates; not calibrated by an answer yet)"
 
 
-def _print_verdict(fit: Fit, asked: str) -> None:
+def _token_line(token: TokenTime) -> str:
+    """Where the time of a token goes."""
+    text = (
+        f"each token: {_milliseconds(token.weights)} for its weights,"
+        f" {_milliseconds(token.attention)} for attention to {DECODE_AT_TOKENS} before it"
+    )
+    return text + (f", {_milliseconds(token.starts)} to start operations" if token.starts else "")
+
+
+def _milliseconds(seconds: float) -> str:
+    value = seconds * 1e3
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count} answers"
+
+
+def _print_verdict(fit: Fit) -> None:
     shown, why = fit.shown, fit.explanation
     if shown.fits:
         _say(

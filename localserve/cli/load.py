@@ -9,19 +9,24 @@ from urllib.parse import quote
 
 import typer
 
+from localserve.cli.options import CacheTypeK, CacheTypeV, CpuMoeLayers, GpuLayers, Parallel
 from localserve.cli.reach import LOAD_SECONDS, Port, ask, find_server
 from localserve.cli.terminal import console, errors, memory_text, plain
 from localserve.config import read_settings
 
 LOAD_EXAMPLES = """
-Idle models make room if need be. Requests load models by themselves: this only spares the first
-one the wait.
+Idle models make room if need be. Requests load models by themselves: this spares the first one
+the wait, or says how the model is to be run. Options are constraints as for `fit` and `up`, come
+before what `up` and models.toml say, and hold until the model is unloaded; one that is loaded
+otherwise and idle is loaded anew.
 
 Examples:
 
   localserve load qwen3-8b
 
   localserve load qwen3-8b --pin     and never unload it to make room
+
+  localserve load qwen3-8b --ctx 32768 --cache-type-k q8_0 --cache-type-v q8_0
 
   localserve load qwen3-8b --json | jq .memory_bytes
 
@@ -46,14 +51,32 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def load(
     name: Name,
+    ctx: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tokens of context, as for `up` [the model's, else 8192]."),
+    ] = None,
+    parallel: Parallel = None,
+    cache_type_k: CacheTypeK = None,
+    cache_type_v: CacheTypeV = None,
+    gpu_layers: GpuLayers = None,
+    cpu_moe_layers: CpuMoeLayers = None,
     pin: Annotated[bool, typer.Option("--pin", help="Never unload it to make room.")] = False,
     port: Port = None,
     as_json: AsJson = False,
 ) -> None:
-    server = find_server(read_settings(), port)
+    options = {
+        "context_tokens": ctx,
+        "parallel": parallel,
+        "cache_type_k": cache_type_k,
+        "cache_type_v": cache_type_v,
+        "gpu_layers": gpu_layers,
+        "cpu_moe_layers": cpu_moe_layers,
+    }
+    server = find_server(read_settings(options), port)
+    wanted = {option: value for option, value in options.items() if value is not None}
     path = f"/admin/models/{quote(name)}"
     with errors.status(f"loading {name}"):
-        model = ask(server, "POST", f"{path}/load", {}, LOAD_SECONDS)
+        model = ask(server, "POST", f"{path}/load", wanted, LOAD_SECONDS)
     if pin:
         model = ask(server, "POST", f"{path}/pin", {})
     if as_json:

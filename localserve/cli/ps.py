@@ -41,7 +41,8 @@ def ps(
         capacity = device["capacity_bytes"]
         most = f" of {memory_text(capacity)} that models may take" if capacity else ""
         held = memory_text(device["held_bytes"])
-        console.print(plain(f"{_device(device['device'])}: {held} held{most}"), style="dim")
+        whose = ", part of RAM" if device.get("part_of") else ""
+        console.print(plain(f"{_device(device['device'])}: {held} held{most}{whose}"), style="dim")
 
 
 ps.__doc__ = f"Show which models the running server has loaded.\n{EXAMPLES}"

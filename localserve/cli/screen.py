@@ -16,10 +16,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from localserve.backends.base import ModelFacts
+from localserve.cli.offer import Fetching, Question, Shown
 from localserve.cli.terminal import Lasting, count_text, plain, size_text
 from localserve.server.reports import (
     Aborting,
     Answered,
+    DefaultChanged,
     Live,
     Loaded,
     LoadFailed,
@@ -57,11 +59,11 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._lost = 0
-        self._queue: queue.Queue[Told | None] = queue.Queue(QUEUED_REPORTS)
+        self._queue: queue.Queue[Told | Shown | None] = queue.Queue(QUEUED_REPORTS)
         self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
         self._thread.start()
 
-    def show(self, report: Told) -> None:
+    def show(self, report: Told | Shown) -> None:
         """Show it soon, from any thread."""
         try:
             self._queue.put_nowait(report)
@@ -83,14 +85,19 @@ class Screen:
                 self._err.print(f"{lost} lines were lost: the terminal did not take them")
         self._hide_progress()
 
-    def _show(self, report: Told) -> None:
-        if not isinstance(report, LoadProgress):
+    def _show(self, report: Told | Shown) -> None:
+        if not isinstance(report, LoadProgress | Fetching):
             self._hide_progress()
         match report:
-            case Live() | Reloaded():
+            case Live() | Reloaded() | DefaultChanged():
                 pass
             case LoadProgress(name, share):
-                self._show_progress(name, share)
+                doing = "loading" if share < 1.0 else "warming up"
+                self._show_progress(f"{doing} {name}", share)
+            case Fetching(text, share):
+                self._show_progress(text, share)
+            case Question(text):
+                self._out.print(plain(text), style="bold")
             case Loaded(default=True):
                 self._show_loaded(report)
             case Loaded():
@@ -129,7 +136,7 @@ class Screen:
             self._bar.stop()
             self._bar, self._task = None, None
 
-    def _show_progress(self, name: str, share: float) -> None:
+    def _show_progress(self, text: str, share: float) -> None:
         if not self._out.is_terminal:
             return
         if self._bar is None:
@@ -143,8 +150,7 @@ class Screen:
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0)
         assert self._task is not None
-        doing = "loading" if share < 1.0 else "warming up"
-        self._bar.update(self._task, completed=share, description=f"{doing} {escape(name)}")
+        self._bar.update(self._task, completed=share, description=escape(plain(text).plain))
 
     def _show_loaded(self, loaded: Loaded) -> None:
         facts = loaded.facts

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from localserve.catalog.default import available_memory_bytes, needed_bytes
 from localserve.catalog.downloaded import entry_of, find_downloaded
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.locate import unknown_model
@@ -16,8 +15,12 @@ from localserve.catalog.registry import Registry, load_registry
 from localserve.catalog.spec import HubFile, ModelSpec
 from localserve.cli.found import found_document, match, with_builtin
 from localserve.cli.list import spec_document
-from localserve.cli.terminal import console, count_text, plain, size_text
-from localserve.config import read_settings
+from localserve.cli.terminal import console, count_text, errors, memory_text, plain, size_text
+from localserve.config import Settings, read_settings
+from localserve.errors import ModelUnusable
+from localserve.planner.default import plan_found, this_machine
+from localserve.planner.plan import Plan
+from localserve.planner.usage import RAM
 
 EXAMPLES = """
 Examples:
@@ -47,10 +50,15 @@ def show(
     entry = entry_of(found, registry) if found is not None else registry.find(name)
     if found is None and entry is None:
         raise unknown_model(name, registry, models)
+    plan = _plan(found, registry, settings) if found is not None else None
     if as_json:
-        typer.echo(json.dumps(_document(found, entry, registry), indent=2))
+        typer.echo(json.dumps(_document(found, entry, registry, plan), indent=2))
         return
-    rows = _found_rows(found) if found is not None else {"on disk": f"no; localserve pull {name}"}
+    rows = (
+        _found_rows(found, plan)
+        if found is not None
+        else {"on disk": f"no; localserve pull {name}"}
+    )
     rows |= _entry_rows(entry) if entry is not None else {}
     for title, text in rows.items():
         console.print(f"{title:14}", style="dim", end="")
@@ -60,20 +68,30 @@ def show(
 show.__doc__ = f"Show what is known of one model.\n{EXAMPLES}"
 
 
+def _plan(found: FoundModel, registry: Registry, settings: Settings) -> Plan | None:
+    """How it would be run; None where it cannot be."""
+    try:
+        return plan_found(found, registry, settings, this_machine(settings))
+    except ModelUnusable as problem:
+        errors.print(plain(problem.message), style="yellow")
+        return None
+
+
 def _document(
-    found: FoundModel | None, entry: ModelSpec | None, registry: Registry
+    found: FoundModel | None, entry: ModelSpec | None, registry: Registry, plan: Plan | None
 ) -> dict[str, object]:
+    """Memory is that of the place that would be fullest."""
     on_disk = found is not None and not found.problem
     return {
         "model": found_document(found, registry) if found is not None else None,
-        "needed_bytes": needed_bytes(found) if found is not None else None,
-        "available_bytes": available_memory_bytes(),
+        "fits": plan.fits if plan is not None else None,
+        "needed_bytes": plan.tightest.needed_bytes if plan is not None else None,
+        "available_bytes": plan.tightest.room_bytes if plan is not None else None,
         "catalog": spec_document(entry, on_disk) if entry is not None else None,
     }
 
 
-def _found_rows(found: FoundModel) -> dict[str, str]:
-    needed, available = needed_bytes(found), available_memory_bytes()
+def _found_rows(found: FoundModel, plan: Plan | None) -> dict[str, str]:
     rows = {
         "name": ", ".join([found.name, *found.aliases]),
         "belongs to": OWNERS[found.source],
@@ -81,11 +99,22 @@ def _found_rows(found: FoundModel) -> dict[str, str]:
         "quantization": found.quantization or "",
         "architecture": found.architecture,
         "hub": found.repo or "",
-        "memory": f"about {size_text(needed)} to serve it, {size_text(available)} are free now",
+        "memory": _memory(plan) if plan is not None else "",
         "files": ("\n" + " " * 14).join(map(str, found.files)),
         "problem": found.problem,
     }
     return {title: text for title, text in rows.items() if text}
+
+
+def _memory(plan: Plan) -> str:
+    """What the fullest place would hold."""
+    load = plan.tightest
+    needed, room = memory_text(load.needed_bytes), memory_text(load.room_bytes)
+    place = "RAM" if load.place == RAM else load.place
+    return (
+        f"{needed} of {place} with {plan.runtime.context_tokens} tokens of context, where models"
+        f" may take {room} now" + ("" if plan.fits else ": it does not fit")
+    )
 
 
 def _entry_rows(entry: ModelSpec) -> dict[str, str]:

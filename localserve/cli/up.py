@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -13,6 +14,7 @@ from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
 from localserve.cli.log_file import LogFile
+from localserve.cli.offer import CatalogOffer, may_offer
 from localserve.cli.options import (
     CacheTypeK,
     CacheTypeV,
@@ -22,9 +24,13 @@ from localserve.cli.options import (
     Offline,
     Parallel,
 )
+from localserve.cli.reach import LOAD_SECONDS, ask, find_server
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting, outlast_output
 from localserve.config import read_settings
+from localserve.gateway.exposure import check_gateway
+from localserve.gateway.keys import new_secret
+from localserve.gateway.tls import check_tls
 from localserve.server.listeners import listen
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
@@ -44,6 +50,12 @@ Examples:
   localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
 
   localserve up --ctx 32768 --parallel 4 --port 9000
+
+  localserve up --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+
+On a terminal where there is only the built-in model, the best one of
+the catalog for this machine is offered: say y, and it is downloaded and
+served while the built-in one answers.
 
 Requests can name every model that `localserve list` shows; one that is
 not loaded is loaded, and idle ones make room for it. Those that name
@@ -85,6 +97,12 @@ def up(
         int | None, typer.Option(metavar="N", help="CPU threads [the physical cores].")
     ] = None,
     offline: Offline = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): serve https.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")
+    ] = None,
 ) -> None:
     out, err = outlast_output()
     settings = read_settings(
@@ -100,26 +118,43 @@ def up(
             "cpu_moe_layers": cpu_moe_layers,
             "threads": threads,
             "offline": offline or None,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
         }
     )
     registry = load_registry(settings)
+    check_gateway(settings)
+    scheme = "https" if check_tls(settings) else "http"
     spec, fallback = choose_model(model, registry, settings)
-    listeners = listen(settings.host, settings.port)
+    listeners = listen(settings.host, settings.port, scheme=scheme)
     screen = Screen(listeners.url, out, err)
     log = Lasting(LogFile(log_path(settings, listeners.port)))
     logged = Screen(listeners.url, log, log)
     if listeners.warning:
         screen.show(Note(logging.WARNING, listeners.warning))
 
+    def make_default(name: str) -> None:
+        path = f"/admin/models/{quote(name)}/default"
+        ask(find_server(settings, listeners.port), "POST", path, {}, LOAD_SECONDS)
+
+    offer = CatalogOffer(settings, registry, screen.show, make_default)
+    if may_offer(model, spec, settings):
+        offer.begin()
+
     def tell(told: Told) -> None:
         if isinstance(told, Loaded):
             remember_use(Path(told.facts.file), settings)
+            offer.server_is_ready()
         screen.show(told)
         logged.show(told)
 
-    with announced(settings, listeners.url, listeners.port, spec.name):
-        status = Supervisor(settings, spec, listeners, tell, fallback=fallback).run()
+    owner_key, _ = new_secret()
+    with announced(settings, listeners.url, listeners.port, spec.name, owner_key):
+        status = Supervisor(
+            settings, spec, listeners, tell, fallback=fallback, owner_key=owner_key
+        ).run()
     listeners.close()
+    offer.end()
     logged.close()
     if not screen.close():
         os._exit(status)  # the interpreter would wait for the terminal, or fail at it

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, assert_never
 
+from localserve.engine.budget import BudgetKeeper
 from localserve.engine.pacer import Pacer
 from localserve.engine.runner import (
     DecodeFailed,
@@ -28,7 +29,9 @@ from localserve.engine.runner import (
     Runner,
     Sampled,
     Slice,
+    Steer,
     Unsampled,
+    Vocabulary,
 )
 from localserve.engine.scheduler import Outcome, Scheduler, Step
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent
@@ -362,6 +365,7 @@ class Engine(Generic[R]):
                     history=sequence.tokens,
                     top_logprobs=request.top_logprobs,
                     ignore_end=request.ignore_end,
+                    steer=_steer(request, runner.vocabulary),
                 )
             scheduler.submit(*sequences)
         except Exception as failure:
@@ -405,6 +409,17 @@ class Engine(Generic[R]):
         """On the event loop, soon; a loop that is closed needs nothing any more."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _steer(request: GenerateRequest, vocabulary: Vocabulary) -> Steer | None:
+    """What ends the reasoning of an answer in time."""
+    if request.budget is None:
+        return None
+
+    def spelling(token: int) -> bytes:
+        return request.spelled.get(token) or vocabulary.piece(token)
+
+    return BudgetKeeper(request.budget, spelling).steer
 
 
 def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:

@@ -6,7 +6,7 @@ library. All of `Runner` but `interrupt` is called on the engine thread only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,10 @@ class Unsampled:
 
 Results = Sequence[Sampled | Unsampled]
 """What a slice yields: the next token, and one for each guessed one that was right."""
+
+
+Steer = Callable[[int], int]
+"""From the token that was chosen to the one that takes its place; called once for each."""
 
 
 class Sampler(Protocol):
@@ -188,10 +192,11 @@ class Runner(Memory, Protocol):
         history: Sequence[int],
         top_logprobs: int | None,
         ignore_end: bool,
+        steer: Steer | None = None,
     ) -> Sampler:
         """A sampler for one sequence; `history` is its prompt. `sampling` has no None but `seed`.
 
-        `ignore_end` bans the tokens that end an answer.
+        `ignore_end` bans the tokens that end an answer. `steer` has the last word on each token.
         """
         ...
 

@@ -6,8 +6,8 @@ only sequences whose `computed` is to catch up with their tokens. It never lets 
 exceed the budget: when cells run short, kept prefixes go first, then the youngest sequence of the
 lowest priority pauses. It becomes a kept prefix, and what is lost of that is computed again later.
 
-Cells are shared wherever sequences begin alike: a new one goes on from the longest beginning that
-lies in the cells, of whomever, and where someone is just computing a longer one it waits for that.
+A new sequence goes on from the longest beginning that lies in the cells, of whomever (`cache.py`);
+where someone is just computing a longer one it waits for that.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from localserve.engine.checkpoints import Checkpoint, Checkpoints
+from localserve.engine.cache import WORTH_SHARING, PrefixCache
 from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
-from localserve.engine.prefixes import KeptPrefixes, TokenArray, common_length
-from localserve.engine.runner import Memory, Sampled, Slice, State, Vocabulary
+from localserve.engine.prefixes import common_length
+from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
 from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
-from localserve.engine.spelling import align
-from localserve.engine.tree import PrefixTree
 from localserve.errors import (
     ContextOverflow,
     EngineFailed,
@@ -34,12 +30,6 @@ from localserve.errors import (
     LocalserveError,
     Overloaded,
 )
-
-WORTH_SHARING = 32
-"""A common beginning shorter than this is computed again rather than shared or waited for."""
-
-SMALLEST_CUT = 256
-"""Cells that a kept prefix gives up at once: it is not cut anew at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +53,12 @@ class Step:
         return sum(len(part.tokens) for part in self.slices if len(part.tokens) > 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the beginning of a new sequence lies already: `length` tokens of `slot`.
-
-    `checkpoint` is there where the slot cannot be cut at that length.
-    """
-
-    slot: int
-    length: int
-    checkpoint: Checkpoint | None = None
-
-
 Outcome = list[tuple[Sequence, SequenceEvent]]
 """Events in the order in which they are to be given out."""
 
 
 class Scheduler:
-    """Waiting and running sequences, kept prefixes, and the budget of cells."""
+    """Waiting and running sequences, over the cells that `cache` gives them."""
 
     def __init__(
         self,
@@ -92,7 +70,6 @@ class Scheduler:
         max_waiting: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
         self._memory = memory
         self._vocabulary = vocabulary
         self._pacer = pacer
@@ -100,10 +77,7 @@ class Scheduler:
         self._max_waiting = max_waiting
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
-        self.tree: PrefixTree[Checkpoint] = PrefixTree()
-        self.checkpoints = Checkpoints(self.tree, memory.checkpoint_bytes)
-        self.kept = KeptPrefixes()
-        self._free_slots = list(range(memory.slots - 1, -1, -1))
+        self.cache = PrefixCache(memory, vocabulary, clock)
         self._crowded = False  # the memory holds less than its cells; until someone leaves
 
     @property
@@ -118,7 +92,7 @@ class Scheduler:
     @property
     def cells_used(self) -> int:
         """Cells in use, shared ones once; never more than the memory has."""
-        return self.tree.cells
+        return self.cache.tree.cells
 
     # What comes in
 
@@ -163,8 +137,8 @@ class Scheduler:
         """Admit what there is room for, and choose the tokens of the next step."""
         outcome = self._admit()
         answering = [sequence for sequence in self.running if sequence.pending == 1]
-        while len(answering) > self._free_cells():
-            if not self._give_up(len(answering) - self._free_cells()):
+        while len(answering) > self.cache.free_cells:
+            if not self.cache.give_up(len(answering) - self.cache.free_cells):
                 self._pause(self._youngest_of_lowest_priority())
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
@@ -180,9 +154,10 @@ class Scheduler:
             return []
         budget = self._pacer.chunk_tokens(answering)
         wanted = min(budget, sum(sequence.pending for sequence in behind))
-        while (short := wanted + answering - self._free_cells()) > 0 and self._give_up(short):
-            pass
-        free = self._free_cells() - answering
+        while (short := wanted + answering - self.cache.free_cells) > 0:
+            if not self.cache.give_up(short):
+                break
+        free = self.cache.free_cells - answering
         if free <= 0:
             return self._make_way(answering)
         shares = share_out(behind, min(budget, free))
@@ -223,9 +198,9 @@ class Scheduler:
         ]
         guesses = share_guesses(asked, most, self._pacer)
         wanted = len(answering) + sum(map(len, guesses))
-        while (short := wanted - self._free_cells()) > 0 and self._give_up(short):
+        while (short := wanted - self.cache.free_cells) > 0 and self.cache.give_up(short):
             pass  # the answers themselves would soon need them
-        if self._free_cells() < wanted:
+        if self.cache.free_cells < wanted:
             return {}
         return {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
 
@@ -235,7 +210,9 @@ class Scheduler:
         """Take over what the step computed and sampled."""
         outcome: Outcome = []
         for sequence, part, sampled in zip(step.sequences, step.slices, results, strict=True):
-            self._advance(sequence, part)
+            reached = sequence.computed + len(part.tokens)
+            due = self._memory.saves and reached in self._stops(sequence)
+            self.cache.advance(sequence, part.tokens, checkpoint=due)
             if part.sampler is not None:
                 events = self._take(sequence, part, list(sampled))
             elif sequence.limit <= 0 and sequence.pending == 0:
@@ -264,32 +241,23 @@ class Scheduler:
         if sequence.lookup is not None:
             sequence.lookup.settle(len(part.guess), right)
         kept = min(right, sequence.pending)
-        sequence.computed += kept
-        self.tree.extend(part.slot, sequence.request.scope, part.guess[:kept])
+        self.cache.advance(sequence, part.guess[:kept])
         if kept < right:
-            self._memory.truncate(part.slot, sequence.computed)
-
-    def _advance(self, sequence: Sequence, part: Slice) -> None:
-        sequence.computed += len(part.tokens)
-        self.tree.extend(part.slot, sequence.request.scope, part.tokens)
-        if self._memory.saves and sequence.computed in self._stops(sequence):
-            state = self._memory.save(part.slot)
-            if state is not None:
-                self.checkpoints.keep(part.slot, state, self._clock())
+            self.cache.cut(sequence, sequence.computed)
 
     def fail(self, step: Step, error: LocalserveError) -> Outcome:
         """The step could not be computed: its sequences fail, all others go on."""
         outcome: Outcome = []
         for sequence in step.sequences:
-            self._cut(sequence, 0)
+            self.cache.cut(sequence, 0)
             self._leave(sequence)
             outcome.append((sequence, Broken(error)))
         return outcome
 
     def make_room(self, step: Step) -> Outcome:
         """The runner found no cells for the step although the budget had them: use fewer."""
-        if len(self.kept):
-            while self._give_up(self._memory.cells):
+        if len(self.cache.kept):
+            while self.cache.give_up(self._memory.cells):
                 pass
             return []
         if len(self.running) > 1:
@@ -320,7 +288,7 @@ class Scheduler:
                 break
             self.waiting.remove(sequence)
             sequence.claim = wanted
-            self._begin(sequence)
+            self.cache.begin(sequence)
             self.running.append(sequence)
             if sequence.times.admitted == 0.0:
                 sequence.times.admitted = time.monotonic()
@@ -332,11 +300,8 @@ class Scheduler:
         newcomer will share."""
         slots = [other.slot for other in self.running if other.slot is not None]
         growth = sum(other.footprint - other.computed for other in self.running)
-        match = self.tree.longest(newcomer.request.scope, _wanted_prefix(newcomer))
-        shared = self.tree.held_of(match, slots) if match and not self._memory.saves else 0
-        if shared < WORTH_SHARING:
-            shared = 0
-        return self.tree.held_cells(slots) + growth - shared
+        shared = self.cache.shared_with(newcomer, slots)
+        return self.cache.tree.held_cells(slots) + growth - shared
 
     def _follows_another(self, sequence: Sequence) -> bool:
         """Whether another sequence is just computing a beginning that this one can share."""
@@ -346,8 +311,7 @@ class Scheduler:
                 return True
             sequence.leader = None
         prompt = sequence.prompt[:-1]
-        source = self._longest_source(sequence.request.scope, prompt)
-        enough = (source.length if source else 0) + WORTH_SHARING
+        enough = self.cache.length_of(sequence.request.scope, prompt) + WORTH_SHARING
         for other in self.running:
             if self._may_lead(other, sequence):
                 length = common_length(other.prompt, prompt)
@@ -363,127 +327,13 @@ class Scheduler:
             mine.scope == theirs.scope and theirs.priority >= mine.priority and leader.pending > 1
         )
 
-    def _begin(self, sequence: Sequence) -> None:
-        """Give the sequence a slot, with the longest beginning that lies in the cells already."""
-        self._reword(sequence)
-        source = self._longest_source(sequence.request.scope, _wanted_prefix(sequence))
-        state = source.checkpoint.state if source and source.checkpoint else None
-        if source and self._takes_over(source):
-            self.kept.remove(source.slot)
-            sequence.slot = source.slot
-            self._cut(sequence, source.length, state)
-        else:
-            sequence.slot = self._free_slot(besides=source.slot if source else None)
-            if source and source.length >= WORTH_SHARING:
-                self._share(source, sequence, state)
-        if source and source.checkpoint:
-            source.checkpoint.used = self._clock()
-        if sequence.times.admitted == 0.0:
-            sequence.cached_tokens = sequence.asked_of(sequence.computed)
-
-    def _takes_over(self, source: Source) -> bool:
-        """Whether to go on in a kept prefix's own slot, rather than to share its cells: if nothing
-        is lost by that, or if it would be the one to go to make a slot free."""
-        if source.slot not in self.kept:
-            return False
-        if source.length == self.tree.length(source.slot):
-            return True
-        return not self._free_slots and self._least_valuable() == source.slot
-
-    def _share(self, source: Source, sequence: Sequence, state: State | None) -> None:
-        assert sequence.slot is not None
-        shared = self._memory.share(source.slot, sequence.slot, source.length, state)
-        if shared:
-            self.tree.fork(source.slot, sequence.slot, shared)
-            sequence.computed = shared
-        if source.slot in self.kept:
-            self.kept.keep(source.slot, self._clock())
-
-    def _longest_source(self, scope: str, tokens: TokenArray) -> Source | None:
-        match = self.tree.longest(scope, tokens)
-        for length, slots, checkpoint in match.candidates() if match else ():
-            for slot in slots:
-                if self._memory.can_cut(slot, length):
-                    return Source(slot, length)
-                if checkpoint is not None:
-                    return Source(slot, length, checkpoint)
-        return None
-
-    def _reword(self, sequence: Sequence) -> None:
-        """Let the ids of an earlier answer stand where the prompt repeats its text in others."""
-        if not sequence.request.from_text or sequence.times.admitted:
-            return
-        scope, wanted = sequence.request.scope, _wanted_prefix(sequence)
-        match = self.tree.longest(scope, wanted)
-        best = match.length if match else 0
-        chosen: TokenArray | None = None
-        for slot in self.tree.slots_of(scope):
-            tokens = self.tree.tokens(slot)
-            held, replaced = align(tokens, wanted, self._vocabulary.plain)
-            if replaced > best:
-                chosen, best = tokens[:held], replaced
-        if chosen is not None:
-            reworded = np.concatenate([chosen, wanted[best:]])
-            if self._left_to_compute(scope, reworded) < self._left_to_compute(scope, wanted):
-                sequence.reword(chosen, best)
-
-    def _left_to_compute(self, scope: str, tokens: TokenArray) -> int:
-        source = self._longest_source(scope, tokens)
-        return len(tokens) - (source.length if source else 0)
-
-    # Slots and cells
-
-    def _free_cells(self) -> int:
-        return self._memory.cells - self.cells_used
-
-    def _free_slot(self, *, besides: int | None) -> int:
-        if not self._free_slots:
-            victim = self._least_valuable(besides=besides)
-            assert victim is not None, "more run than there are slots"
-            self._drop(victim)
-        return self._free_slots.pop()
-
-    def _least_valuable(self, *, besides: int | None = None) -> int | None:
-        return self.kept.least_valuable(self.tree.own_cells, self._clock(), besides=besides)
-
-    def _give_up(self, cells: int) -> bool:
-        """Free some of the least valuable kept cells, about `cells` if it has so many; False when
-        nothing is kept any more."""
-        slot = self._least_valuable()
-        if slot is None:
-            return False
-        length = self.tree.length(slot)
-        left = length - max(cells, SMALLEST_CUT)
-        own = self.tree.own_cells(slot)
-        if left > length - own and left >= WORTH_SHARING and self._memory.can_cut(slot, left):
-            self.tree.cut(slot, self._memory.truncate(slot, left))
-        else:
-            self._drop(slot)
-        return True
-
-    def _drop(self, slot: int) -> None:
-        """Forget a kept prefix."""
-        self.kept.remove(slot)
-        self._clear(slot)
-
-    def _clear(self, slot: int) -> None:
-        self._memory.truncate(slot, 0)
-        self.tree.cut(slot, 0)
-        self._free_slots.append(slot)
-
-    def _cut(self, sequence: Sequence, length: int, state: State | None = None) -> None:
-        """Forget what is computed of the sequence behind `length`, or all where that cannot be."""
-        assert sequence.slot is not None
-        sequence.computed = self._memory.truncate(sequence.slot, length, state)
-        self.tree.cut(sequence.slot, sequence.computed)
-
     def _youngest_of_lowest_priority(self) -> Sequence:
         return min(self.running, key=lambda other: (other.request.priority, -other.number))
 
     def _pause(self, sequence: Sequence) -> None:
         """Let the sequence wait again; what is computed of it may go like any kept prefix."""
         self.running.remove(sequence)
-        self._keep(sequence)
+        self.cache.keep(sequence)
         sequence.computed = 0
         sequence.pauses += 1
         self._enqueue(sequence)
@@ -492,26 +342,8 @@ class Scheduler:
         """The sequence runs no more; what is computed of it is kept."""
         self.running.remove(sequence)
         self._crowded = False
-        self._keep(sequence)
+        self.cache.keep(sequence)
         sequence.close()
-
-    def _keep(self, sequence: Sequence) -> None:
-        """Keep what is computed of the sequence, in its slot, unless it is worth nothing."""
-        slot, sequence.slot = sequence.slot, None
-        assert slot is not None
-        if not sequence.computed:
-            self._clear(slot)
-            return
-        self.kept.keep(slot, self._clock())
-        self._drop_what_others_hold()
-
-    def _drop_what_others_hold(self) -> None:
-        """A kept prefix that others begin with saves nothing and wants no slot."""
-        if self._memory.saves:  # one that cannot be cut can go on only from where it ends
-            return
-        for slot in list(self.kept):
-            if self.tree.is_doubled(slot):
-                self._drop(slot)
 
     def _enqueue(self, sequence: Sequence) -> None:
         insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
@@ -528,11 +360,6 @@ def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
         sampler=sequence.sampler if last and sequence.limit > 0 else None,
         guess=guess,
     )
-
-
-def _wanted_prefix(sequence: Sequence) -> TokenArray:
-    """What need not be computed where it is there: all but the last token, whose logits are."""
-    return np.array(sequence.tokens[:-1], dtype=np.int32)
 
 
 def share_out(behind: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:

@@ -17,6 +17,7 @@ from localserve.engine.runner import (
     Sampled,
     Slice,
     State,
+    Steer,
     TokenScore,
     Unsampled,
 )
@@ -64,6 +65,7 @@ class ScriptedSampler:
 
     top_logprobs: int | None
     ignore_end: bool
+    steer: Steer | None = None
     closed: bool = False
 
     def close(self) -> None:
@@ -160,8 +162,9 @@ class ScriptedRunner:
         history: Sequence[int],
         top_logprobs: int | None,
         ignore_end: bool,
+        steer: Steer | None = None,
     ) -> ScriptedSampler:
-        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end))
+        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end, steer))
         return self.samplers[-1]
 
     def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
@@ -200,6 +203,8 @@ class ScriptedRunner:
         token = self.script(b"".join(map(self.vocabulary.piece, self.held(part.slot))))
         if token == END and part.sampler.ignore_end:
             token = ord("x")
+        if part.sampler.steer is not None:
+            token = part.sampler.steer(token)
         if part.sampler.top_logprobs is None:
             return Sampled(token)
         score = TokenScore(token, -0.5)

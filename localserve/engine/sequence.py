@@ -7,11 +7,13 @@ lie in its slot; each step lets `computed` catch up, and a token sampled at the 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from localserve.chat import FinishReason, Sampling
+from localserve.engine.budget import ReasoningBudget
 from localserve.engine.guessing import Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
@@ -28,6 +30,7 @@ class GenerateRequest:
 
     `max_tokens` None means 'the rest of the cells'; more than there is room for ends the answer
     with reason `length`. `sampling` has no None but `seed`. A stop string is not given out.
+    `spelled` are special tokens that are a part of the answer's text, with their bytes.
     `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
     same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
     prompt is likely to part from this one.
@@ -39,6 +42,8 @@ class GenerateRequest:
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
     ignore_end: bool = False
+    spelled: Mapping[int, bytes] = field(default_factory=dict)
+    budget: ReasoningBudget | None = None
     scope: str = ""
     priority: int = 0
     from_text: bool = False
@@ -62,10 +67,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """More of the answer."""
+    """More of the answer. `special_at` are the offsets at which spelled special tokens begin."""
 
     text: str
     scored: tuple[ScoredToken, ...] = ()
+    special_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +190,12 @@ class Sequence:
         if ends and not self.request.ignore_end:
             return self._end("stop", None)
         entry = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
-        piece = self.text.feed(raw, entry)
+        spelling = self.request.spelled.get(sampled.token)
+        special = spelling is not None
+        piece = self.text.feed(raw if spelling is None else spelling, entry, special=special)
         events: list[SequenceEvent] = []
         if piece.text or piece.entries:
-            events.append(Text(piece.text, piece.entries))
+            events.append(Text(piece.text, piece.entries, piece.special_at))
         if piece.stopped_by is not None:
             return [*events, self._ended("stop", piece.stopped_by)]
         if self.answer_length >= self.limit:
@@ -210,7 +218,7 @@ class Sequence:
             reason, stopped_by = "stop", piece.stopped_by
         ended = self._ended(reason, stopped_by)
         if piece.text or piece.entries:
-            return [Text(piece.text, piece.entries), ended]
+            return [Text(piece.text, piece.entries, piece.special_at), ended]
         return [ended]
 
     def _ended(self, reason: FinishReason, stopped_by: str | None) -> Ended:

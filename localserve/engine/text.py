@@ -16,11 +16,15 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True, slots=True)
 class Piece(Generic[Entry]):
-    """Text that may be given out, with the entries of the tokens that lie in it."""
+    """Text that may be given out, with the entries of the tokens that lie in it.
+
+    `special_at` are the offsets in it at which special tokens begin.
+    """
 
     text: str
     entries: tuple[Entry, ...] = ()
     stopped_by: str | None = None
+    special_at: tuple[int, ...] = ()
 
 
 class TextAssembler(Generic[Entry]):
@@ -32,10 +36,17 @@ class TextAssembler(Generic[Entry]):
         self._held = ""
         self._held_from = 0  # offset of the held text within the whole answer
         self._entries: deque[tuple[int, Entry]] = deque()  # (offset where its text ends, entry)
+        self._specials: deque[int] = deque()  # offsets where special tokens begin
 
-    def feed(self, raw: bytes, entry: Entry | None = None) -> Piece[Entry]:
+    def feed(
+        self, raw: bytes, entry: Entry | None = None, *, special: bool = False
+    ) -> Piece[Entry]:
         """Add a token's bytes; returns what may be given out now."""
-        return self._advance(self._decode(raw), entry)
+        if not special:
+            return self._advance(self._decode(raw), entry)
+        broken_off = self._decode(b"", True)
+        self._specials.append(self._held_from + len(self._held) + len(broken_off))
+        return self._advance(broken_off + self._decode(raw), entry)
 
     def finish(self) -> Piece[Entry]:
         """The answer ends: give out all that was held back."""
@@ -45,10 +56,12 @@ class TextAssembler(Generic[Entry]):
         rest = self._release(len(self._held))
         entries = (*piece.entries, *rest.entries, *(entry for _, entry in self._entries))
         self._entries.clear()
-        return Piece(piece.text + rest.text, entries)
+        behind = tuple(len(piece.text) + offset for offset in rest.special_at)
+        return Piece(piece.text + rest.text, entries, special_at=piece.special_at + behind)
 
     def _advance(self, text: str, entry: Entry | None) -> Piece[Entry]:
-        if not self._stop and entry is None and not self._held:
+        if not self._stop and entry is None and not self._held and not self._specials:
+            self._held_from += len(text)
             return Piece(text)
         searched_from = max(0, len(self._held) - max(map(len, self._stop), default=0))
         self._held += text
@@ -63,7 +76,7 @@ class TextAssembler(Generic[Entry]):
             piece = self._release(at)
             self._held = ""
             self._entries.clear()
-            return Piece(piece.text, piece.entries, stopped_by=stop)
+            return Piece(piece.text, piece.entries, stop, piece.special_at)
         return self._release(len(self._held) - self._undecided_length())
 
     def _undecided_length(self) -> int:
@@ -76,8 +89,12 @@ class TextAssembler(Generic[Entry]):
 
     def _release(self, length: int) -> Piece[Entry]:
         text, self._held = self._held[:length], self._held[length:]
+        start = self._held_from
         self._held_from += length
+        specials: list[int] = []
+        while self._specials and self._specials[0] < self._held_from:
+            specials.append(self._specials.popleft() - start)
         entries: list[Entry] = []
         while self._entries and self._entries[0][0] <= self._held_from:
             entries.append(self._entries.popleft()[1])
-        return Piece(text, tuple(entries))
+        return Piece(text, tuple(entries), special_at=tuple(specials))

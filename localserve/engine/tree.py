@@ -119,11 +119,14 @@ class PrefixTree(Generic[S]):
         node = self._ends.get(slot)
         return node.end if node is not None else 0
 
-    def tokens(self, slot: int) -> TokenArray:
-        """All that the slot holds. Shape (length,)."""
-        node = self._ends.get(slot)
-        runs = [one.tokens for one in node.path()][::-1] if node is not None else []
-        return np.concatenate(runs) if runs else np.empty(0, dtype=np.int32)
+    def tokens(self, slot: int, start: int = 0) -> TokenArray:
+        """What the slot holds from `start` on. Shape (length - start,)."""
+        runs: list[TokenArray] = [np.empty(0, dtype=np.int32)]
+        for node in self._ends[slot].path() if slot in self._ends else ():
+            runs.append(node.tokens[max(0, start - node.start) :])
+            if node.start <= start:
+                break
+        return np.concatenate(runs[::-1])
 
     def own_cells(self, slot: int) -> int:
         """The cells that would be free if the slot were cleared."""
@@ -170,15 +173,20 @@ class PrefixTree(Generic[S]):
         match = _descend(root, tokens)
         return match if match.length else None
 
-    def slots_of(self, scope: str) -> list[int]:
-        """The slots of a scope that hold something."""
+    def partings(self, scope: str, match: Match[S] | None) -> Iterator[tuple[int, int]]:
+        """All slots of a scope, each with how many tokens it has in common with the match."""
         root = self._roots.get(scope)
-        return [slot for _, slot in root.below()] if root is not None else []
+        path = set(match.node.path()) if match else {root}
+        for end, slot in root.below() if root is not None else ():
+            length = next(node.end for node in self._ends[slot].path() if node in path)
+            yield slot, min(length, match.length, end) if match else 0
 
     # What changes
 
     def extend(self, slot: int, scope: str, tokens: Sequence[int] | TokenArray) -> None:
         """The slot holds these tokens too, behind what it holds."""
+        if not len(tokens):
+            return
         node = self._ends.get(slot)
         if node is None:
             node = self._roots.setdefault(scope, Node(None, 0, np.empty(0, dtype=np.int32)))

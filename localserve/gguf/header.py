@@ -8,13 +8,14 @@ Source: docs/gguf.md of ggml, and ggml's gguf.cpp where it is stricter.
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from localserve.errors import ModelUnusable
+from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.gguf.metadata import FORMS, Array, Metadata, Scalar, ValueType
 from localserve.gguf.reader import Read, Walk
 from localserve.gguf.types import REMOVED_TYPES, TENSOR_TYPES, TensorType
@@ -31,6 +32,9 @@ MAX_ALIGNMENT: Final = 1 << 20
 MAX_ELEMENTS: Final = (1 << 63) - 1
 MAX_WORD_BYTES: Final = 1 << 20
 """Of one string in an array. Single strings (a chat template) are bounded by the header alone."""
+
+LEAST_TENSOR_BYTES: Final = 8 + 4 + 4 + 8
+LEAST_KEY_BYTES: Final = 8 + 1 + 4 + 1
 
 _U32: Final = FORMS[ValueType.UINT32]
 _U64: Final = FORMS[ValueType.UINT64]
@@ -69,6 +73,16 @@ class Header:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the first bytes of a file tell: how many tensors it has, and those keys among the first
+    whose values are texts or whole numbers."""
+
+    tensor_count: int
+    texts: Mapping[str, str]
+    counts: Mapping[str, int]
+
+
 def parse_file(path: Path) -> Header:
     """The header of a file on this disk. Raises: ModelMalformed, ModelUnusable (unreadable)."""
     try:
@@ -93,9 +107,9 @@ def parse(read: Read, size_bytes: int | None, name: str) -> Header:
     """
     walk = Walk(read, size_bytes, name)
     version = _version(walk)
-    tensor_count = _count(walk, "tensors", MAX_TENSORS, 8 + 4 + 4 + 8)
-    key_count = _count(walk, "keys", MAX_KEYS, 8 + 1 + 4 + 1)
-    values = _values(walk, key_count)
+    tensor_count = _count(walk, "tensors", MAX_TENSORS, LEAST_TENSOR_BYTES)
+    key_count = _count(walk, "keys", MAX_KEYS, LEAST_KEY_BYTES)
+    values = dict(_values(walk, key_count))
     alignment = _alignment(walk, values)
     tensors = tuple(_tensor(walk, index) for index in range(tensor_count))
     _check_names(walk, tensors)
@@ -112,6 +126,25 @@ def parse(read: Read, size_bytes: int | None, name: str) -> Header:
         data_offset=data_offset,
         size_bytes=end if size_bytes is None else size_bytes,
         raw=raw,
+    )
+
+
+def parse_beginning(start: bytes, name: str) -> Beginning:
+    """What the first bytes of a file say, as far as they go and are well-formed.
+
+    Raises: ModelMalformed, where they are no beginning of a GGUF file.
+    """
+    walk = Walk(lambda offset, length: start[offset : offset + length], None, name)
+    _version(walk)
+    tensor_count = _count(walk, "tensors", MAX_TENSORS, LEAST_TENSOR_BYTES)
+    key_count = _count(walk, "keys", MAX_KEYS, LEAST_KEY_BYTES)
+    values: dict[str, Scalar | Array] = {}
+    with contextlib.suppress(ModelMalformed):  # what came before the bytes end is there
+        values.update(_values(walk, key_count))
+    return Beginning(
+        tensor_count,
+        texts={key: value for key, value in values.items() if isinstance(value, str)},
+        counts={key: value for key, value in values.items() if isinstance(value, int)},
     )
 
 
@@ -153,15 +186,16 @@ def _count(walk: Walk, what: str, most: int, least_bytes: int) -> int:
     return count
 
 
-def _values(walk: Walk, count: int) -> dict[str, Scalar | Array]:
-    values: dict[str, Scalar | Array] = {}
+def _values(walk: Walk, count: int) -> Iterator[tuple[str, Scalar | Array]]:
+    """The keys with their values, in the file's order."""
+    seen: set[str] = set()
     for index in range(count):
         key = _name(walk, f"key {index}", MAX_KEY_BYTES)
-        if key in values:
+        if key in seen:
             raise walk.malformed(f"the key {key} is there twice.", hint=_CONVERT_AGAIN)
+        seen.add(key)
         kind = _value_type(walk, key)
-        values[key] = _array(walk, key) if kind is ValueType.ARRAY else _scalar(walk, key, kind)
-    return values
+        yield key, _array(walk, key) if kind is ValueType.ARRAY else _scalar(walk, key, kind)
 
 
 def _name(walk: Walk, what: str, most_bytes: int) -> str:

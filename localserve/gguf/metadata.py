@@ -140,11 +140,12 @@ class Metadata(Mapping[str, Scalar | Array]):
             return
         if found.element is not ValueType.STRING:
             raise self._wrong(key, "an array of strings")
-        position = found.start
+        raw, position, unpack = self.raw, found.start, _LENGTH.unpack_from
         for _ in range(found.length):
-            start = position + _LENGTH.size
-            position = start + _LENGTH.unpack_from(self.raw, position)[0]
-            yield self.raw[start:position]
+            start = position + 8
+            (length,) = unpack(raw, position)
+            position = start + length
+            yield raw[start:position]
 
     def per_layer(self, key: str, layers: int) -> tuple[int, ...] | None:
         """A whole number per layer: written once for all of them, or as an array of that length."""

@@ -1,33 +1,47 @@
-"""How fast one device reads weights and multiplies with them, measured through ggml itself.
+"""How fast one device does what a model is made of, measured through ggml itself.
 
 `python -m localserve.llama.bandwidth DEVICE THREADS BYTES` prints
 `{"device", "threads", "stream_bytes", "types": {TYPE: {"decode_bytes_per_second",
-"prompt_flops_per_second"}}}`.
+"prompt_flops_per_second"}}, "steps": {...}}`; `steps` has the fields of the planner's `StepRates`,
+null where the device cannot do that.
 
 Decoding is a product of all weights with one column, so its rate is that of reading memory (or of
 unpacking the type, where that is slower). A prompt is a product with many columns at once, whose
-rate is arithmetic. Both run on tensors of a model's size in the buffer type that llama.cpp would
-choose for them. The best of some runs counts: other programs can only make them slower.
+rate is arithmetic. What lies between the products counts in small models: starting each operation,
+attention, and whatever is done element by element.
 """
 
 from __future__ import annotations
 
-import ctypes
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from localserve.llama import child
-from localserve.llama.devices import devices, handles, proc_address, registry_of
-from localserve.llama.library import ggml
+from localserve.llama.devices import devices, handles
+from localserve.llama.graphs import (
+    F16,
+    F32,
+    Graphs,
+    attend,
+    heads,
+    matrix,
+    multiply,
+    row_bytes,
+    scale_each,
+)
+from localserve.planner.bandwidth import QUERIES_PER_KEY
 
-F32 = 0
-TYPES = {"F32": F32, "F16": 1, "Q8_0": 8, "Q6_K": 14, "Q4_K": 12}
+TYPES = {
+    "F32": F32,
+    "F16": F16,
+    "Q8_0": 8,
+    "Q6_K": 14,
+    "Q5_K": 13,
+    "Q4_K": 12,
+    "Q4_0": 2,
+    "IQ4_XS": 23,
+    "Q3_K": 11,
+}
 """What is measured, with ggml's numbers. F32 for reading alone: nothing is to be unpacked."""
-
-PROMPT_TYPES = ("F16", "Q8_0", "Q6_K", "Q4_K")
 
 WIDTH = 4096
 """Inner length of all products: the embedding length of a model of 8 B parameters."""
@@ -35,217 +49,125 @@ WIDTH = 4096
 STREAM_ROWS = 8192
 """Rows of each tensor that is read; as many tensors as make up the bytes asked for."""
 
-PROMPT_ROWS, PROMPT_COLUMNS = 4096, 512
-"""The product that is timed for prompts: one tensor times llama.cpp's usual micro-batch."""
-
-RUN_SECONDS = 0.3
-"""How long runs are repeated."""
+PROMPT_ROWS, MORE_PROMPT_ROWS, COLUMNS = 1024, 4096, 512
+"""The product that is timed for prompts: one tensor times llama.cpp's usual micro-batch. The larger
+one is for devices that are so fast that the smaller one does not occupy them."""
 
 SHORT_SECONDS = 0.005
 """A run shorter than this is mostly its own start; it is measured again with REPEATS of it."""
 
 REPEATS = 32
 
-FILL = 0x2C
-"""Every byte of all tensors: ordinary numbers in each type, whereas zeros might be special."""
+SMALL = 1024
+OPERATIONS = 256
+"""So many operations on vectors of SMALL numbers are mostly their own starts."""
 
-Pointer = ctypes.c_void_p
+HEAD_LENGTH, HEADS = 128, 32
+"""Attention as most models have it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """`count` matrices of `rows` x WIDTH in one type, each multiplied by `columns` columns."""
-
-    type: int
-    rows: int
-    columns: int
-    count: int
-    distinct: bool
-    """Whether each product has a matrix of its own, so that none is still in a cache."""
-
-    @property
-    def bytes(self) -> int:
-        """What one run reads of weights."""
-        row_bytes = ggml("ggml_row_size", ctypes.c_size_t, [ctypes.c_int, ctypes.c_int64])
-        return int(row_bytes(self.type, WIDTH)) * self.rows * self.count
-
-    @property
-    def operations(self) -> int:
-        """Multiplications and additions of one run."""
-        return 2 * WIDTH * self.rows * self.columns * self.count
+CELLS = 1024
+CACHES = 16
+"""Each layer's keys and values have left the processor's cache when they are read again."""
 
 
-def measure(index: int, threads: int, stream_bytes: int) -> dict[str, dict[str, float]]:
-    """The rates of one device by type; a type that the device cannot multiply is left out.
+def measure(index: int, threads: int, stream_bytes: int) -> dict[str, object]:
+    """The rates of one device; a type that the device cannot multiply is left out.
 
     `index` counts llama.cpp's devices, `threads` are those of the CPU, and `stream_bytes` is how
     much memory may be taken for weights.
     """
-    device = handles()[index]
-    with _backend(device, threads) as backend:
-        rates = {}
+    with Graphs(handles()[index], threads) as graphs:
+        types = {}
         for name, number in TYPES.items():
-            one = Product(number, STREAM_ROWS, 1, 1, distinct=True)
-            count = max(1, stream_bytes // one.bytes)
-            stream = Product(number, STREAM_ROWS, 1, count, distinct=True)
-            seconds = _seconds(device, backend, stream)
-            if seconds is None:
+            if (rate := _decode_rate(graphs, number, stream_bytes)) is None:
                 continue
-            rates[name] = {"decode_bytes_per_second": stream.bytes / seconds}
-            if name in PROMPT_TYPES and (rate := _prompt_rate(device, backend, number)):
-                rates[name]["prompt_flops_per_second"] = rate
-        return rates
+            types[name] = {"decode_bytes_per_second": rate}
+            if number != F32 and (flops := _prompt_rate(graphs, number)) is not None:
+                types[name]["prompt_flops_per_second"] = flops
+        return {"types": types, "steps": _steps(graphs)}
 
 
-def _prompt_rate(device: int, backend: int, number: int) -> float | None:
-    """Floating-point operations per second of a large product."""
-    product = Product(number, PROMPT_ROWS, PROMPT_COLUMNS, 1, distinct=False)
-    seconds = _seconds(device, backend, product)
+def _decode_rate(graphs: Graphs, kind: int, stream_bytes: int) -> float | None:
+    """Bytes of weights per second in products with one column."""
+    one_bytes = row_bytes(kind, WIDTH) * STREAM_ROWS
+    count = max(1, stream_bytes // one_bytes)
+
+    def build(weights: int, others: int) -> list[int]:
+        column = matrix(others, F32, WIDTH, 1)
+        return [
+            multiply(others, matrix(weights, kind, WIDTH, STREAM_ROWS), column)
+            for _ in range(count)
+        ]
+
+    seconds = graphs.seconds(build, count + 1)
+    return None if seconds is None else count * one_bytes / seconds
+
+
+def _prompt_rate(graphs: Graphs, kind: int) -> float | None:
+    """Floating-point operations per second in products with COLUMNS columns."""
+
+    def timed(rows: int, count: int) -> tuple[float, float | None]:
+        def build(weights: int, others: int) -> list[int]:
+            columns = matrix(others, F32, WIDTH, COLUMNS)
+            one = matrix(weights, kind, WIDTH, rows)
+            return [multiply(others, one, columns) for _ in range(count)]
+
+        return 2.0 * WIDTH * rows * COLUMNS * count, graphs.seconds(build, count + 1)
+
+    operations, seconds = timed(PROMPT_ROWS, 1)
     if seconds is not None and seconds < SHORT_SECONDS:
-        product = Product(number, PROMPT_ROWS, PROMPT_COLUMNS, REPEATS, distinct=False)
-        seconds = _seconds(device, backend, product)
-    return None if seconds is None else product.operations / seconds
+        operations, seconds = timed(MORE_PROMPT_ROWS, REPEATS)
+    return None if seconds is None else operations / seconds
 
 
-def _seconds(device: int, backend: int, product: Product) -> float | None:
-    """The shortest time of one run; None where the device does not support it."""
-    with _graph(device, product) as graph:
-        if graph is None:
-            return None
-        compute = ggml("ggml_backend_graph_compute", ctypes.c_int, [Pointer, Pointer])
-
-        def run() -> None:
-            status = compute(backend, graph)
-            if status != 0:
-                raise RuntimeError(f"ggml could not compute (status {status})")
-
-        return _shortest(run)
-
-
-def _shortest(run: Callable[[], None]) -> float:
-    """Runs once to warm up, then for RUN_SECONDS or at least once."""
-    run()
-    end = time.perf_counter() + RUN_SECONDS
-    best = math.inf
-    while True:
-        began = time.perf_counter()
-        run()
-        now = time.perf_counter()
-        best = min(best, now - began)
-        if now >= end:
-            return best
+def _steps(graphs: Graphs) -> dict[str, float | None]:
+    """What a step takes besides products with weights."""
+    shared = HEADS // QUERIES_PER_KEY
+    start = _elementwise_seconds(graphs, SMALL, 1, OPERATIONS)
+    elementwise = _elementwise_seconds(graphs, WIDTH, COLUMNS, REPEATS)
+    return {
+        "operation_seconds": start,
+        "element_bytes_per_second": elementwise and 3 * 4 * WIDTH * COLUMNS / elementwise,
+        "decode_attention_flops_per_second": _attention_rate(graphs, 1, shared),
+        "unshared_attention_flops_per_second": _attention_rate(graphs, 1, HEADS),
+        "prompt_attention_flops_per_second": _attention_rate(graphs, COLUMNS, shared),
+    }
 
 
-@contextmanager
-def _backend(device: int, threads: int) -> Iterator[int]:
-    init = ggml("ggml_backend_dev_init", Pointer, [Pointer, ctypes.c_char_p])
-    backend = init(device, None)
-    if not backend:
-        raise RuntimeError("ggml could not start the device")
-    if address := proc_address(registry_of(device), "ggml_backend_set_n_threads"):
-        ctypes.CFUNCTYPE(None, Pointer, ctypes.c_int)(address)(backend, threads)
-    yield backend
-    ggml("ggml_backend_free", None, [Pointer])(backend)
+def _elementwise_seconds(graphs: Graphs, width: int, rows: int, count: int) -> float | None:
+    """Seconds of one operation of a chain: each reads two matrices and writes one."""
+
+    def build(weights: int, others: int) -> list[int]:
+        one = other = matrix(others, F32, width, rows)
+        for _ in range(count):
+            one = scale_each(others, one, other)
+        return [one]
+
+    seconds = graphs.seconds(build, count + 1)
+    return None if seconds is None else seconds / count
 
 
-@contextmanager
-def _graph(device: int, product: Product) -> Iterator[int | None]:
-    """ggml's graph of the products, all memory filled; None if the device cannot compute it."""
-    plain = ggml("ggml_backend_dev_buffer_type", Pointer, [Pointer])(device)
-    for buffer_type in [*_extra_buffer_types(device), plain]:
-        with ExitStack() as stack:
-            weights_context = stack.enter_context(_context(product.count))
-            others_context = stack.enter_context(_context(product.count + 1))
-            outputs = _products(product, weights_context, others_context)
-            memories = [
-                stack.enter_context(_memory(others_context, plain)),
-                stack.enter_context(_memory(weights_context, buffer_type)),
-            ]
-            if _supported(device, outputs[0]):
-                for memory in memories:
-                    _fill(memory)
-                yield _expanded(others_context, outputs)
-                return
-    yield None
+def _attention_rate(graphs: Graphs, tokens: int, kv_heads: int) -> float | None:
+    """Floating-point operations per second in `tokens` queries, which look at a cache."""
+    cells, count = (CELLS, CACHES) if tokens == 1 else (tokens, 1)
 
+    def build(weights: int, others: int) -> list[int]:
+        queries = heads(others, F32, HEAD_LENGTH, HEADS, tokens)
+        mask = matrix(others, F16, cells, tokens)
+        return [
+            attend(
+                others,
+                queries,
+                heads(others, F16, HEAD_LENGTH, kv_heads, cells),
+                heads(others, F16, HEAD_LENGTH, kv_heads, cells),
+                mask,
+            )
+            for _ in range(count)
+        ]
 
-def _products(product: Product, weights_context: int, others_context: int) -> list[int]:
-    """The tensors of the products' results; those of the weights are in a context of their own."""
-    new = ggml(
-        "ggml_new_tensor_2d", Pointer, [Pointer, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    )
-    multiply = ggml("ggml_mul_mat", Pointer, [Pointer, Pointer, Pointer])
-    matrices = product.count if product.distinct else 1
-    weights = [new(weights_context, product.type, WIDTH, product.rows) for _ in range(matrices)]
-    columns = new(others_context, F32, WIDTH, product.columns)
-    return [
-        multiply(others_context, weights[number % matrices], columns)
-        for number in range(product.count)
-    ]
-
-
-@contextmanager
-def _context(tensors: int) -> Iterator[int]:
-    """A ggml context with room for so many tensors (without their data) and one graph."""
-    overhead = ggml("ggml_tensor_overhead", ctypes.c_size_t)() * (tensors + 1)
-    overhead += ggml(
-        "ggml_graph_overhead_custom", ctypes.c_size_t, [ctypes.c_size_t, ctypes.c_bool]
-    )(2 * tensors + 16, False)
-    context = ggml("ggml_init", Pointer, [_ContextParameters])(
-        _ContextParameters(overhead, None, True)
-    )
-    yield context
-    ggml("ggml_free", None, [Pointer])(context)
-
-
-class _ContextParameters(ctypes.Structure):
-    """`ggml_init_params`."""
-
-    _fields_ = (
-        ("memory_bytes", ctypes.c_size_t),
-        ("memory", Pointer),
-        ("no_alloc", ctypes.c_bool),
-    )
-
-
-@contextmanager
-def _memory(context: int, buffer_type: int) -> Iterator[int]:
-    """Memory of a device for all tensors of a context."""
-    allocate = ggml("ggml_backend_alloc_ctx_tensors_from_buft", Pointer, [Pointer, Pointer])
-    buffer = allocate(context, buffer_type)
-    if not buffer:
-        raise RuntimeError("the device has too little free memory for the measurement")
-    yield buffer
-    ggml("ggml_backend_buffer_free", None, [Pointer])(buffer)
-
-
-def _fill(buffer: int) -> None:
-    ggml("ggml_backend_buffer_clear", None, [Pointer, ctypes.c_uint8])(buffer, FILL)
-
-
-def _supported(device: int, tensor: int) -> bool:
-    return ggml("ggml_backend_dev_supports_op", ctypes.c_bool, [Pointer, Pointer])(device, tensor)
-
-
-def _extra_buffer_types(device: int) -> list[int]:
-    """Buffer types that llama.cpp prefers for weights on this device, such as CPU_REPACK's."""
-    address = proc_address(registry_of(device), "ggml_backend_dev_get_extra_bufts")
-    if not address:
-        return []
-    found = ctypes.CFUNCTYPE(ctypes.POINTER(Pointer), Pointer)(address)(device)
-    types: list[int] = []
-    while found and (one := found[len(types)]):
-        types.append(one)
-    return types
-
-
-def _expanded(context: int, outputs: Sequence[int]) -> int:
-    new = ggml("ggml_new_graph_custom", Pointer, [Pointer, ctypes.c_size_t, ctypes.c_bool])
-    graph = new(context, 2 * len(outputs) + 16, False)
-    expand = ggml("ggml_build_forward_expand", None, [Pointer, Pointer])
-    for output in outputs:
-        expand(graph, output)
-    return int(graph)
+    seconds = graphs.seconds(build, 5 * count + 3)
+    operations = 2.0 * HEADS * 2 * HEAD_LENGTH * tokens * cells * count
+    return None if seconds is None else operations / seconds
 
 
 def _document(arguments: Sequence[str]) -> object:
@@ -257,7 +179,7 @@ def _document(arguments: Sequence[str]) -> object:
         "device": name,
         "threads": threads,
         "stream_bytes": stream_bytes,
-        "types": measure(names.index(name), threads, stream_bytes),
+        **measure(names.index(name), threads, stream_bytes),
     }
 
 

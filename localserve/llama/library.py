@@ -29,6 +29,9 @@ LEVELS = {
 }
 CONTINUES_LINE = 5
 
+MOST_ERRORS = 100
+"""Of all threads together. Who calls llama.cpp takes its own after each call that fails."""
+
 OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate",
@@ -42,31 +45,42 @@ ggml-cuda.cu, ggml-vulkan.cpp, ggml-metal-device.m, llama-kv-cache.cpp."""
 
 
 class _Log:
-    """Joins llama.cpp's fragments to lines, and remembers the newest errors.
+    """Joins llama.cpp's fragments to lines, and remembers the newest errors, thread by thread.
 
     On a thread where `hushed` is set, errors are only remembered: the caller tells of them.
+    Threads are known by their numbers: those that are not Python's have no locals that last.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.hushed = threading.local()
-        self._line = ""
-        self._level = logging.DEBUG
-        self.errors: deque[str] = deque(maxlen=20)
+        self._begun: dict[int, tuple[int, str]] = {}
+        self._errors: deque[tuple[int, str]] = deque(maxlen=MOST_ERRORS)
         self.callback = llama_cpp.llama_log_callback(self._receive)
 
     def _receive(self, level: int, text: bytes | None, _: object) -> None:
+        thread = threading.get_ident()
         with self._lock:
-            if level != CONTINUES_LINE:
-                self._level = LEVELS.get(level, logging.DEBUG)
-            self._line += (text or b"").decode("utf-8", "replace")
-            if not self._line.endswith("\n"):
+            before, line = self._begun.pop(thread, (logging.DEBUG, ""))
+            severity = before if level == CONTINUES_LINE else LEVELS.get(level, logging.DEBUG)
+            line += (text or b"").decode("utf-8", "replace")
+            if not line.endswith("\n"):
+                self._begun[thread] = severity, line
                 return
-            line, self._line = self._line.strip(), ""
-            if self._level >= logging.ERROR:
-                self.errors.append(line)
+            line = line.strip()
+            if severity >= logging.ERROR:
+                self._errors.append((thread, line))
         if line:
-            log.log(logging.DEBUG if hasattr(self.hushed, "now") else self._level, line)
+            log.log(logging.DEBUG if hasattr(self.hushed, "now") else severity, line)
+
+    def take_errors(self) -> list[str]:
+        """What this thread's calls logged, oldest first; forgets it."""
+        thread = threading.get_ident()
+        with self._lock:
+            mine = [line for owner, line in self._errors if owner == thread]
+            others = [(owner, line) for owner, line in self._errors if owner != thread]
+            self._errors = deque(others, maxlen=MOST_ERRORS)
+        return mine
 
 
 _abort_watcher: Callable[[str], None] = lambda reason: None  # noqa: E731
@@ -102,11 +116,8 @@ def start() -> _Log:
 
 
 def newest_errors() -> list[str]:
-    """The last errors that llama.cpp logged, oldest first; forgets them."""
-    errors = start().errors
-    found = list(errors)
-    errors.clear()
-    return found
+    """The last errors that llama.cpp logged on this thread, oldest first; forgets them."""
+    return start().take_errors()
 
 
 def memory_ran_out(reasons: Sequence[str]) -> bool:

@@ -8,9 +8,7 @@ from collections.abc import Callable
 
 import llama_cpp
 
-from localserve.catalog.headers import read_local
 from localserve.errors import ModelUnusable, OutOfMemory
-from localserve.gguf.loadable import check_loadable
 from localserve.llama import library
 from localserve.llama.parameters import model_parameters
 from localserve.llama.vocabulary import LlamaVocabulary, Weights
@@ -24,8 +22,8 @@ class LlamaModel:
     """Loads `path` (of a split model, its first part) as `runtime` says.
 
     The headers of all parts are checked in Python first: llama.cpp may abort the process over a
-    malformed one. With `dry`, memory is only counted, and the model cannot compute.
-    Raises: ModelUnusable.
+    malformed one. With `dry`, memory is only counted, and the model cannot compute; it is not
+    checked, for that is done in a child, and quickly. Raises: ModelUnusable.
     """
 
     def __init__(
@@ -36,7 +34,8 @@ class LlamaModel:
         *,
         dry: bool = False,
     ) -> None:
-        check_loadable(read_local(path).facts)
+        if not dry:
+            _check(path)
         library.start()
         library.newest_errors()
         callback = llama_cpp.llama_progress_callback(lambda share, _: progress(share))
@@ -100,3 +99,11 @@ class LlamaModel:
     def handle(self) -> llama_cpp.llama_model_p:
         assert self._weights is not None, "the model is closed"
         return self._weights.pointer
+
+
+def _check(path: pathlib.Path) -> None:
+    """Raises: ModelUnusable. Imports here, since a dry run does without what takes long to load."""
+    from localserve.catalog.headers import read_local
+    from localserve.gguf.loadable import check_loadable
+
+    check_loadable(read_local(path).facts)

@@ -25,6 +25,7 @@ from localserve.engine.runner import (
     Sampler,
     Slice,
     State,
+    Steer,
     Unsampled,
 )
 from localserve.llama import library
@@ -115,12 +116,14 @@ class LlamaRunner:
         history: Sequence[int],
         top_logprobs: int | None,
         ignore_end: bool,
+        steer: Steer | None = None,
     ) -> LlamaSampler:
         return LlamaSampler(
             sampling,
             history=history,
             top_logprobs=top_logprobs,
             banned=self.vocabulary.ends if ignore_end else (),
+            steer=steer,
             workspace=self.workspace,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from localserve.chat import Sampling
-from localserve.engine.runner import Sampled
+from localserve.engine.runner import Sampled, Steer
 from localserve.llama.sampling.adjustments import Adjustments
 from localserve.llama.sampling.choices import choice_of
 from localserve.llama.sampling.row import Row, checked_peak
@@ -31,10 +31,12 @@ class LlamaSampler:
         top_logprobs: int | None,
         banned: Sequence[int],
         workspace: Workspace,
+        steer: Steer | None = None,
     ) -> None:
         """`workspace` is for rows of the vocabulary's size, and shared with other samplers."""
         size = len(workspace.weights)
         self._top_logprobs = top_logprobs
+        self._steer = steer
         self._adjustments = Adjustments(sampling, history, banned)
         self._choice = choice_of(sampling, size)
         largest = 0 if self._choice is None else self._choice.largest
@@ -70,6 +72,8 @@ class LlamaSampler:
             checked_peak(float(row[token]), len(row))
         else:
             token = self._choice.choose(self._scan)
+        if self._steer is not None:
+            token = self._steer(token)
         self._adjustments.accept(token)
         return token
 

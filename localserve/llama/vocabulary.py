@@ -13,6 +13,7 @@ import llama_cpp
 import numpy as np
 
 NULL_TOKEN = -1
+SWALLOWS_SPACE = llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP | llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP
 
 PLAIN = 1 << 2 | 1 << 5
 """NORMAL and BYTE. Source: enum llama_token_attr in llama.h."""
@@ -66,6 +67,35 @@ class LlamaVocabulary:
                 return tokens[:count].tolist()
             tokens = np.empty(-count, dtype=np.int32)
 
+    def least_tokens(self, text_bytes: int) -> int:
+        """The fewest tokens that a text of so many bytes can have; 0 where that is not known.
+
+        Nothing is tokenized for it. Where a token may swallow white space around it, or bytes may
+        go lost because no token has them, a text of any length could have one token.
+        """
+        longest = self._longest_token_bytes
+        return -(-text_bytes // longest) if longest else 0
+
+    @functools.cached_property
+    def _longest_token_bytes(self) -> int:
+        """The most bytes of text that one token stands for; 0 where there is no such bound.
+
+        Source: the sessions of llama-vocab.cpp. SPM and BPE cut the text and keep every piece.
+        """
+        kind = llama_cpp.llama_vocab_type(self._vocab)
+        if kind not in (llama_cpp.LLAMA_VOCAB_TYPE_SPM, llama_cpp.LLAMA_VOCAB_TYPE_BPE):
+            return 0
+        longest, bytes_known = 0, set()
+        for token in range(self._size):
+            if llama_cpp.llama_vocab_get_attr(self._vocab, token) & SWALLOWS_SPACE:
+                return 0
+            spelling = self.spelling(token)
+            if len(spelling) == 1:
+                bytes_known.add(spelling)
+            # One that is spelled as nothing may still be found in a text, as it is written.
+            longest = max(longest, len(spelling or self.text(token).encode()))
+        return longest if len(bytes_known) == 256 else 0
+
     def piece(self, token: int) -> bytes:
         """The bytes that the token adds to an answer; control tokens add none."""
         piece = self._pieces.get(token)
@@ -76,6 +106,11 @@ class LlamaVocabulary:
     def spelling(self, token: int) -> bytes:
         """The token's bytes, those of control tokens included."""
         return self._render(token, special=True)
+
+    def is_special(self, token: int) -> bool:
+        """Whether the token is one of its own kind rather than a piece of text."""
+        special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        return bool(llama_cpp.llama_vocab_get_attr(self._vocab, token) & special)
 
     def plain(self, token: int) -> bytes | None:
         """The bytes of an ordinary token or a byte token; None for control tokens, for those that

@@ -14,13 +14,20 @@ from pathlib import Path
 
 from localserve.backends.local import LoadOptions
 from localserve.backends.placement import Placed, checkpoint_room, place_model
+from localserve.catalog.draft import read_draft_here
 from localserve.catalog.headers import read_local
+from localserve.catalog.registry import Registry
 from localserve.catalog.spec import LocalFile, ModelSpec
-from localserve.errors import ModelUnusable
+from localserve.config import Settings
+from localserve.errors import LocalserveError, ModelUnusable
+from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.manager.need import Need
+from localserve.planner.companions import Companion, draft_for, projector_of
+from localserve.planner.devices import Device
 from localserve.planner.dry_run import Refused, dry_run
 from localserve.planner.hardware import Hardware
+from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -35,7 +42,8 @@ FileState = tuple[Path, int, int]
 class FileEstimate:
     """Implements `Estimate` over the model's own file; keeps what it was told.
 
-    `look` measures the machine; `held` is what loaded models have of it, by device.
+    `look` measures the machine; `held` is what loaded models have of it, by device. `registry` has
+    the models that drafts are named after.
     """
 
     def __init__(
@@ -43,27 +51,27 @@ class FileEstimate:
         options: Callable[[ModelSpec], LoadOptions],
         look: Callable[[], Awaitable[Hardware]],
         held: Callable[[], Mapping[str, int]],
+        registry: Callable[[], Registry] = Registry,
     ) -> None:
         self._options = options
         self._look = look
         self._held = held
+        self._registry = registry
         self._kept: dict[tuple[FileState, Runtime], MemoryUsage] = {}
 
-    async def __call__(self, spec: ModelSpec, context_tokens: int | None) -> Need:
+    async def __call__(self, spec: ModelSpec, wanted: Wanted) -> Need:
         hardware = as_if_alone(await self._look(), self._held())
-        return await asyncio.to_thread(self._estimate, spec, context_tokens, hardware)
+        return await asyncio.to_thread(self._estimate, spec, wanted, hardware)
 
-    def _estimate(self, spec: ModelSpec, context_tokens: int | None, hardware: Hardware) -> Need:
+    def _estimate(self, spec: ModelSpec, wanted: Wanted, hardware: Hardware) -> Need:
         if not isinstance(spec.source, LocalFile):
             raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
         path = spec.source.path
         options = self._options(spec)
-        wanted = options.wanted.over(spec)
-        if context_tokens is not None:
-            asked = wanted.context_tokens or context_tokens
-            wanted = replace(wanted, context_tokens=min(asked, context_tokens))
+        wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
+        wanted = replace(wanted, companions=self._companions(spec, facts, options.settings))
         placed = place_model(
             path,
             facts,
@@ -76,6 +84,21 @@ class FileEstimate:
         room = checkpoint_room(facts, placed.runtime, options.checkpoint_bytes)
         counted = replace(self._count(spec, path, placed), checkpoint_bytes=room)
         return Need(replace(placed, predicted=counted))
+
+    def _companions(
+        self, spec: ModelSpec, facts: GgufFacts, settings: Settings | None
+    ) -> tuple[Companion, ...]:
+        """What the entry names; one that is not here, or is something else, keeps no room."""
+        found = []
+        try:
+            if spec.projector is not None:
+                found.append(projector_of(read_local(spec.projector).facts))
+            if spec.draft is not None and settings is not None:
+                own = read_draft_here(spec.draft, self._registry(), settings)
+                found.append(draft_for(own, facts))
+        except LocalserveError as error:
+            log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
+        return tuple(found)
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""
@@ -95,16 +118,20 @@ class FileEstimate:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             self._kept[key] = answer
-        return self._kept[key]
+        return replace(self._kept[key], beside=placed.predicted.beside)
 
 
 def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:
-    """The machine with what loaded models hold counted as free."""
-    memory = replace(
-        hardware.memory, available_bytes=hardware.memory.available_bytes + held.get(RAM, 0)
-    )
-    devices = tuple(
-        replace(device, free_bytes=device.free_bytes + held.get(device.name, 0))
-        for device in hardware.devices
-    )
+    """The machine with what loaded models hold counted as free; of GPUs without memory of their own
+    in RAM, which bounds them."""
+    in_ram = sum(held.get(gpu.name, 0) for gpu in hardware.gpus if gpu.unified)
+    available_bytes = hardware.memory.available_bytes + held.get(RAM, 0) + in_ram
+    memory = replace(hardware.memory, available_bytes=available_bytes)
+
+    def free_bytes(device: Device) -> int:
+        if device.unified:
+            return min(device.total_bytes, available_bytes)
+        return min(device.total_bytes, device.free_bytes + held.get(device.name, 0))
+
+    devices = tuple(replace(device, free_bytes=free_bytes(device)) for device in hardware.devices)
     return replace(hardware, memory=memory, devices=devices)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import MemoryBusy, ModelTooLarge, ModelUnusable
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import ManagedModel
 from localserve.manager.need import Estimate, Need
+from localserve.planner.plan import Wanted
 from localserve.planner.usage import RAM, MemoryUsage
 
 SMALLEST_ADVICE_TOKENS = 512
@@ -26,6 +28,7 @@ def size_text(size_bytes: int) -> str:
 
 async def too_large(
     spec: ModelSpec,
+    wanted: Wanted,
     need: Need,
     pinned: Sequence[ManagedModel],
     ledger: Ledger,
@@ -34,12 +37,14 @@ async def too_large(
     """The error for a model that cannot fit, with the cheapest change that would make it."""
     held = ledger.held_by_all(model.key for model in pinned)
     lacking = ledger.lacking(need.device_bytes, held)
-    there = {device: ledger.capacity.get(device, 0) - held.get(device, 0) for device in lacking}
+    advice = await _advice(spec, wanted, need, held, ledger, estimate)
+    needed, held = ledger.charge(need.device_bytes), ledger.charge(held)
+    there = {device: ledger.most.get(device, 0) - held.get(device, 0) for device in lacking}
     return ModelTooLarge(
         f"{spec.name!r} with a context of {need.runtime.context_tokens} tokens needs"
-        f" {_amounts(need.device_bytes, lacking)}; models may take {_amounts(there, lacking)}"
+        f" {_amounts(needed, lacking)}; models may take {_amounts(there, lacking)}"
         f"{_besides(pinned, held, lacking)}.",
-        hint=await _advice(spec, need, held, ledger, estimate),
+        hint=advice,
     )
 
 
@@ -52,13 +57,14 @@ def memory_busy(
 ) -> MemoryBusy:
     """The error for a load that waited too long for memory."""
     missing = ledger.missing(need.device_bytes)
+    needed = ledger.charge(need.device_bytes)
     holders = ", ".join(
         f"{model.spec.name} ({size_text(sum(ledger.held_by(model.key).values()))},"
         f" {model.leases} answers)"
         for model in busy
     )
     return MemoryBusy(
-        f"{spec.name!r} needs {_amounts(need.device_bytes, missing)}, {_amounts(missing, missing)}"
+        f"{spec.name!r} needs {_amounts(needed, missing)}, {_amounts(missing, missing)}"
         f" too much besides what is in use: {holders or 'other programs hold the memory'}."
         f" It waited for {waited_seconds:.0f} s.",
         retry_after_seconds=10,
@@ -78,6 +84,7 @@ def accuracy(predicted: MemoryUsage, measured: MemoryUsage) -> str:
 
 async def _advice(
     spec: ModelSpec,
+    wanted: Wanted,
     need: Need,
     held: Mapping[str, int],
     ledger: Ledger,
@@ -86,8 +93,8 @@ async def _advice(
     context = need.runtime.context_tokens // 2
     while context >= SMALLEST_ADVICE_TOKENS:
         try:
-            smaller = await estimate(spec, context)
-        except ModelUnusable:
+            smaller = await estimate(spec, replace(wanted, context_tokens=context))
+        except (MemoryBusy, ModelUnusable):
             break
         if not ledger.lacking(smaller.device_bytes, held):
             total = size_text(sum(smaller.device_bytes.values()))

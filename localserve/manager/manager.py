@@ -43,6 +43,7 @@ from localserve.manager.model import (
 from localserve.manager.need import Estimate, Need, device_bytes
 from localserve.manager.offer import Offer
 from localserve.manager.room import Room
+from localserve.planner.plan import Wanted
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ Load = Callable[[ModelSpec, Need, Progress], Awaitable[Backend]]
 
 LOOK_AGAIN_SECONDS = 1.0
 """How often memory is measured while a load waits for it: other programs end, too."""
+
+NOTHING_WANTED = Wanted()
 
 LEAST_CONTEXT_TOKENS = 256
 """A context is not made smaller than this to fit."""
@@ -87,6 +90,7 @@ class ModelManager:
         room: Room,
         ledger: Ledger | None = None,
         on_failure: Callable[[ModelSpec, LocalserveError], None] = lambda spec, error: None,
+        on_default: Callable[[ModelSpec], None] = lambda spec: None,
         load_wait_seconds: float = 600.0,
         memory_wait_seconds: float = 60.0,
         keep_alive_seconds: float = 0.0,
@@ -94,20 +98,22 @@ class ModelManager:
     ) -> None:
         """At most `max_waiting` leases wait for loads, none longer than `load_wait_seconds`; a load
         waits at most `memory_wait_seconds` for memory that running answers hold. `on_failure` is
-        told of every load that failed. `keep_alive_seconds` are for models that do not say (0: they
-        stay until their memory is needed)."""
+        told of every load that failed, `on_default` of another default model. `keep_alive_seconds`
+        are for models that do not say (0: they stay until their memory is needed)."""
         self._load = load
         self._offer = offer
         self._estimate = estimate
         self._room = room
         self._ledger = ledger or Ledger()
         self._on_failure = on_failure
+        self._on_default = on_default
         self._load_wait_seconds = load_wait_seconds
         self._memory_wait_seconds = memory_wait_seconds
         self._keep_alive_seconds = keep_alive_seconds
         self._max_waiting = max_waiting
         self._waiting = 0
         self._default = ManagedModel(default, Loading(default.name, 0.0, time.monotonic()))
+        self._heir: ManagedModel | None = None
         self._models = {self._default.key: self._default}
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -129,6 +135,11 @@ class ModelManager:
     def ledger(self) -> Ledger:
         """Who holds how much of the devices' memory. To look at."""
         return self._ledger
+
+    def is_default(self, spec: ModelSpec) -> bool:
+        """Whether requests that name no model get this one, now or as soon as it is loaded."""
+        models = (self._default, self._heir)
+        return any(spec.name == model.spec.name for model in models if model is not None)
 
     def models(self) -> tuple[ModelFacts, ...]:
         """The models that answer now, the default one first."""
@@ -269,10 +280,14 @@ class ModelManager:
 
     # Loading
 
-    def _ensure_loading(self, model: ManagedModel) -> asyncio.Task[Backend]:
+    def _ensure_loading(
+        self, model: ManagedModel, wanted: Wanted = NOTHING_WANTED
+    ) -> asyncio.Task[Backend]:
+        """The load that is under way, else one as `wanted`; a dead engine's model as before."""
         if self._closed:
             raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
         if model.loading is None or model.loading.done():
+            model.asked = wanted.over(model.asked)
             model.loading = asyncio.create_task(
                 self._load_now(model), name=f"load {model.spec.name}"
             )
@@ -286,13 +301,15 @@ class ModelManager:
         model.state = Loading(spec.name, 0.0, time.monotonic())
         try:
             await self._discard(model)
-            need = await self._estimate(spec, None)
+            need = await self._estimate(spec, model.asked)
             backend = await self._load_when_it_fits(model, need)
         except LocalserveError as error:
+            model.asked = Wanted()
             model.state = Failed(spec.name, error)
             self._on_failure(spec, error)
             raise
         except asyncio.CancelledError:
+            model.asked = Wanted()
             model.state = Idle(spec.name)
             raise
         if model.spec is not spec:  # models.toml was read again meanwhile
@@ -358,7 +375,8 @@ class ModelManager:
             error.message,
             half,
         )
-        return replace(await self._estimate(model.spec, half), reduced_from_tokens=wanted)
+        smaller = await self._estimate(model.spec, replace(model.asked, context_tokens=half))
+        return replace(smaller, reduced_from_tokens=wanted)
 
     def _write_down(
         self, model: ManagedModel, need: Need, backend: Backend, seconds: float
@@ -369,7 +387,8 @@ class ModelManager:
         model.loaded = Loaded(time.time(), seconds, need.usage, measured, need.reduced_from_tokens)
         if measured is None:
             return
-        self._ledger.hold(model.key, device_bytes(measured))
+        # llama.cpp counts the model alone; room for its companions stays held.
+        self._ledger.hold(model.key, device_bytes(replace(measured, beside=need.usage.beside)))
         log.info("%s: %s", model.spec.name, accuracy(need.usage, measured))
 
     # Memory
@@ -377,30 +396,39 @@ class ModelManager:
     async def _make_room(self, model: ManagedModel, need: Need) -> bool:
         """Whether the model fits now, once idle ones are unloaded for it.
 
-        Raises: ModelTooLarge, where it would not even if nothing else were loaded.
+        Raises: ModelTooLarge, where it would not even if nothing else held memory.
         """
         wanted = need.device_bytes
         while True:
-            self._ledger.measure(await self._room.measure(self._ledger.held))
+            await self._measure()
             missing = self._ledger.missing(wanted)
             if not missing:
                 return True
-            pinned = [one for one in self._models.values() if one.pinned and one is not model]
-            held = self._ledger.held_by_all(one.key for one in pinned)
-            if self._ledger.lacking(wanted, held):
-                raise await too_large(model.spec, need, pinned, self._ledger, self._estimate)
+            await self._check_size(model, need, model.asked)
             victims = choose_victims(self._candidates(model), missing)
             if victims is None:
                 return False
             for key in victims:
                 await self._unload_idle(self._models[key], f"to make room for {model.spec.name}")
 
+    async def _measure(self) -> None:
+        """See how much models may take now."""
+        room = await self._room.measure(self._ledger.held)
+        self._ledger.measure(room, most=self._room.most(), in_ram=self._room.in_ram)
+
+    async def _check_size(self, model: ManagedModel, need: Need, asked: Wanted) -> None:
+        """Raises: ModelTooLarge, where it cannot fit beside what is pinned."""
+        pinned = [one for one in self._models.values() if one.pinned and one is not model]
+        held = self._ledger.held_by_all(one.key for one in pinned)
+        if self._ledger.lacking(need.device_bytes, held):
+            raise await too_large(model.spec, asked, need, pinned, self._ledger, self._estimate)
+
     def _candidates(self, wanted: ManagedModel) -> list[Candidate]:
         """The models that may go."""
         return [
             Candidate(
                 name=model.key,
-                device_bytes=self._ledger.held_by(model.key),
+                device_bytes=self._ledger.charge(self._ledger.held_by(model.key)),
                 reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
                 idle_seconds=model.idle_seconds,
                 promised=model.idle_seconds < self._keep_alive_of(model),
@@ -420,11 +448,43 @@ class ModelManager:
 
     # Unloading
 
-    async def load(self, name: str) -> ModelReport:
-        """Load a model without asking it anything."""
+    async def load(self, name: str, wanted: Wanted = NOTHING_WANTED) -> ModelReport:
+        """Load a model without asking it anything; `wanted` binds the plan of this load.
+
+        One that is loaded otherwise is loaded anew. Where that cannot be, it stays as it is.
+        Raises: ModelInUse, and as `lease`.
+        """
+        model = await self._named(name)
+        if wanted != NOTHING_WANTED:
+            await self._load_as(model, wanted)
         async with self.lease(name):
             pass
-        return await self.report_on(name)
+        return self._report(model)
+
+    async def _load_as(self, model: ManagedModel, wanted: Wanted) -> None:
+        while not (model.alive and _runs_as(model, wanted)):
+            under_way = [task for task in (model.loading, model.unloading) if task is not None]
+            if any(not task.done() for task in under_way):
+                await asyncio.wait(under_way)
+            elif model.alive:
+                await self._check_wish(model, wanted)
+                await self._unload_now(model, "to be loaded as asked")
+            else:
+                self._ensure_loading(model, wanted)
+                await self._wait_until_alive(model)
+
+    async def _check_wish(self, model: ManagedModel, wanted: Wanted) -> None:
+        """Raises: what speaks against loading it so, while it is still loaded as it is."""
+        need = await self._estimate(model.spec, wanted)
+        async with self._turn:
+            await self._measure()
+            await self._check_size(model, need, wanted)
+        if model.in_use:
+            raise ModelInUse(
+                f"{model.spec.name!r} is loaded otherwise and in use: {model.leases} requests are"
+                f" being answered, {model.waiting} wait for it.",
+                hint="Try again when they have ended, or unload it with force first.",
+            )
 
     async def unload(self, name: str, *, force: bool = False) -> ModelReport:
         """Free a model's memory; the next request that names it loads it again.
@@ -441,6 +501,19 @@ class ModelManager:
         if model.loading is not None and not model.loading.done():
             await self._cancel_load(model)
         await self._unload_now(model, "as asked")
+        return self._report(model)
+
+    async def make_default(self, name: str) -> ModelReport:
+        """Let requests that name no model get this one, once it is loaded. Raises: as `lease`."""
+        model = await self._named(name)
+        self._heir = model
+        try:
+            async with self.lease(name):
+                self._default = model
+        finally:
+            self._heir = None
+        self._models = {model.key: model, **self._models}
+        self._on_default(model.spec)
         return self._report(model)
 
     async def set_pin(self, name: str, pinned: bool) -> ModelReport:
@@ -482,6 +555,7 @@ class ModelManager:
             await self._room.recover(before, touched)
         finally:
             model.state = Idle(model.spec.name)
+            model.asked = Wanted()
             model.unloading = None
             self._tell_change()
         log.info("%s is unloaded %s: %s are free again", model.spec.name, why, size_text(held))
@@ -558,6 +632,11 @@ def _may_go(model: ManagedModel) -> bool:
         and not model.in_use
         and not model.pinned
     )
+
+
+def _runs_as(model: ManagedModel, wanted: Wanted) -> bool:
+    """Whether it was loaded as wanted, if with a smaller context where memory ran out."""
+    return model.asked == wanted or (model.need is not None and model.need.satisfies(wanted))
 
 
 async def _all_done(tasks: Sequence[asyncio.Task[Backend] | asyncio.Task[None]]) -> None:

@@ -11,6 +11,7 @@ from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import LocalserveError
 from localserve.manager.need import Need
+from localserve.planner.plan import Wanted
 from localserve.planner.usage import MemoryUsage
 
 
@@ -82,7 +83,8 @@ class ModelReport:
 @dataclass(slots=True, eq=False)
 class ManagedModel:
     """A model that was asked for. `leases` are the answers that run, `waiting` those that wait for
-    it to be loaded; with either of them it is in use."""
+    it to be loaded; with either of them it is in use. `asked` is what was asked for
+    beyond its settings when it was loaded, until it is unloaded."""
 
     spec: ModelSpec
     state: State
@@ -90,6 +92,7 @@ class ManagedModel:
     loading: asyncio.Task[Backend] | None = None
     unloading: asyncio.Task[None] | None = None
     loaded: Loaded | None = None
+    asked: Wanted = field(default_factory=Wanted)
     need: Need | None = None
     leases: int = 0
     waiting: int = 0

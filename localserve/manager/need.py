@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from localserve.backends.placement import Placed
 from localserve.catalog.spec import ModelSpec
+from localserve.planner.plan import Wanted
 from localserve.planner.runtime import Runtime
-from localserve.planner.usage import RAM, MemoryUsage
+from localserve.planner.usage import RAM, Beside, MemoryUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Need:
 
     @property
     def device_bytes(self) -> Mapping[str, int]:
-        """Bytes by device, the output buffer and checkpoints among them."""
+        """Bytes by device, the output buffer, checkpoints and the model's companions among them."""
         return device_bytes(self.usage)
 
     @property
@@ -45,16 +46,35 @@ class Need:
             for device in self.usage.devices
         }
 
+    def satisfies(self, wanted: Wanted) -> bool:
+        """Whether the model is run as wanted already."""
+        runtime = self.runtime
+        run = Wanted(
+            context_tokens=runtime.context_tokens,
+            parallel=self.placed.parallel,
+            cache_type_k=runtime.cache_type_k,
+            cache_type_v=runtime.cache_type_v,
+            gpu_layers=runtime.gpu_layers,
+            cpu_expert_layers=runtime.cpu_expert_layers,
+            pooling=runtime.pooling,
+        )
+        return wanted.over(run) == run
 
-Estimate = Callable[[ModelSpec, int | None], Awaitable[Need]]
-"""What a model needs; with a number, for a context of at most so many tokens.
 
-Raises: ModelUnusable.
+Estimate = Callable[[ModelSpec, Wanted], Awaitable[Need]]
+"""What a model needs; what is wanted comes before what models.toml and the command line say.
+
+Raises: ModelUnusable, of which ModelTooLarge; MemoryBusy, where other programs hold the memory.
 """
 
 
 def device_bytes(usage: MemoryUsage) -> dict[str, int]:
-    """Bytes by device, the output buffer and checkpoints among RAM's."""
-    sizes = {device.device: device.total_bytes for device in usage.devices}
-    sizes[RAM] = sizes.get(RAM, 0) + usage.output_bytes + usage.checkpoint_bytes
+    """Bytes by device, the output buffer and checkpoints among RAM's, and what companions take."""
+    parts: tuple[MemoryUsage | Beside, ...] = (usage, *usage.beside)
+    sizes = {RAM: 0} | {one.device: 0 for part in parts for one in part.devices}
+    sizes[RAM] += usage.checkpoint_bytes
+    for part in parts:
+        sizes[RAM] += part.output_bytes
+        for one in part.devices:
+            sizes[one.device] += one.total_bytes
     return sizes

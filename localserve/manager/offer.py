@@ -45,6 +45,11 @@ class DiskOffer:
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
 
+    @property
+    def registry(self) -> Registry:
+        """What models.toml says."""
+        return self._registry
+
     def reconfigure(self, registry: Registry) -> None:
         """Take over what models.toml says now."""
         self._registry = registry

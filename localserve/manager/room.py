@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import psutil
@@ -20,6 +21,8 @@ from localserve.planner.hardware import Hardware, probe, refresh
 from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
 from localserve.planner.readings import Readings
 from localserve.planner.usage import RAM
+
+log = logging.getLogger(__name__)
 
 RECOVERY_SECONDS = 5.0
 """The longest that an unload is waited for: drivers give memory back a second or so late."""
@@ -35,6 +38,16 @@ class Room(Protocol):
 
     async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
         """Bytes that models may take of each device besides `held`, which they hold already."""
+        ...
+
+    def most(self) -> Mapping[str, int]:
+        """Bytes that models could take of each device if no other program held any, as of the last
+        measurement."""
+        ...
+
+    @property
+    def in_ram(self) -> Collection[str]:
+        """The devices that have no memory of their own but RAM, as of the last measurement."""
         ...
 
     async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
@@ -74,9 +87,30 @@ class MachineRoom:
             room[gpu.name] = max(0, min(free, room[RAM]) if gpu.unified else free)
         return room
 
+    @property
+    def in_ram(self) -> frozenset[str]:
+        gpus = self._hardware.gpus if self._hardware is not None else ()
+        return frozenset(gpu.name for gpu in gpus if gpu.unified)
+
+    def most(self) -> dict[str, int]:
+        assert self._hardware is not None, "nothing was measured yet"
+        usable = self._hardware.memory.usable_bytes
+        most = {RAM: max(0, usable - ram_margin(usable))}
+        for gpu in self._hardware.gpus:
+            own = max(0, gpu.total_bytes - GPU_MARGIN_BYTES)
+            most[gpu.name] = min(gpu.total_bytes, most[RAM]) if gpu.unified else own
+        return most
+
     async def used(self) -> dict[str, int]:
+        """Of GPUs without memory of their own it is RAM's: what they may use at most hides it."""
         hardware = await self.look()
-        gpus = {gpu.name: gpu.total_bytes - gpu.free_bytes for gpu in hardware.gpus}
+        memory = hardware.memory
+        gpus = {
+            gpu.name: memory.usable_bytes - memory.available_bytes
+            if gpu.unified
+            else gpu.total_bytes - gpu.free_bytes
+            for gpu in hardware.gpus
+        }
         return gpus | {RAM: self._resident_bytes()}
 
     async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
@@ -94,11 +128,26 @@ class MachineRoom:
 
     async def look(self) -> Hardware:
         """The machine as it is now."""
-        if self._hardware is None:
+        before = self._hardware
+        if before is None:
             self._hardware = await asyncio.to_thread(probe, self._settings, self._readings)
         else:
-            self._hardware = await asyncio.to_thread(refresh, self._hardware, self._readings)
+            self._hardware = await asyncio.to_thread(refresh, before, self._readings)
+            _tell_of_lost(before, self._hardware)
         return self._hardware
+
+
+def _tell_of_lost(before: Hardware, now: Hardware) -> None:
+    left = {gpu.name for gpu in now.gpus}
+    for gpu in before.gpus:
+        if gpu.name not in left:
+            log.error(
+                "%s (%s, %.1f GiB) is gone: no model is loaded onto it any more. Look at its driver"
+                " (`localserve hardware`), then start the server again.",
+                gpu.name,
+                gpu.description,
+                gpu.total_bytes / 2**30,
+            )
 
 
 def give_back() -> None:

@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,21 @@ from localserve.planner.hardware import Hardware
 from localserve.planner.readings import Readings
 
 BANDWIDTH_MODULE = "localserve.llama.bandwidth"
-FORMAT = 1
+FORMAT = 2
 
 MEASURE_SECONDS = 120.0
 """Time for one device: some drivers compile their kernels the first time."""
 
-STREAM_BYTES = 512 << 20
+STREAM_BYTES = 256 << 20
 """Weights that are read per run: more than processors cache."""
 
 LEAST_STREAM_BYTES = 32 << 20
 
 FREE_SHARE = 4
 """At most a quarter of what is free is taken."""
+
+QUERIES_PER_KEY = 4
+"""Heads that share keys and values where attention is measured: as most models have it."""
 
 RETRY_SECONDS = 3600.0
 """A result with problems counts for an hour: the memory may be free again, the driver mended."""
@@ -59,18 +62,39 @@ class Throughput:
 
 
 @dataclass(frozen=True, slots=True)
+class StepRates:
+    """What a step of one device takes besides products with weights; None where not measured.
+
+    `operation_seconds` is the time until an operation of a graph has begun and ended that computes
+    next to nothing. Operations on each element by itself move `element_bytes_per_second`. Attention
+    multiplies and adds at its own rates: for one query whose keys QUERIES_PER_KEY heads share or
+    (`unshared`) each head has for itself, and for a prompt of 512.
+    """
+
+    operation_seconds: float | None = None
+    element_bytes_per_second: float | None = None
+    decode_attention_flops_per_second: float | None = None
+    unshared_attention_flops_per_second: float | None = None
+    prompt_attention_flops_per_second: float | None = None
+
+
+NO_STEPS = StepRates()
+
+
+@dataclass(frozen=True, slots=True)
 class Bandwidth:
     """What was measured.
 
     `devices` has the rate of reading by llama.cpp's device names, the best of all types;
-    `throughput` has each type (F32, F16, Q8_0, Q6_K, Q4_K) by device. RAM is None where the CPU
-    could not be measured. `measured_at` is in seconds since 1970, `threads` those of the CPU, and
-    `cached` says that it was not measured now.
+    `throughput` has each type (F32, F16, Q8_0, Q4_K ...) by device, and `steps` the rest. RAM is
+    None where the CPU could not be measured. `measured_at` is in seconds since 1970, `threads` are
+    those of the CPU, and `cached` says that it was not measured now.
     """
 
     ram_bytes_per_second: float | None
     devices: Mapping[str, float]
     throughput: Mapping[str, Mapping[str, Throughput]]
+    steps: Mapping[str, StepRates]
     threads: int
     problems: tuple[str, ...]
     measured_at: float
@@ -114,7 +138,7 @@ def known_bandwidth(hardware: Hardware, settings: Settings) -> Bandwidth | None:
     return _read(_cache_path(hardware, settings, decode_threads(hardware, settings)))
 
 
-NOTHING_MEASURED = Bandwidth(None, {}, {}, 0, (), 0.0, False)
+NOTHING_MEASURED = Bandwidth(None, {}, {}, {}, 0, (), 0.0, False)
 """Where measuring would take too long."""
 
 
@@ -144,6 +168,7 @@ def _measurable(hardware: Hardware) -> list[Device]:
 
 def _measure(hardware: Hardware, threads: int, readings: Readings, progress: Progress) -> Bandwidth:
     throughput: dict[str, dict[str, Throughput]] = {}
+    steps: dict[str, StepRates] = {}
     problems: list[str] = []
     for device in _measurable(hardware):
         stream_bytes = min(STREAM_BYTES, device.free_bytes // FREE_SHARE)
@@ -160,17 +185,19 @@ def _measure(hardware: Hardware, threads: int, readings: Readings, progress: Pro
         types = _types(answer.document["types"]) if _has_types(answer.document) else {}
         if types:
             throughput[device.name] = types
+            steps[device.name] = _step_rates(answer.document.get("steps"))
         else:
             reason = answer.problem or "it multiplies none of the types"
             problems.append(f"{device.name} was not measured: {reason}")
     if not hardware.devices:
         problems.append("Nothing was measured: llama.cpp lists no devices")
-    return _bandwidth(hardware, throughput, threads, problems)
+    return _bandwidth(hardware, throughput, steps, threads, problems)
 
 
 def _bandwidth(
     hardware: Hardware,
     throughput: dict[str, dict[str, Throughput]],
+    steps: dict[str, StepRates],
     threads: int,
     problems: list[str],
 ) -> Bandwidth:
@@ -180,7 +207,8 @@ def _bandwidth(
     }
     processors = [one.name for one in hardware.devices if one.kind == "cpu"]
     ram = next((devices[name] for name in processors if name in devices), None)
-    return Bandwidth(ram, devices, throughput, threads, tuple(problems), time.time(), False)
+    now = time.time()
+    return Bandwidth(ram, devices, throughput, steps, threads, tuple(problems), now, False)
 
 
 def _has_types(document: Any) -> bool:
@@ -194,6 +222,12 @@ def _types(document: Mapping[str, Any]) -> dict[str, Throughput]:
         if isinstance(rates, dict) and (decode := _rate(rates, "decode_bytes_per_second")):
             found[name] = Throughput(decode, _rate(rates, "prompt_flops_per_second"))
     return found
+
+
+def _step_rates(document: Any) -> StepRates:
+    if not isinstance(document, dict):
+        return NO_STEPS
+    return StepRates(**{one.name: _rate(document, one.name) for one in fields(StepRates)})
 
 
 def _rate(rates: Mapping[str, Any], name: str) -> float | None:
@@ -212,11 +246,13 @@ def _read(path: Path) -> Bandwidth | None:
     try:
         document = json.loads(path.read_text("utf-8"))
         throughput = {str(name): _types(one) for name, one in document["throughput"].items()}
+        steps = {str(name): _step_rates(one) for name, one in document["steps"].items()}
         ram = document["ram_bytes_per_second"]
         kept = Bandwidth(
             ram_bytes_per_second=None if ram is None else float(ram),
             devices={str(name): float(rate) for name, rate in document["devices"].items()},
             throughput=throughput,
+            steps=steps,
             threads=int(document["threads"]),
             problems=tuple(str(problem) for problem in document["problems"]),
             measured_at=float(document["measured_at"]),

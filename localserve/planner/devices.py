@@ -117,6 +117,18 @@ def refresh_device(
     )
 
 
+def gone(device: Device) -> Device:
+    """A device that is there no more."""
+    return dataclasses.replace(
+        device,
+        free_bytes=0,
+        total_bytes=0,
+        used_by_default=False,
+        driver_free_bytes=None,
+        processes=(),
+    )
+
+
 def _device(
     listed: ListedDevice,
     nvml: Nvml,

@@ -106,16 +106,22 @@ def _confirmed(
 
 def _terms(plan: Plan, place: Place) -> Iterator[Term]:
     device = plan.usage.of(place.name)
-    needed = next(load.needed_bytes for load in plan.loads if load.place == place.name)
-    rest = needed - device.total_bytes
+    load = next(load for load in plan.loads if load.place == place.name)
+    rest = load.needed_bytes - load.shared_bytes - device.total_bytes
+    rest -= plan.usage.beside_on(place.name)
     yield Term("weights", device.weights_bytes)
     yield Term("cache", device.cache_bytes)
     yield Term("compute", device.compute_bytes)
+    for beside in plan.usage.beside:
+        if size := beside.on(place.name):
+            yield Term(beside.kind, size)
     if place.name == RAM:
         yield Term("output", plan.usage.output_bytes)
         yield Term("process", PROCESS_BYTES)
         rest -= plan.usage.output_bytes + PROCESS_BYTES
-    if rest:  # earlier loads took more than predicted, or GPUs without memory of their own do
+    if load.shared_bytes:
+        yield Term("gpu", load.shared_bytes)
+    if rest:  # earlier loads took more than predicted
         yield Term("other", rest)
     yield Term("margin", place.margin_bytes)
     yield Term("other_programs", max(0, place.total_bytes - place.free_bytes))

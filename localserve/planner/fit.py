@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
-from localserve.catalog.candidates import Candidates
+from localserve.catalog.candidates import Candidates, Projector
 from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry
 from localserve.errors import ModelUnusable
@@ -27,9 +28,9 @@ from localserve.planner.gauge import DryRuns, Sibling, by_formula
 from localserve.planner.learned import NOTHING_LEARNED, Lessons
 from localserve.planner.machine import Machine
 from localserve.planner.placement import Measure
-from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected, wanted_by
 from localserve.planner.runtime import Runtime
-from localserve.planner.shapes import facts_of
+from localserve.planner.shapes import facts_of, resized
 
 FRONTIER_CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """Contexts that a model is planned with to show what longer ones cost."""
@@ -42,7 +43,9 @@ class Fit:
     `plans` are of all its quantizations, the best first; `unusable` says why others are none.
     `shown` is the plan to look at: the picked one, or of those that do not fit the nearest.
     `longer` has plans with other contexts and `frontier` those of all that nothing else beats;
-    both are empty where there is no trade.
+    both are empty where there is no trade. `projector` comes with the model, counted or not.
+    `elsewhere` names quantizations that are not on this disk as others are: the catalog has their
+    bytes, all else is as in the file that is here.
     """
 
     name: str
@@ -53,6 +56,14 @@ class Fit:
     explanation: Explanation
     longer: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
+    projector: Projector | None = None
+    elsewhere: frozenset[str] = frozenset()
+
+    @property
+    def better(self) -> Plan | None:
+        """The plan of a quantization from elsewhere, where that is the one to choose of all."""
+        best = choose(self.plans)
+        return best if best is not None and best.quantization in self.elsewhere else None
 
 
 def fit_model(
@@ -63,17 +74,19 @@ def fit_model(
 ) -> Fit:
     """Plan every quantization and choose. Raises: ModelUnusable, where none can be loaded at all
     or the model was not trained for the context."""
-    wanted = wanted.over(candidates.spec)
+    wanted = wanted.over(wanted_by(candidates.spec))
     usable, unusable = _sorted_out(candidates)
     architecture = next(iter(usable.values())).facts.architecture
-    correct = uncorrected if machine.imagined else known.correct
+    correct = uncorrected if machine.imagined else partial(known.correct, machine.key)
     if not machine.imagined:
         surcharge = known.surcharge(architecture, machine.backend)
         machine = replace(machine, surcharge=surcharge)
     with ExitStack() as stack:
-        bench = _Bench(candidates, usable, machine, stack)
-        facts = {name: headers.facts for name, headers in usable.items()}
-        first = next(iter(facts.values()))
+        facts = _all_facts(candidates, usable)
+        real = {name: facts[name] for name in facts if name in usable}
+        likely = _likely(real, candidates.quantization, wanted, machine)
+        bench = _Bench(candidates, usable, facts, machine, stack, likely)
+        first = facts[likely]
         contexts = _contexts(first, wanted)
         bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
 
@@ -108,26 +121,34 @@ def fit_model(
             explanation=explain(shown, machine, exact, plans),
             longer=tuple(longer),
             frontier=tuple(_trade(plans, longer)),
+            projector=candidates.projector,
+            elsewhere=frozenset(candidates.elsewhere),
         )
 
 
 class _Bench:
-    """The measures for all quantizations, on this machine or an imagined one."""
+    """The measures for all quantizations, on this machine or an imagined one.
+
+    llama.cpp is asked about `likely`, and about what is shown if that is another one.
+    """
 
     def __init__(
         self,
         candidates: Candidates,
         usable: Mapping[str, Headers],
+        facts: Mapping[str, GgufFacts],
         machine: Machine,
         stack: ExitStack,
+        likely: str,
     ) -> None:
         self._usable = usable
+        self._facts = facts
         self._machine = machine
         self._stack = stack
         self._path = candidates.path
+        self._named = candidates.quantization
         self._dry: dict[str, DryRuns] = {}
-        name, headers = next(iter(usable.items()))
-        self._sibling = Sibling(self._dry_runs(name), headers.facts, machine.gpu_names)
+        self._sibling = Sibling(self._dry_runs(likely), usable[likely].facts, machine.gpu_names)
 
     def learn(self, runtimes: list[Runtime]) -> None:
         if not self._machine.imagined:
@@ -135,17 +156,40 @@ class _Bench:
 
     def quick(self, name: str) -> Measure:
         if self._machine.imagined:
-            return by_formula(self._usable[name].facts, self._machine.gpu_names)
-        return self._sibling.measure_of(self._usable[name].facts)
+            return by_formula(self._facts[name], self._machine.gpu_names)
+        return self._sibling.measure_of(self._facts[name])
 
     def exact(self, name: str) -> Measure:
         return self.quick(name) if self._machine.imagined else self._dry_runs(name).measure
 
     def _dry_runs(self, name: str) -> DryRuns:
         if name not in self._dry:
-            made = DryRuns(self._usable[name].files, self._path)
+            made = DryRuns(self._usable[name].files, self._path if name == self._named else None)
             self._dry[name] = self._stack.enter_context(made)
         return self._dry[name]
+
+
+def _all_facts(candidates: Candidates, usable: Mapping[str, Headers]) -> dict[str, GgufFacts]:
+    """Of those that can be loaded, and of those that the catalog has elsewhere; most bits first."""
+    facts = {name: headers.facts for name, headers in usable.items()}
+    like = facts.get(candidates.quantization or "", next(iter(facts.values())))
+    for name, size_bytes in candidates.elsewhere.items():
+        facts[name] = resized(like, name, size_bytes)
+    return dict(sorted(facts.items(), key=lambda item: -bits_per_weight(item[1])))
+
+
+def _likely(
+    facts: Mapping[str, GgufFacts], asked: str | None, wanted: Wanted, machine: Machine
+) -> str:
+    """The quantization that will be shown, by formula. Raises: ModelUnusable."""
+    if asked in facts:
+        return str(asked)
+    plans = [
+        make_plan(one, wanted, machine, by_formula(one, machine.gpu_names), quantization=name)
+        for name, one in facts.items()
+    ]
+    best = choose(plans) or max(plans, key=lambda plan: plan.headroom_bytes)
+    return best.quantization
 
 
 def _sorted_out(
@@ -189,15 +233,17 @@ def rank_catalog(
     registry: Registry,
     wanted: Wanted,
     machine: Machine,
+    known: Lessons = NOTHING_LEARNED,
 ) -> list[Plan]:
     """For each model of the catalog that writes text the best quantization that fits, else the one
     that comes nearest. Those that fit come first, of them those that are quick enough, of them the
     larger ones. By formula."""
+    correct = uncorrected if machine.imagined else partial(known.correct, machine.key)
     plans = []
     for spec in registry:
         if spec.shape is None or not spec.quantizations or spec.kind == "embedding":
             continue
-        wish = wanted.over(spec)
+        wish = wanted.over(wanted_by(spec))
         trained = spec.shape.trained_context_tokens
         if wish.context_tokens is not None and wish.context_tokens > trained:
             continue
@@ -205,7 +251,9 @@ def rank_catalog(
         for name in spec.quantizations:
             facts = facts_of(spec, spec.shape, name)
             measure = by_formula(facts, machine.gpu_names)
-            options.append(make_plan(facts, wish, machine, measure, quantization=name))
+            options.append(
+                make_plan(facts, wish, machine, measure, quantization=name, correct=correct)
+            )
         plans.append(choose(options) or max(options, key=lambda one: one.headroom_bytes))
     return sorted(plans, key=_rank)
 

@@ -89,7 +89,7 @@ class Sibling:
 
     def learn(self, runtimes: Sequence[Runtime]) -> None:
         """Ask about all of them at once, which is quicker than one after the other."""
-        self._dry.measure([_unplaced(runtime) for runtime in runtimes])
+        self._dry.measure([self._unplaced(runtime) for runtime in runtimes])
 
     def measure_of(self, facts: GgufFacts) -> Measure:
         """The measure of that quantization."""
@@ -100,17 +100,17 @@ class Sibling:
         return measure
 
     def _measure(self, facts: GgufFacts, runtime: Runtime) -> Answer:
-        key = _unplaced(runtime)
+        key = self._unplaced(runtime)
         (real,) = self._dry.measure([key])
         if isinstance(real, Refused):
             return real
         thought = estimate(self._dry_facts, key, self._gpus)
         return _like(estimate(facts, runtime, self._gpus), real, thought)
 
-
-def _unplaced(runtime: Runtime) -> Runtime:
-    """The runtime that stands for all placements."""
-    return replace(runtime, gpu_layers=None, cpu_expert_layers=0, tensor_split=())
+    def _unplaced(self, runtime: Runtime) -> Runtime:
+        """The runtime that stands for all placements: the best one, which most plans are."""
+        layers = None if self._gpus else 0
+        return replace(runtime, gpu_layers=layers, cpu_expert_layers=0, tensor_split=())
 
 
 def _like(usage: MemoryUsage, real: MemoryUsage, thought: MemoryUsage) -> MemoryUsage:

@@ -16,6 +16,7 @@ from localserve.config import Settings
 from localserve.planner.devices import (
     Device,
     ListedDevice,
+    gone,
     join_devices,
     parse_listed,
     refresh_device,
@@ -119,19 +120,26 @@ def refresh(hardware: Hardware, readings: Readings | None = None) -> Hardware:
     """Read the free amounts again, without starting llama.cpp where a driver tells them.
 
     A GPU's `free_bytes` changes by what its driver says has changed. A device whose driver does
-    not tell is asked through llama.cpp again; if that fails, its old amount stays.
+    not tell, or no more, is asked through llama.cpp again; if that fails, its old amount stays. One
+    that llama.cpp does not list any more is no GPU to use and has no memory.
     """
     readings = readings or Readings()
     memory = read_memory(readings)
-    nvml = hardware.nvml
+    nvml, silent = hardware.nvml, False
     if nvml.gpus:
         answered = _ask_nvml(readings)
+        told = {gpu.pci_bus_id for gpu in answered.gpus}
+        silent = any(gpu.pci_bus_id not in told for gpu in nvml.gpus)
         nvml = answered if answered.gpus else nvml
     cards = tuple(refresh_card(readings, card) for card in hardware.cards)
-    silent = any(gpu.driver_free_bytes is None and not gpu.unified for gpu in hardware.gpus)
-    listed = _listed_free(readings) if silent else {}
+    untold = any(gpu.driver_free_bytes is None and not gpu.unified for gpu in hardware.gpus)
+    listed = _listed_free(readings) if silent or untold else {}
     devices = [
-        refresh_device(device, listed.get(device.name), nvml, cards, memory, readings.environment)
+        gone(device)
+        if listed and device.name not in listed
+        else refresh_device(
+            device, listed.get(device.name), nvml, cards, memory, readings.environment
+        )
         for device in hardware.devices
     ]
     disk = _disk(readings, Path(hardware.disk.path))

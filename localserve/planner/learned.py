@@ -1,8 +1,11 @@
 """What loads and answers on this machine have taught: how far predictions were off, kept on disk.
 
-By architecture and backend; of speeds also by quantization. Losing the file loses nothing but that.
-Never raises: what cannot be read counts as not there, what cannot be written is not kept. Blocks
-for the disk; any thread.
+Of loads by architecture and backend. Answers correct what is predicted of the same model in the
+same quantization in full, and of others with that quantization or of that shape by half: they share
+the arithmetic or the overheads, not both. What was learned with other hardware, another build of
+llama.cpp or other threads does not count. Losing the file loses nothing but that. Never raises:
+what cannot be read counts as not there, what cannot be written is not kept. Blocks for the disk;
+any thread.
 """
 
 from __future__ import annotations
@@ -12,24 +15,28 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
 from localserve.config import Settings
 from localserve.gguf.facts import GgufFacts
-from localserve.planner.speed import AS_PREDICTED, Corrections
+from localserve.planner.speed import Corrections
 
 FILE_NAME: Final = "learned.json"
 FORMAT: Final = 1
 MOST_BYTES: Final = 4 << 20
 MOST_SUBJECTS: Final = 200
 MOST_ENTRIES: Final = 32
-"""Of each kind and subject; the newest are kept."""
+"""Loads of each subject; the newest are kept."""
+
+MOST_ANSWERS: Final = 400
+RECENT: Final = 8
+"""Answers of one model in one quantization that are kept: a machine that has become slower is
+believed after seven of them."""
 
 MOST_SURCHARGE: Final = 0.5
 FARTHEST: Final = 8.0
@@ -48,19 +55,58 @@ class LoadLesson:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLesson:
-    """One answer that had the machine to itself: measured over predicted times per token."""
+    """One answer that had the server to itself: measured over predicted times.
 
+    `machine` is the key of what was measured of it (`machine_key`), `backend` what computed. Models
+    with the same number of parameters count as one: they differ in what they learned, not in shape.
+    """
+
+    machine: str
+    backend: str
+    architecture: str
+    parameters: int
     quantization: str
     decode: float | None
     prompt: float | None
 
+    def same_model(self, other: AnswerLesson) -> bool:
+        """Whether both are of one model in one quantization, run by the same."""
+        return replace(self, decode=None, prompt=None) == replace(other, decode=None, prompt=None)
+
+    def alike(self, other: AnswerLesson) -> bool:
+        """Whether one tells something of the other."""
+        if (self.machine, self.backend) != (other.machine, other.backend):
+            return False
+        same_shape = (self.architecture, self.parameters) == (other.architecture, other.parameters)
+        return same_shape or self.quantization == other.quantization
+
+
+def lesson_of(
+    facts: GgufFacts,
+    machine: str,
+    backend: str,
+    decode: float | None = None,
+    prompt: float | None = None,
+) -> AnswerLesson:
+    """The lesson of an answer by that model."""
+    return AnswerLesson(
+        machine,
+        backend,
+        facts.architecture,
+        facts.parameters,
+        facts.quantization,
+        decode,
+        prompt,
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Everything that was learned, as it is on disk now. Subjects are 'ARCHITECTURE BACKEND'."""
+    """Everything that was learned, as it is on disk now. The subjects of loads are
+    'ARCHITECTURE BACKEND'; the newest answers are last."""
 
     loads: Mapping[str, tuple[LoadLesson, ...]] = field(default_factory=dict)
-    answers: Mapping[str, tuple[AnswerLesson, ...]] = field(default_factory=dict)
+    answers: tuple[AnswerLesson, ...] = ()
 
     def surcharge(self, architecture: str, backend: str) -> float:
         """The share by which loads took more than predicted, at worst; 0 if they never did."""
@@ -68,21 +114,34 @@ class Lessons:
         most = max((one.measured_bytes / one.predicted_bytes for one in found), default=1.0)
         return min(max(0.0, most - 1), MOST_SURCHARGE)
 
-    def corrections(self, architecture: str, backend: str, quantization: str) -> Corrections:
-        """The median of answers with that quantization, else of all with that architecture."""
-        found = self.answers.get(subject(architecture, backend), ())
-        same = [one for one in found if one.quantization == quantization] or found
-        if not same:
-            return AS_PREDICTED
-        decode = [one.decode for one in same if one.decode is not None]
-        prompt = [one.prompt for one in same if one.prompt is not None]
+    def correct(self, machine: str, facts: GgufFacts, backend: str) -> Corrections:
+        """What answers taught of that model."""
+        asked = lesson_of(facts, machine, backend)
+        same = [one for one in self.answers if one.same_model(asked)]
+        alike = [one for one in self.answers if one not in same and one.alike(asked)][-RECENT:]
         return Corrections(
-            median(decode) if decode else 1.0, median(prompt) if prompt else 1.0, len(same)
+            decode=_correction([one.decode for one in same], [one.decode for one in alike]),
+            prompt=_correction([one.prompt for one in same], [one.prompt for one in alike]),
+            answers=len(same),
+            alike=len(alike),
         )
 
-    def correct(self, facts: GgufFacts, quantization: str, backend: str) -> Corrections:
-        """`corrections`, as plans ask for them."""
-        return self.corrections(facts.architecture, backend, quantization)
+
+def _correction(same: Iterable[float | None], alike: Iterable[float | None]) -> float:
+    """The correction by answers of the model itself, else half of what others alike say, on a
+    logarithmic scale."""
+    if own := [ratio for ratio in same if ratio is not None]:
+        return _undisturbed(own)
+    if others := [ratio for ratio in alike if ratio is not None]:
+        return math.sqrt(_undisturbed(others))
+    return 1.0
+
+
+def _undisturbed(ratios: Sequence[float]) -> float:
+    """The end of the quickest quarter. Other programs can only make an answer slower, so the quick
+    ones tell what the model takes, and one at a bad moment spoils nothing; the very quickest might
+    be a lucky one."""
+    return sorted(ratios)[(len(ratios) - 1) // 4]
 
 
 NOTHING_LEARNED: Final = Lessons()
@@ -101,7 +160,7 @@ def lessons(settings: Settings) -> Lessons:
         if document["format"] != FORMAT:
             return Lessons()
         loads = {str(key): _loads(value) for key, value in document["loads"].items()}
-        answers = {str(key): _answers(value) for key, value in document["answers"].items()}
+        answers = _answers(document["answers"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Lessons()
     return Lessons(loads, answers)
@@ -109,15 +168,30 @@ def lessons(settings: Settings) -> Lessons:
 
 def learn_load(settings: Settings, architecture: str, backend: str, lesson: LoadLesson) -> None:
     """Keep what a load taught."""
-    if lesson.predicted_bytes > 0 and lesson.measured_bytes > 0:
-        _add(settings, "loads", subject(architecture, backend), asdict(lesson))
+    if lesson.predicted_bytes <= 0 or lesson.measured_bytes <= 0:
+        return
+
+    def add(known: Lessons) -> Lessons:
+        loads, key = dict(known.loads), subject(architecture, backend)
+        loads[key] = (*loads.pop(key, ()), lesson)[-MOST_ENTRIES:]
+        return replace(known, loads=dict(list(loads.items())[-MOST_SUBJECTS:]))
+
+    _change(settings, add)
 
 
-def learn_answer(settings: Settings, architecture: str, backend: str, lesson: AnswerLesson) -> None:
+def learn_answer(settings: Settings, lesson: AnswerLesson) -> None:
     """Keep what an answer taught, unless it is too far off to be true."""
-    lesson = AnswerLesson(lesson.quantization, _near(lesson.decode), _near(lesson.prompt))
-    if lesson.decode is not None or lesson.prompt is not None:
-        _add(settings, "answers", subject(architecture, backend), asdict(lesson))
+    lesson = replace(lesson, decode=_near(lesson.decode), prompt=_near(lesson.prompt))
+    if lesson.decode is None and lesson.prompt is None:
+        return
+
+    def add(known: Lessons) -> Lessons:
+        same = [one for one in known.answers if one.same_model(lesson)]
+        old = same[: max(0, len(same) + 1 - RECENT)]
+        kept = [one for one in known.answers if not any(one is each for each in old)]
+        return replace(known, answers=(*kept, lesson)[-MOST_ANSWERS:])
+
+    _change(settings, add)
 
 
 def _near(ratio: Any) -> float | None:
@@ -134,34 +208,30 @@ def _loads(entries: Any) -> tuple[LoadLesson, ...]:
 
 
 def _answers(entries: Any) -> tuple[AnswerLesson, ...]:
+    """Those of an earlier layout, by architecture, are left out."""
+    if not isinstance(entries, list):
+        return ()
     return tuple(
-        AnswerLesson(str(one["quantization"]), _near(one["decode"]), _near(one["prompt"]))
+        AnswerLesson(
+            machine=str(one["machine"]),
+            backend=str(one["backend"]),
+            architecture=str(one["architecture"]),
+            parameters=int(one["parameters"]),
+            quantization=str(one["quantization"]),
+            decode=_near(one["decode"]),
+            prompt=_near(one["prompt"]),
+        )
         for one in entries
     )
 
 
-def _add(settings: Settings, kind: str, key: str, entry: dict[str, Any]) -> None:
-    """Put an entry behind the others, whole or not at all."""
+def _change(settings: Settings, change: Callable[[Lessons], Lessons]) -> None:
+    """Put what is known, changed, in the place of the file, whole or not at all."""
     path = _path(settings)
     with contextlib.suppress(OSError, Timeout):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
-            known = lessons(settings)
-            document: dict[str, Any] = {
-                "format": FORMAT,
-                "loads": _newest({key: list(map(asdict, known.loads[key])) for key in known.loads}),
-                "answers": _newest(
-                    {key: list(map(asdict, known.answers[key])) for key in known.answers}
-                ),
-            }
-            entries = document[kind].pop(key, [])
-            document[kind][key] = [*entries, entry][-MOST_ENTRIES:]
-            _write(path, document)
-
-
-def _newest(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """The subjects that were learned of last."""
-    return dict(list(found.items())[-MOST_SUBJECTS:])
+            _write(path, {"format": FORMAT, **asdict(change(lessons(settings)))})
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

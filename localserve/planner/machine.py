@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.bandwidth import NO_STEPS, Bandwidth, StepRates, Throughput, machine_key
 from localserve.planner.devices import Device
 from localserve.planner.hardware import Hardware
-from localserve.planner.usage import RAM, MemoryUsage
+from localserve.planner.usage import RAM, Beside, MemoryUsage
 
 GIB = 1 << 30
 
@@ -37,7 +37,8 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...).
+    """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...),
+    `steps` for all besides.
 
     A `unified` GPU has no memory of its own: what lies there takes RAM's room as well.
     """
@@ -49,6 +50,7 @@ class Place:
     margin_bytes: int
     rates: Mapping[str, Throughput]
     unified: bool = False
+    steps: StepRates = NO_STEPS
     programs: tuple[Program, ...] = ()
 
     @property
@@ -64,11 +66,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a model would take of one place, all counted."""
+    """What a model would take of one place, all counted.
+
+    `shared_bytes` of it lie on GPUs that have no memory but this; they are that GPU's load, too,
+    which bounds how much of this memory it may use.
+    """
 
     place: str
     needed_bytes: int
     room_bytes: int
+    shared_bytes: int = 0
 
     @property
     def headroom_bytes(self) -> int:
@@ -81,12 +88,14 @@ class Machine:
     """RAM and the GPUs. `imagined` says that it is not this one: sizes and rates are assumed.
 
     `surcharge` is the share that a model takes beyond what is predicted, as earlier loads taught.
+    `key` names the hardware and software that the rates were measured of.
     """
 
     ram: Place
     gpus: tuple[Place, ...] = ()
     imagined: bool = False
     surcharge: float = 0.0
+    key: str = ""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -107,18 +116,18 @@ class Machine:
 
     def loads(self, usage: MemoryUsage) -> tuple[Load, ...]:
         """What the usage takes of each place, GPUs first. RAM also holds the output, the process,
-        and what lies on GPUs without memory of their own."""
-        in_ram = sum(
-            device.total_bytes
-            for device in usage.devices
-            if (place := self.place(device.device)) is self.ram or place.unified
-        )
-        in_ram = self._with_surcharge(in_ram) + usage.output_bytes + PROCESS_BYTES
-        gpus = [
-            Load(gpu.name, self._with_surcharge(usage.of(gpu.name).total_bytes), gpu.room_bytes)
-            for gpu in self.gpus
-        ]
-        return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes))
+        and what lies on GPUs without memory of their own, which is charged there once."""
+        gpus = [Load(gpu.name, self._taken(usage, gpu.name), gpu.room_bytes) for gpu in self.gpus]
+        parts: tuple[MemoryUsage | Beside, ...] = (usage, *usage.beside)
+        named = {RAM} | {device.device for part in parts for device in part.devices}
+        own = sum(self._taken(usage, name) for name in named if self.place(name) is self.ram)
+        shared = sum(self._taken(usage, gpu.name) for gpu in self.gpus if gpu.unified)
+        in_ram = own + shared + usage.output_bytes + PROCESS_BYTES
+        return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes, shared))
+
+    def _taken(self, usage: MemoryUsage, name: str) -> int:
+        """What lies on a device; lessons are of models, not of their companions."""
+        return self._with_surcharge(usage.of(name).total_bytes) + usage.beside_on(name)
 
     def _with_surcharge(self, size_bytes: int) -> int:
         return math.ceil(size_bytes * (1 + self.surcharge))
@@ -153,9 +162,11 @@ def machine_of(
         free_bytes=memory.available_bytes,
         margin_bytes=ram_margin(memory.usable_bytes),
         rates=bandwidth.throughput.get(processor, {}),
+        steps=bandwidth.steps.get(processor, NO_STEPS),
         programs=programs,
     )
-    return Machine(ram, tuple(_gpu(device, bandwidth) for device in hardware.gpus))
+    gpus = tuple(_gpu(device, bandwidth) for device in hardware.gpus)
+    return Machine(ram, gpus, key=machine_key(hardware, bandwidth.threads))
 
 
 def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
@@ -167,6 +178,7 @@ def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
         free_bytes=device.free_bytes,
         margin_bytes=0 if device.unified else GPU_MARGIN_BYTES,
         rates=bandwidth.throughput.get(device.name, {}),
+        steps=bandwidth.steps.get(device.name, NO_STEPS),
         unified=device.unified,
         programs=tuple(
             Program(process.name or f"process {process.pid}", process.used_bytes)
@@ -175,19 +187,28 @@ def _gpu(device: Device, bandwidth: Bandwidth) -> Place:
     )
 
 
-def imagined(
-    gpu_bytes: tuple[int, ...], ram_bytes: int, cpu_rates: Mapping[str, Throughput] | None = None
-) -> Machine:
+def emptied(machine: Machine) -> Machine:
+    """The machine if no program held any of its memory."""
+
+    def empty(place: Place) -> Place:
+        return replace(place, free_bytes=place.total_bytes, programs=())
+
+    return replace(machine, ram=empty(machine.ram), gpus=tuple(map(empty, machine.gpus)))
+
+
+def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int, like: Place | None = None) -> Machine:
     """A machine of which only sizes are known; all of its memory is taken as free.
 
-    `cpu_rates` are those of a processor that its own is taken to be like.
+    Its processor is taken to be as quick as that of the place `like`, if that was measured.
     """
     gpus = tuple(
         Place(f"GPU{index}", "a GPU", size, size, GPU_MARGIN_BYTES, TYPICAL_GPU)
         for index, size in enumerate(gpu_bytes)
     )
     margin = ram_margin(ram_bytes)
-    ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, cpu_rates or TYPICAL_CPU)
+    ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, TYPICAL_CPU)
+    if like is not None and like.rates:
+        ram = replace(ram, rates=like.rates, steps=like.steps)
     return Machine(ram, gpus, imagined=True)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from localserve.gguf.facts import GgufFacts
+from localserve.planner.companions import Companion, with_companions
 from localserve.planner.dry_run import Refused
 from localserve.planner.formula import compute_bytes, estimate, layer_bytes
 from localserve.planner.machine import Load, Machine
@@ -69,14 +70,22 @@ def ways(
 
 
 def place(
-    facts: GgufFacts, ways: Sequence[Runtime], machine: Machine, measure: Measure
+    facts: GgufFacts,
+    ways: Sequence[Runtime],
+    machine: Machine,
+    measure: Measure,
+    companions: Sequence[Companion] = (),
 ) -> Placement | Refused:
-    """The first of the ways that fits; where none does, the one that comes nearest."""
+    """The first of the ways that fits, its companions beside it; where none does, the one that
+    comes nearest."""
+
+    def split(index: int) -> Runtime:
+        return _split(facts, ways[index], machine, companions)
 
     def guess(index: int) -> Placement:
-        runtime = _split(facts, ways[index], machine)
+        runtime = split(index)
         usage = estimate(facts, runtime, machine.gpu_names)
-        return Placement(runtime, usage, machine.loads(usage))
+        return placement(runtime, usage, machine, companions)
 
     last = len(ways) - 1
     first = min(bisect_left(range(len(ways)), True, key=lambda i: guess(i).gpus_fit), last)
@@ -86,12 +95,12 @@ def place(
     step = 1
     nearest: Placement | Refused = Refused("nothing was measured")
     for _ in range(MOST_CONFIRMATIONS):
-        runtimes = [_split(facts, ways[index], machine) for index in batch]
+        runtimes = [split(index) for index in batch]
         for runtime, answer in zip(runtimes, measure(runtimes), strict=True):
             if isinstance(answer, Refused):
                 nearest = nearest if isinstance(nearest, Placement) else answer
                 continue
-            placed = Placement(runtime, answer, machine.loads(answer))
+            placed = placement(runtime, answer, machine, companions)
             if placed.fits:
                 return placed
             if not isinstance(nearest, Placement) or not nearest.gpus_fit:
@@ -103,7 +112,17 @@ def place(
     return nearest
 
 
-def _split(facts: GgufFacts, runtime: Runtime, machine: Machine) -> Runtime:
+def placement(
+    runtime: Runtime, usage: MemoryUsage, machine: Machine, companions: Sequence[Companion]
+) -> Placement:
+    """The model so run, its companions beside it."""
+    together = with_companions(usage, companions, runtime, machine.gpu_names)
+    return Placement(runtime, together, machine.loads(together))
+
+
+def _split(
+    facts: GgufFacts, runtime: Runtime, machine: Machine, companions: Sequence[Companion]
+) -> Runtime:
     """The runtime with a share for each GPU: by their room, else whatever fits, first to last."""
     count = facts.hyperparameters.layers + 1
     on_gpus = count if runtime.gpu_layers is None else min(runtime.gpu_layers, count)
@@ -111,7 +130,8 @@ def _split(facts: GgufFacts, runtime: Runtime, machine: Machine) -> Runtime:
         return runtime
     sizes = layer_bytes(facts, runtime)[count - on_gpus :]
     overhead = compute_bytes(facts, runtime)
-    rooms = [max(0, gpu.room_bytes - overhead) for gpu in machine.gpus]
+    beside = with_companions(MemoryUsage((), 0), companions, runtime, machine.gpu_names)
+    rooms = [max(0, gpu.room_bytes - overhead - beside.beside_on(gpu.name)) for gpu in machine.gpus]
     for counts in (_in_proportion(on_gpus, rooms), _filled(sizes, rooms)):
         ends = [sum(counts[:index]) for index in range(len(counts) + 1)]
         taken = [sum(sizes[begin:end]) for begin, end in pairwise(ends)]

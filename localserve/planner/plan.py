@@ -8,18 +8,19 @@ for the measure that is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, cast
 
 from localserve.catalog.spec import ModelSpec
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.pooling import Pooling, divisible, natural_pooling, pooling_of
+from localserve.planner.companions import Companion
 from localserve.planner.dry_run import Refused
 from localserve.planner.formula import CELL_PADDING, estimate, output_bytes
 from localserve.planner.machine import Load, Machine
-from localserve.planner.placement import Measure, Placement, place, ways
+from localserve.planner.placement import Measure, place, placement, ways
 from localserve.planner.runtime import (
     BATCH_TOKENS,
     GUESS_TOKENS,
@@ -40,8 +41,9 @@ class Wanted:
     """What the user decided; None leaves it to the plan or its default.
 
     `context_tokens` is the pool and the most that one request may use. `gpu_layers` counts from the
-    last layer, the output being one of them; `cpu_expert_layers` from the first. `pooling` makes
-    vectors by any model; `embeds` does so as its file says, or as suits the model.
+    last layer, the output being one of them; `cpu_expert_layers` from the first. `companions` are
+    to have room beside the model. `pooling` makes vectors by any model; `embeds` does so as its
+    file says, or as suits the model.
     """
 
     context_tokens: int | None = None
@@ -52,33 +54,38 @@ class Wanted:
     cpu_expert_layers: int | None = None
     quantization: str | None = None
     pooling: Pooling | None = None
-    embeds: bool = False
-    guess_tokens: int = GUESS_TOKENS
+    embeds: bool | None = None
+    guess_tokens: int | None = None
+    companions: tuple[Companion, ...] = ()
 
-    def over(self, spec: ModelSpec) -> Wanted:
-        """These wishes before those of the model's entry."""
-
-        def first(mine: Any, its: Any) -> Any:
-            return its if mine is None else mine
-
-        return Wanted(
-            context_tokens=first(self.context_tokens, spec.context_tokens),
-            parallel=first(self.parallel, spec.parallel),
-            cache_type_k=first(self.cache_type_k, spec.cache_type_k),
-            cache_type_v=first(self.cache_type_v, spec.cache_type_v),
-            gpu_layers=first(self.gpu_layers, spec.gpu_layers),
-            cpu_expert_layers=first(self.cpu_expert_layers, spec.cpu_moe_layers),
-            quantization=self.quantization,
-            pooling=first(self.pooling, spec.pooling),
-            embeds=self.embeds or spec.kind == "embedding",
-            guess_tokens=self.guess_tokens,
-        )
+    def over(self, other: Wanted) -> Wanted:
+        """These wishes, and where they leave something open the other ones."""
+        mine = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) not in (None, ())
+        }
+        return replace(other, **mine)
 
     def pooling_with(self, facts: GgufFacts) -> Pooling | None:
         """How a model's vectors are made; None, where it is to write text."""
         if self.pooling is not None:
             return self.pooling
         return natural_pooling(facts) if self.embeds else pooling_of(facts)
+
+
+def wanted_by(spec: ModelSpec) -> Wanted:
+    """What the model's entry constrains."""
+    return Wanted(
+        context_tokens=spec.context_tokens,
+        parallel=spec.parallel,
+        cache_type_k=cast("CacheType | None", spec.cache_type_k),
+        cache_type_v=cast("CacheType | None", spec.cache_type_v),
+        gpu_layers=spec.gpu_layers,
+        cpu_expert_layers=spec.cpu_moe_layers,
+        pooling=spec.pooling,
+        embeds=True if spec.kind == "embedding" else None,
+    )
 
 
 def wanted_of(settings: Settings) -> Wanted:
@@ -100,7 +107,7 @@ class Plan:
 
     `loads` has each place's needs against its room; `problem` is llama.cpp's reason where it would
     not run the model so at all, and then `usage` is an estimate. `speed` is None where no rate is
-    known; it is calibrated if `answers` are not 0.
+    known; `corrections` are in it already.
     """
 
     facts: GgufFacts = field(repr=False)
@@ -112,7 +119,7 @@ class Plan:
     loads: tuple[Load, ...]
     where: Where
     speed: Speed | None
-    answers: int = 0
+    corrections: Corrections = AS_PREDICTED
     problem: str | None = None
 
     @property
@@ -131,11 +138,11 @@ class Plan:
         return min(used, key=lambda load: load.headroom_bytes)
 
 
-Correct = Callable[[GgufFacts, str, str], Corrections]
-"""What earlier answers teach of a model's quantization on a backend."""
+Correct = Callable[[GgufFacts, str], Corrections]
+"""What earlier answers teach of a model on a backend."""
 
 
-def uncorrected(facts: GgufFacts, quantization: str, backend: str) -> Corrections:
+def uncorrected(facts: GgufFacts, backend: str) -> Corrections:
     """Where nothing was learned."""
     return AS_PREDICTED
 
@@ -156,15 +163,15 @@ def make_plan(
     """
     base = runtime_of(facts, wanted)
     allowed = ways(facts, base, machine, wanted.gpu_layers, wanted.cpu_expert_layers)
-    placed = place(facts, allowed, machine, measure)
+    placed = place(facts, allowed, machine, measure, wanted.companions)
     problem = None
     if isinstance(placed, Refused):
         problem = placed.reason
         usage = estimate(facts, allowed[-1], machine.gpu_names)
-        placed = Placement(allowed[-1], usage, machine.loads(usage))
+        placed = placement(allowed[-1], usage, machine, wanted.companions)
     name = quantization or facts.quantization
     where = _where(facts, placed.runtime, machine)
-    corrections = correct(facts, name, computes(where, machine))
+    corrections = correct(facts, computes(where, machine))
     return Plan(
         facts=facts,
         quantization=name,
@@ -175,7 +182,7 @@ def make_plan(
         loads=placed.loads,
         where=where,
         speed=predict(facts, placed.runtime, machine, corrections),
-        answers=corrections.answers,
+        corrections=corrections,
         problem=problem,
     )
 
@@ -193,10 +200,11 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     recurrent = sizes.recurrence is not None
     pooling = wanted.pooling_with(facts)
     context_tokens = context_of(facts, wanted.context_tokens, pooling)
+    guesses = GUESS_TOKENS if wanted.guess_tokens is None else wanted.guess_tokens
     runtime = Runtime(
         context_tokens=context_tokens,
         sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
-        guess_tokens=wanted.guess_tokens if sizes.can_be_cut else 0,
+        guess_tokens=guesses if sizes.can_be_cut else 0,
     )
     if pooling is not None:
         whole = not divisible(facts, pooling)

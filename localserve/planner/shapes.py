@@ -1,12 +1,14 @@
 """A catalog entry's shape and bytes -> facts that plans can be made of, before anything is fetched.
 
 A rough model of the file: as many bytes, in tensors that lie where the real ones would. What the
-catalog does not say is taken as it usually is. Pure.
+catalog does not say is taken as it usually is; where another quantization is at hand, as it is
+there. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from localserve.catalog.filenames import BITS_PER_WEIGHT
 from localserve.catalog.spec import ModelSpec, Shape
@@ -60,6 +62,28 @@ def facts_of(spec: ModelSpec, shape: Shape, quantization: str) -> GgufFacts:
         hyperparameters=_hyperparameters(shape),
         tokenizer=Tokenizer("gpt2", None, shape.vocabulary, None, None, (), None, None),
         metadata=Metadata(spec.name, {}, b""),
+        _by_name={tensor.name: tensor for tensor in tensors},
+    )
+
+
+def resized(facts: GgufFacts, quantization: str, size_bytes: int) -> GgufFacts:
+    """The facts of a model's other quantization, of which only the bytes are known."""
+    kind = _type(quantization)
+    scale = size_bytes / max(1, facts.size_bytes)
+    tensors = tuple(
+        replace(tensor, type=kind, size_bytes=round(tensor.size_bytes * scale))
+        if len(tensor.shape) > 1
+        else tensor
+        for tensor in facts.tensors
+    )
+    weights_bytes = sum(tensor.size_bytes for tensor in tensors)
+    return replace(
+        facts,
+        weights_bytes=weights_bytes,
+        size_bytes=size_bytes,
+        bytes_by_type={kind.name: weights_bytes},
+        file_type=quantization,
+        tensors=tensors,
         _by_name={tensor.name: tensor for tensor in tensors},
     )
 

@@ -15,7 +15,7 @@ from localserve.gguf.facts import GgufFacts
 from localserve.planner.formula import estimate
 from localserve.planner.hardware import Hardware
 from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
-from localserve.planner.plan import runtime_of, wanted_of
+from localserve.planner.plan import runtime_of, wanted_by, wanted_of
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -107,7 +107,7 @@ def runtime_for(facts: GgufFacts, settings: Settings, entry: ModelSpec | None) -
     """How `localserve up` would run the model, its context shortened to the trained one."""
     wanted = wanted_of(settings)
     if entry is not None:
-        wanted = wanted.over(entry)
+        wanted = wanted.over(wanted_by(entry))
     trained = facts.hyperparameters.context_length
     if trained and wanted.context_tokens is not None:
         wanted = replace(wanted, context_tokens=min(wanted.context_tokens, trained))

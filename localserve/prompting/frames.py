@@ -39,13 +39,14 @@ def encode_request(request: RenderRequest) -> bytes:
         made_by_clients,
         request.add_generation_prompt,
         request.day,
+        request.whole,
     )
     return _frame(pickle.dumps(plain, pickle.HIGHEST_PROTOCOL))
 
 
 def decode_request(body: bytes) -> RenderRequest:
     """What `encode_request` was given; `body` is a frame without its header."""
-    template, messages, bos, eos, made_by_clients, add_generation_prompt, day = pickle.loads(body)
+    template, messages, bos, eos, made_by_clients, generation, day, whole = pickle.loads(body)
     tools, options = json.loads(made_by_clients)
     return RenderRequest(
         template,
@@ -54,8 +55,9 @@ def decode_request(body: bytes) -> RenderRequest:
         eos,
         tuple(Tool(*fields) for fields in tools),
         options,
-        add_generation_prompt,
+        generation,
         day,
+        whole,
     )
 
 

@@ -40,12 +40,15 @@ _ENVIRONMENT_KEPT = ("PATH", "SYSTEMROOT", "WINDIR", "PYTHONHOME", "TZ", "LANG",
 class TemplateProcess:
     """Renders conversations with chat templates in child processes of its own.
 
+    One serves all models, so that what the children take is the server's and no model's: about
+    20 MiB each, whatever is loaded. A child keeps nothing of a conversation.
+
     Belongs to the event loop on which it is used. `render_seconds` bounds one render, from the
     moment a ready child gets it.
     """
 
     def __init__(self, *, render_seconds: float = RENDER_SECONDS) -> None:
-        self._render_seconds = render_seconds
+        self.render_seconds = render_seconds
         self._count = 0
         self._coming = 0  # those of `_count` that are not ready yet
         self._children: set[Process] = set()
@@ -71,12 +74,12 @@ class TemplateProcess:
         frame = await _encode(request)
         child = await self._acquire()
         try:
-            async with asyncio.timeout(self._render_seconds):
+            async with asyncio.timeout(self.render_seconds):
                 answer = await _exchange(child, frame)
         except TimeoutError:
             self._replace(child)
             raise TemplateFailed(
-                f"The model's chat template did not end within {self._render_seconds:g} seconds."
+                f"The model's chat template did not end within {self.render_seconds:g} seconds."
             ) from None
         except BaseException as error:
             self._replace(child)

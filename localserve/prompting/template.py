@@ -20,6 +20,7 @@ from localserve.chat import Message, Tool
 from localserve.errors import InvalidRequest, TemplateFailed
 from localserve.prompting.environment import TemplateRaised, render_json, template_environment
 from localserve.prompting.prefill import prefill_text, split_prefill
+from localserve.prompting.tool_words import tools_in_words
 from localserve.prompting.turns import (
     REASONING_KEYS,
     Variables,
@@ -66,7 +67,8 @@ class RenderRequest:
 
     `template` is Jinja text, `bos` and `eos` the texts of these tokens. `options` are JSON-like
     values that the template reads as variables. `day` is what the template may know of the time
-    (None: today); a whole day, so that prompts of one day share their prefix.
+    (None: today); a whole day, so that prompts of one day share their prefix. With `whole` a last
+    message of the assistant is rendered as a finished turn, instead of being continued.
     """
 
     template: str
@@ -77,6 +79,7 @@ class RenderRequest:
     options: Mapping[str, object] = field(default_factory=dict)
     add_generation_prompt: bool = True
     day: date | None = None
+    whole: bool = False
 
 
 class ChatTemplate:
@@ -104,6 +107,7 @@ class ChatTemplate:
                 f"The model's chat template does not compile: {type(error).__name__}: {error}",
                 hint=_OTHER_TEMPLATE,
             ) from None
+        self._knows_tools = bool({"tools", "functions"} & self._wanted) or "tool_calls" in source
         self._reasoning_keys = tuple(
             key
             for key in REASONING_KEYS
@@ -116,6 +120,7 @@ class ChatTemplate:
         The template gets the messages as they are. Only when it refuses them, or leaves out what
         system or user say, it gets them in another form: system messages gathered, neighbours of
         one role joined. When the last message is the assistant's, the prompt ends with its words.
+        To a template that knows nothing of tools they are told in words.
 
         Raises: TemplateFailed with the template's own message; InvalidRequest for options and
         messages that no template can render.
@@ -124,7 +129,11 @@ class ChatTemplate:
             raise InvalidRequest(
                 f"The template option {name!r} is set by the server.", param="chat_template_kwargs"
             )
-        messages, prefill = split_prefill(request.messages)
+        messages, prefill = request.messages, None
+        if not request.whole:
+            messages, prefill = split_prefill(messages)
+        if not self._knows_tools and _uses_tools(request):
+            messages = tools_in_words(messages, request.tools)
         generation = request.add_generation_prompt or prefill is not None
         context = self._context(request, generation)
         limit = OUTPUT_CHARACTERS + 4 * _size(request)
@@ -215,6 +224,12 @@ class ChatTemplate:
                 " these messages."
             )
         return "".join(pieces)
+
+
+def _uses_tools(request: RenderRequest) -> bool:
+    return bool(request.tools) or any(
+        message.tool_calls or message.role == "tool" for message in request.messages
+    )
 
 
 def _moment(day: date) -> Variables:

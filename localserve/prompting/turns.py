@@ -5,7 +5,9 @@ Pure; any thread; knows nothing of Jinja. Every change gives new messages and ke
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -16,6 +18,9 @@ Variables = dict[str, object]
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """The names under which templates look for an assistant's reasoning."""
+
+
+_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
 class Arguments(dict[str, object]):
@@ -63,7 +68,8 @@ def tool_variables(tool: Tool) -> Variables:
 def accepted_forms(messages: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
     """The messages as they are, then ever further changed for templates that refuse them."""
     joined = _join_same_roles(_gather_system(_thin_reasoning(messages)))
-    forms = (messages, _thin_reasoning(messages), joined, _fold_system(joined))
+    forms = [messages, _thin_reasoning(messages), joined, _fold_system(joined)]
+    forms += map(_shorten_ids, tuple(forms))
     for place, form in enumerate(forms):
         if form not in forms[:place]:
             yield form
@@ -83,6 +89,25 @@ def _parse_arguments(text: str) -> object:
     except (ValueError, RecursionError):
         return text
     return Arguments(value) if isinstance(value, dict) else value
+
+
+def _shorten_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """With ids of calls as the pickiest templates want them: nine letters and digits."""
+    return tuple(
+        replace(
+            message,
+            tool_calls=tuple(replace(call, id=_short_id(call.id)) for call in message.tool_calls),
+            tool_call_id=message.tool_call_id and _short_id(message.tool_call_id),
+        )
+        for message in messages
+    )
+
+
+def _short_id(call_id: str) -> str:
+    """The same for the same id; as it is where it has the form already."""
+    if _SHORT_ID.fullmatch(call_id):
+        return call_id
+    return hashlib.blake2b(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:9]
 
 
 def _thin_reasoning(messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -1,7 +1,6 @@
 """`/admin/models`: which models are loaded and how they do; load, unload and pin them by hand.
 
-Routes that change something take no request of another site's page: a browser says where its
-requests come from. Lives on the event loop.
+Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -9,28 +8,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
+from localserve.planner.plan import Wanted
+from localserve.planner.runtime import CacheType
+from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
-from localserve.server.errors import CrossSite
 
 MOST_BODY_BYTES = 4096
-OWN_SITES = frozenset({"same-origin", "none"})
-"""Values of Sec-Fetch-Site for the server's own pages and for what a user typed."""
 
 Body = TypeVar("Body", bound=BaseModel)
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class UnloadBody(BaseModel):
@@ -41,30 +36,33 @@ class UnloadBody(BaseModel):
     force: bool = False
 
 
+class LoadBody(BaseModel):
+    """How a model is to be run, in the words of the settings; what is left out is planned."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    context_tokens: int | None = Field(None, ge=64, le=1 << 24)
+    parallel: int | None = Field(None, ge=1, le=256)
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    gpu_layers: int | None = Field(None, ge=0, le=100_000)
+    cpu_moe_layers: int | None = Field(None, ge=0, le=100_000)
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            context_tokens=self.context_tokens,
+            parallel=self.parallel,
+            cache_type_k=self.cache_type_k,
+            cache_type_v=self.cache_type_v,
+            gpu_layers=self.gpu_layers,
+            cpu_expert_layers=self.cpu_moe_layers,
+        )
+
+
 class EmptyBody(BaseModel):
     """The body of a route that needs none."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-def refusing_other_sites(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, but for browsers that act for the page of another site.
-
-    Raises: CrossSite. Programs that are no browser send neither header.
-    """
-
-    async def guarded(request: Request) -> Response:
-        site = request.headers.get("sec-fetch-site")
-        origin = request.headers.get("origin")
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        if not own or (site is not None and site not in OWN_SITES):
-            raise CrossSite(
-                f"A page of {(origin or 'another site')[:100]!r} may not change this server.",
-                hint="Use `localserve load`, `unload` or `ps`, or a program that is no browser.",
-            )
-        return await endpoint(request)
-
-    return guarded
 
 
 class Admin:
@@ -77,12 +75,13 @@ class Admin:
     async def list(self, request: Request) -> Response:
         """All models that were asked for, and the memory that they hold."""
         ledger = self._manager.ledger
-        held, capacity = ledger.held, ledger.capacity
+        held, capacity = ledger.charge(ledger.held), ledger.capacity
         devices = [
             {
                 "device": device,
                 "held_bytes": held.get(device, 0),
                 "capacity_bytes": capacity.get(device),
+                "part_of": RAM if device in ledger.in_ram else None,
             }
             for device in sorted({*held, *capacity})
         ]
@@ -97,23 +96,28 @@ class Admin:
         )
 
     async def load(self, request: Request) -> Response:
-        """Load a model; answers when it is loaded."""
-        await _body(request, EmptyBody)
-        return _answer(await self._manager.load(_name(request)))
+        """Load a model, as the body wants it; answers when it is loaded."""
+        body = await read_json(request, LoadBody)
+        return _answer(await self._manager.load(_name(request), body.wanted()))
 
     async def unload(self, request: Request) -> Response:
         """Free a model's memory; `{"force": true}` ends what it answers."""
-        body = await _body(request, UnloadBody)
+        body = await read_json(request, UnloadBody)
         return _answer(await self._manager.unload(_name(request), force=body.force))
 
     async def pin(self, request: Request) -> Response:
         """Never unload the model to make room."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), True))
+
+    async def default(self, request: Request) -> Response:
+        """Load the model; requests that name none get it from then on."""
+        await read_json(request, EmptyBody)
+        return _answer(await self._manager.make_default(_name(request)))
 
     async def unpin(self, request: Request) -> Response:
         """Undo `pin`, also one of models.toml."""
-        await _body(request, EmptyBody)
+        await read_json(request, EmptyBody)
         return _answer(await self._manager.set_pin(_name(request), False))
 
 
@@ -170,7 +174,7 @@ def _name(request: Request) -> str:
     return name
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def read_json(request: Request, kind: type[Body]) -> Body:
     """The body, which may be empty. Raises: InvalidSchema, RequestTooLarge."""
     content = await read_body(request, MOST_BODY_BYTES)
     try:

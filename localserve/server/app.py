@@ -19,8 +19,20 @@ from starlette.routing import BaseRoute, Route
 
 from localserve.config import Settings
 from localserve.errors import LocalserveError
+from localserve.gateway.authenticated import Authenticated
+from localserve.gateway.bucket import Buckets
+from localserve.gateway.cross_origin import CrossOrigin
+from localserve.gateway.exposure import is_loopback
+from localserve.gateway.hosts import HostChecked
+from localserve.gateway.keyring import FixedKeys, Keyring
+from localserve.gateway.limits import rate_limits
+from localserve.gateway.metered import Metered
+from localserve.gateway.origins import parse_origins, split_list
+from localserve.gateway.redis_buckets import buckets_for
+from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
-from localserve.server.admin import Admin, refusing_other_sites
+from localserve.server.admin import Admin
+from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
 from localserve.server.errors import (
     Failures,
@@ -30,6 +42,7 @@ from localserve.server.errors import (
     describe_error,
 )
 from localserve.server.health import Health
+from localserve.server.keys import Keys
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
@@ -47,12 +60,14 @@ def create_app(
     settings: Settings,
     *,
     reload: Reload | None = None,
+    owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
     Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
+    `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     """
 
@@ -63,13 +78,23 @@ def create_app(
             yield
         finally:
             await manager.close()
+            await buckets.close()
 
+    store = key_store(settings)
+    keyring = Keyring(
+        store,
+        FixedKeys(environment=settings.api_key, owner=owner_key),
+        open_without_keys=is_loopback(settings.host),
+    )
+    buckets = buckets_for(settings)
+    keys = Keys(store, on_change=keyring.look_again)
     app = Starlette(
-        routes=_routes(manager, settings, reload, headers_after_seconds),
+        routes=_routes(manager, settings, keys, reload, headers_after_seconds),
         middleware=[
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
             Middleware(NormalPaths),
+            *_gateway(settings, keyring, buckets),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
         lifespan=lifespan,
@@ -78,9 +103,32 @@ def create_app(
     return app
 
 
+def _gateway(settings: Settings, keyring: Keyring, buckets: Buckets) -> list[Middleware]:
+    """What a request passes before it is routed. Raises: ConfigInvalid."""
+    checks = [
+        Middleware(
+            CrossOrigin,
+            origins=parse_origins(settings.allowed_origins),
+            add_headers=add_headers,
+        ),
+        Middleware(Authenticated, keyring=keyring, on_caller=note_caller),
+        Middleware(
+            Metered,
+            limits=rate_limits(settings),
+            buckets=buckets,
+            add_headers=add_headers,
+        ),
+    ]
+    allowed = split_list(settings.allowed_hosts)
+    if is_loopback(settings.host) or allowed:
+        checks.insert(0, Middleware(HostChecked, allowed=allowed))
+    return checks
+
+
 def _routes(
     manager: ModelManager,
     settings: Settings,
+    keys: Keys,
     reload: Reload | None,
     headers_after_seconds: float,
 ) -> list[BaseRoute]:
@@ -118,14 +166,18 @@ def _routes(
             Route(f"{prefix}/health/ready", health.ready),
             Route(f"{prefix}/health/live", health.live),
             Route(f"{prefix}/errors/{{code}}", describe_error),
-            post(f"{prefix}/admin/reload", refusing_other_sites(_reload_endpoint(reload))),
+            post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),
+            Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
+            post(f"{prefix}/admin/keys", keys.create),
+            post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),
+            post(f"{prefix}/admin/keys/{{name}}/revoke", keys.revoke),
             *(
                 post(
                     f"{prefix}/admin/models/{{name:path}}/{change.__name__}",
-                    refusing_other_sites(change),
+                    change,
                 )
-                for change in (admin.load, admin.unload, admin.pin, admin.unpin)
+                for change in (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
             ),
             Route(prefix or "/", _greet),
         ]

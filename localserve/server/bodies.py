@@ -6,7 +6,8 @@ import asyncio
 
 from starlette.requests import Request
 
-from localserve.server.errors import MediaTypeUnsupported, RequestTooLarge, RequestTooSlow
+from localserve.gateway.refusals import MediaTypeUnsupported
+from localserve.server.errors import RequestTooLarge, RequestTooSlow
 
 BODY_SECONDS = 60.0
 """The time that a whole body may take."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -25,8 +25,11 @@ from localserve.dialects.openai import (
     parse_chat,
     parse_completion,
 )
+from localserve.gateway.caller import caller_of
+from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import Lease, ModelManager
 from localserve.server.bodies import read_body
+from localserve.server.callers import check_model
 from localserve.server.feed import ClientLeft, Feed
 from localserve.server.records import RequestRecord, record_of
 from localserve.server.streaming import EventStream
@@ -88,14 +91,25 @@ class AnswerEndpoint(Generic[Question]):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
         asked = await self._parse(body)
-        request = asked.request
-        record_of(scope).model = request.model or self._manager.spec.name
+        request = replace(asked.request, scope=caller_of(scope).prefix_scope)
+        await check_model(scope, self._manager, request.model)
+        record, meter = record_of(scope), meter_of(scope)
+        record.model = request.model or self._manager.spec.name
+        await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
+        try:
+            await self._answer(scope, receive, send, replace(asked, request=request))
+        finally:
+            await meter.settle_tokens(record.tokens_used)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, asked: Asked[Question]
+    ) -> None:
+        request, begin = asked.request, self._exchange.begin
         answer = self._exchange.answer(
             choices=asked.choices,
             include_usage=asked.include_usage,
             fingerprint=self._fingerprint,
         )
-        begin = self._exchange.begin
         async with Feed(
             self._manager, request.model, lambda lease: begin(told(scope, lease), request), receive
         ) as feed:
@@ -110,6 +124,12 @@ class AnswerEndpoint(Generic[Question]):
             events = await _all_events(feed, record_of(scope))
         response = Response(answer.body(events), media_type="application/json")
         await response(scope, receive, send)
+
+    def _expected_tokens(self, asked: Asked[Question], body_bytes: int) -> int:
+        max_tokens = asked.request.generation.max_tokens
+        if max_tokens is None:
+            max_tokens = self._settings.default_max_tokens
+        return expected_tokens(body_bytes, max_tokens, asked.choices)
 
     async def _parse(self, body: bytes) -> Asked[Question]:
         if len(body) < PARSE_IN_WORKER_BYTES:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from localserve.dialects.openai import error_fields
-from localserve.errors import LocalserveError
+from localserve.errors import InvalidRequest, LocalserveError
 from localserve.server.errors import (
     HeadTooLarge,
     TooManyConnections,
@@ -39,6 +39,9 @@ HEAD_SECONDS = 60.0
 
 MAX_HEAD_BYTES = 64 << 10
 """The size from which on a head that is still not complete is refused."""
+
+REST_SECONDS = 30.0
+"""What a client still sends of a request that is answered already may take so long."""
 
 STALL_SECONDS = 120.0
 """A client that takes nothing for so long counts as gone."""
@@ -102,6 +105,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._stall_timer: asyncio.TimerHandle | None = None
         self._stalled_bytes = 0
+        self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         made = cast(asyncio.Transport, transport)
@@ -131,6 +135,33 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        answered = self.cycle.response_complete and not self.transport.is_closing()
+        unfinished = answered and self.cycle.more_body
+        super().on_response_complete()
+        if unfinished:  # what comes keeps uvicorn from ending the connection
+            self._rest_timer = self.loop.call_later(REST_SECONDS, self.transport.abort)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def send_400_response(self, msg: str) -> None:
+        self._stop_timers()
+        if self._answering:
+            self.transport.abort()
+            return
+        self.connections.discard(self)
+        secure = self.scheme == "https"
+        hint = "" if secure else "For https, start the server with --tls-cert and --tls-key."
+        error = InvalidRequest("This is no HTTP/1.1 request.", hint=hint)
+        self.turnstile.say_farewell(self.transport, error)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -187,10 +218,10 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def _stop_timers(self) -> None:
-        for timer in (self._head_timer, self._stall_timer):
+        for timer in (self._head_timer, self._stall_timer, self._rest_timer):
             if timer is not None:
                 timer.cancel()
-        self._head_timer = self._stall_timer = None
+        self._head_timer = self._stall_timer = self._rest_timer = None
 
 
 class Farewell(asyncio.Protocol):
@@ -205,7 +236,8 @@ class Farewell(asyncio.Protocol):
         self._farewells = farewells
         farewells.add(self)
         transport.write(words)
-        transport.write_eof()
+        if transport.can_write_eof():  # not so with TLS
+            transport.write_eof()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(FAREWELL_SECONDS, transport.abort)
 

@@ -7,9 +7,7 @@ InvalidRequest
 ├── RequestTooLarge        413
 ├── RequestTooSlow         408
 ├── HeadTooLarge           431
-├── MediaTypeUnsupported   415
 ├── RouteUnknown           404
-├── CrossSite              403
 └── MethodUnsupported      405
 Unavailable
 └── TooManyConnections     503
@@ -28,23 +26,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
+    AccessRefused,
     ConfigInvalid,
     InvalidRequest,
     InvalidSchema,
+    KeyExists,
+    KeyForbidden,
+    KeyInvalid,
     LocalserveError,
     ModelInUse,
-    ModelTooLarge,
     ModelUnusable,
+    OutOfMemory,
+    RateLimited,
     Unavailable,
+    UnknownKey,
     UnknownModel,
     error_types,
 )
+from localserve.gateway.refusals import CrossSite, HostRefused, MediaTypeUnsupported
 from localserve.server.records import record_of
 
 logger = logging.getLogger("localserve.server")
 
-UNUSABLE_RETRY_SECONDS = 30
-"""Retry-After of a model that could not be loaded: the next request tries again."""
+OUT_OF_MEMORY_RETRY_SECONDS = 30
+"""Another program took the memory while a model was loaded; the next request tries again."""
 
 
 class RequestTooLarge(InvalidRequest):
@@ -73,28 +78,11 @@ class HeadTooLarge(InvalidRequest):
     )
 
 
-class MediaTypeUnsupported(InvalidRequest):
-    """The body is a form, not JSON."""
-
-    code: ClassVar[str] = "media_type_unsupported"
-    description: ClassVar[str] = "Bodies are JSON here; forms are not accepted."
-
-
 class RouteUnknown(InvalidRequest):
     """There is nothing at this path."""
 
     code: ClassVar[str] = "route_unknown"
     description: ClassVar[str] = "There is nothing at this path."
-
-
-class CrossSite(InvalidRequest):
-    """A browser asked for a change on behalf of another site's page."""
-
-    code: ClassVar[str] = "cross_site"
-    description: ClassVar[str] = (
-        "Pages of other sites may not change this server; the browser said that the request came "
-        "from one."
-    )
 
 
 class MethodUnsupported(InvalidRequest):
@@ -122,14 +110,20 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (RouteUnknown, 404),
     (MethodUnsupported, 405),
     (CrossSite, 403),
+    (HostRefused, 403),
     (InvalidSchema, 422),
     (InvalidRequest, 400),
     (UnknownModel, 404),
+    (KeyForbidden, 403),
+    (AccessRefused, 401),
+    (RateLimited, 429),
+    (UnknownKey, 404),
+    (KeyExists, 409),
     (ConfigInvalid, 400),
     (ModelInUse, 409),
-    (ModelTooLarge, 400),
+    (OutOfMemory, 503),
+    (ModelUnusable, 400),
     (Unavailable, 503),
-    (ModelUnusable, 503),
     (LocalserveError, 500),
 )
 
@@ -142,12 +136,10 @@ def status_of(kind: type[LocalserveError]) -> int:
 def retry_after_seconds(error: LocalserveError) -> int | None:
     """When to try again; None where trying again would not help."""
     match error:
-        case Unavailable():
+        case Unavailable() | RateLimited():
             return error.retry_after_seconds
-        case ModelTooLarge():
-            return None
-        case ModelUnusable():
-            return UNUSABLE_RETRY_SECONDS
+        case OutOfMemory():
+            return OUT_OF_MEMORY_RETRY_SECONDS
         case _:
             return None
 
@@ -157,12 +149,20 @@ def error_response(scope: Scope, error: LocalserveError, **more: object) -> Resp
     record = record_of(scope)
     record.error = error.code
     status = status_of(type(error))
+    return JSONResponse(
+        error_fields(error, status, record.request_id) | more, status, headers=_headers_of(error)
+    )
+
+
+def _headers_of(error: LocalserveError) -> dict[str, str]:
+    """Source: RFC 9110, section 10.2.3 (Retry-After); RFC 6750, section 3 (WWW-Authenticate)."""
     headers = {}
     if (seconds := retry_after_seconds(error)) is not None:
         headers["retry-after"] = str(seconds)
-    return JSONResponse(
-        error_fields(error, status, record.request_id) | more, status, headers=headers
-    )
+    if status_of(type(error)) == 401:
+        wrong = ', error="invalid_token"' if isinstance(error, KeyInvalid) else ""
+        headers["www-authenticate"] = f'Bearer realm="localserve"{wrong}'
+    return headers
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
@@ -213,7 +213,8 @@ def shutting_down() -> Unavailable:
 
 
 class Failures:
-    """Answers 500 for what nobody caught, and 503 for what the end of the drain cancels."""
+    """Answers what middlewares refuse, 500 for what nobody caught, and 503 for what the end of the
+    drain cancels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -233,6 +234,8 @@ class Failures:
             await self.app(scope, receive, send_noticing)
         except asyncio.CancelledError:
             response = error_response(scope, shutting_down())
+        except LocalserveError as error:
+            response = error_response(scope, error)
         except Exception as error:
             response = error_response(scope, internal_error(scope, error))
         else:

@@ -35,18 +35,19 @@ class Listeners:
     port: int
     sockets: tuple[socket.socket, ...]
     warning: str = ""
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
 
     def close(self) -> None:
         for one in self.sockets:
             one.close()
 
 
-def listen(host: str, port: int) -> Listeners:
+def listen(host: str, port: int, *, scheme: str = "http") -> Listeners:
     """Listen on `host`; on 127.0.0.1 also on ::1, which some clients try first.
 
     Port 0 takes any free one. Raises: ConfigInvalid, naming who holds a busy port and the next
@@ -65,10 +66,10 @@ def listen(host: str, port: int) -> Listeners:
             if error.errno == errno.EADDRINUSE:  # else it is a machine without IPv6
                 warning = (
                     f"Port {taken} of ::1 is in use{_by_whom('::1', taken)}: a client that asks"
-                    f" for localhost may get there. http://127.0.0.1:{taken} is this server."
+                    f" for localhost may get there. {scheme}://127.0.0.1:{taken} is this server."
                 )
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)
-    return Listeners(shown, taken, tuple(sockets), warning)
+    return Listeners(shown, taken, tuple(sockets), warning, scheme)
 
 
 def _bind_first(host: str, port: int) -> socket.socket:

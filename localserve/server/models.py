@@ -18,6 +18,7 @@ from localserve.dialects.openai import (
     model_fields,
 )
 from localserve.errors import UnknownModel
+from localserve.gateway.caller import Caller, caller_of
 from localserve.manager import ModelManager
 
 
@@ -32,20 +33,20 @@ class Models:
         """All models; an empty catalog for a client that names its version, as Codex does."""
         if "client_version" in request.query_params:
             return JSONResponse(catalog_fields())
-        return JSONResponse(list_fields(await self._listed()))
+        return JSONResponse(list_fields(await self._listed(caller_of(request.scope))))
 
     async def show(self, request: Request) -> Response:
         """One model, by its name or an alias, in any case of letters."""
         name: str = request.path_params["name"]
-        models = await self._listed()
+        models = await self._listed(caller_of(request.scope))
         for model in models:
             if name.casefold() in {known.casefold() for known in (model.name, *model.aliases)}:
                 return JSONResponse(model_fields(model))
         near = get_close_matches(name, [model.name for model in models], cutoff=0.0)
         raise UnknownModel(name, tuple(near))
 
-    async def _listed(self) -> tuple[ListedModel, ...]:
-        """The loaded models first, then what can be loaded."""
+    async def _listed(self, caller: Caller) -> tuple[ListedModel, ...]:
+        """The loaded models first, then what can be loaded; of those that the caller may use."""
         loaded = tuple(_listed(facts) for facts in self._manager.models())
         known = {model.name.casefold() for model in loaded}
         others = [
@@ -53,7 +54,8 @@ class Models:
             for spec in await self._manager.offered()
             if spec.name.casefold() not in known
         ]
-        return (*loaded, *others)
+        models = (*loaded, *others)
+        return tuple(one for one in models if caller.may_use((one.name, *one.aliases)))
 
 
 def _listed(facts: ModelFacts) -> ListedModel:

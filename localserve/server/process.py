@@ -16,11 +16,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import socket
 
 from localserve.catalog.spec import ModelSpec
-from localserve.config import Settings
+from localserve.config import SETTINGS, Settings
 from localserve.server.orders import Order, encode_order
 from localserve.server.reports import Report, decode
 
@@ -30,6 +30,13 @@ BARRIER_SPINS = "10000"
 OpenMP's default spins for milliseconds. That is a little faster on a machine with nothing else to
 do, and a hundred times slower as soon as another program wants a core: the threads that spin keep
 the one that they wait for from running. `benchmarks/LOG.md` has the figures.
+"""
+
+MALLOC_ARENAS = "2"
+"""How many heaps glibc may make for threads, of eight for each core.
+
+Each load has a new engine thread, and what is freed in a heap of its own is not always given back:
+`benchmarks/LOG.md` has the figures. Few threads allocate here at the same time.
 """
 
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -46,6 +53,7 @@ class WorkerArguments:
     settings: Settings
     spec: ModelSpec
     sockets: tuple[int | bytes, ...]
+    owner_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class WorkerProcess:
         sockets: Sequence[socket],
         tell: Callable[[Report | Ended], None],
         *,
+        owner_key: str | None = None,
         module: str,
     ) -> None:
         self._tell = tell
@@ -74,7 +83,8 @@ class WorkerProcess:
             handed_over = tuple(one.share(self._process.pid) for one in sockets)
         else:
             handed_over = tuple(one.fileno() for one in sockets)
-        self._input.put(pickle.dumps(WorkerArguments(settings, spec, handed_over)))
+        arguments = WorkerArguments(settings, spec, handed_over, owner_key)
+        self._input.put(pickle.dumps(arguments))
         for work in (self._write, self._read):
             threading.Thread(target=work, name=f"worker{work.__name__}", daemon=True).start()
 
@@ -107,7 +117,14 @@ def _start(module: str, sockets: Sequence[socket]) -> subprocess.Popen[bytes]:
     """The worker's stdin stays open as long as the supervisor lives: its end is the sign for an
     orphan to stop. The terminal's Ctrl-C reaches the supervisor alone."""
     command = [sys.executable, "-m", module]
-    environment = {"GOMP_SPINCOUNT": BARRIER_SPINS, **os.environ}
+    environment = {
+        "GOMP_SPINCOUNT": BARRIER_SPINS,
+        "MALLOC_ARENA_MAX": MALLOC_ARENAS,
+        **os.environ,
+    }
+    for setting in SETTINGS:
+        if setting.secret:  # comes with the settings; a worker's children need not have it
+            environment.pop(setting.variable, None)
     if sys.platform == "win32":
         return subprocess.Popen(
             command,

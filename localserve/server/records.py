@@ -14,7 +14,16 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from localserve.chat import Accepted, ChatEvent, Completed, Finished, TextDelta
+from localserve.chat import (
+    Accepted,
+    ArgumentsDelta,
+    ChatEvent,
+    Completed,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallBegun,
+)
 
 logger = logging.getLogger("localserve.requests")
 
@@ -29,7 +38,7 @@ _KEY = "localserve.record"
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `headers` go out with the response, besides its own.
+    `caller` is the name of the key. `headers` go out with the response, besides its own.
     """
 
     request_id: str
@@ -37,12 +46,14 @@ class RequestRecord:
     path: str
     started: float = field(default_factory=time.monotonic)
     status: int | None = None
+    caller: str = ""
     client_left: bool = False
     error: str | None = None
     model: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    answer_pieces: int = 0
     tokens_per_second: float | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
@@ -55,7 +66,8 @@ class RequestRecord:
             match event:
                 case Accepted():
                     self.model, self.prompt_tokens = event.model, event.prompt_tokens
-                case TextDelta():
+                case TextDelta() | ReasoningDelta() | ToolCallBegun() | ArgumentsDelta():
+                    self.answer_pieces += 1
                     if self.first_token_ms is None:
                         self.first_token_ms = self._elapsed_ms()
                 case Finished():
@@ -66,6 +78,12 @@ class RequestRecord:
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
                     self.tokens_per_second = timings.tokens_per_second
+
+    @property
+    def tokens_used(self) -> int:
+        """Of the prompt and of what was answered; of an answer that was cut off its pieces."""
+        answered = self.completion_tokens
+        return (self.prompt_tokens or 0) + (self.answer_pieces if answered is None else answered)
 
     def end(self) -> None:
         """The response is out, or the client gone."""
@@ -128,6 +146,8 @@ def format_record(record: RequestRecord) -> str:
     parts = [f"{record.method} {_printable(record.path)} {outcome}"]
     if record.error is not None:
         parts.append(record.error)
+    if record.caller:
+        parts.append(f"key {record.caller}")
     if record.model is not None:
         parts.append(_printable(record.model))
     if record.prompt_tokens is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
@@ -55,6 +55,13 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class DefaultChanged:
+    """`spec` is what requests that name no model get now, and what a later worker is to serve."""
+
+    spec: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """One request, in one line of text."""
 
@@ -76,11 +83,20 @@ class Aborting:
     reason: str
 
 
-Report = Live | LoadProgress | Loaded | LoadFailed | Reloaded | Answered | Note | Aborting
+Report = (
+    Live
+    | LoadProgress
+    | Loaded
+    | LoadFailed
+    | Reloaded
+    | DefaultChanged
+    | Answered
+    | Note
+    | Aborting
+)
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (Live, LoadProgress, Loaded, LoadFailed, Reloaded, Answered, Note, Aborting)
+    kind.__name__: TypeAdapter(kind) for kind in get_args(Report)
 }
 
 

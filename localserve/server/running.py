@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,10 @@ CLOCK_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server: its supervisor's process, and where it answers. Seconds since the epoch."""
+    """A server: its supervisor's process, and where it answers. Seconds since the epoch.
+
+    `owner_key` is an API key of all rights for whoever can read the file: its owner alone.
+    """
 
     pid: int
     process_began: float
@@ -37,6 +40,7 @@ class RunningServer:
     port: int
     model: str
     log: str
+    owner_key: str = field(repr=False)
 
     @property
     def alive(self) -> bool:
@@ -58,7 +62,9 @@ def log_path(settings: Settings, port: int) -> Path:
 
 
 @contextmanager
-def announced(settings: Settings, url: str, port: int, model: str) -> Iterator[None]:
+def announced(
+    settings: Settings, url: str, port: int, model: str, owner_key: str
+) -> Iterator[None]:
     """This process is a server, for as long as the block lasts. A folder that cannot be written
     to is no error: the server is then found by nobody."""
     server = RunningServer(
@@ -69,12 +75,15 @@ def announced(settings: Settings, url: str, port: int, model: str) -> Iterator[N
         port=port,
         model=model,
         log=str(log_path(settings, port)),
+        owner_key=owner_key,
     )
     path = settings.data_dir / FOLDER / f"{port}.json"
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(f".{server.pid}")
-        new.write_text(json.dumps(asdict(server)))
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
+            json.dump(asdict(server), stream)
         os.replace(new, path)
     try:
         yield
@@ -98,7 +107,8 @@ def _read(path: Path) -> RunningServer | None:
         server = RunningServer(**document)
     except (OSError, ValueError, TypeError):
         return None
-    kinds = zip(("pid", "port", "url", "log", "model"), (int, int, str, str, str), strict=True)
+    texts = ("url", "log", "model", "owner_key")
+    kinds = [("pid", int), ("port", int), *((name, str) for name in texts)]
     numbers = (server.process_began, server.started_at)
     right = all(isinstance(getattr(server, name), kind) for name, kind in kinds)
     return server if right and all(isinstance(one, int | float) for one in numbers) else None

@@ -26,7 +26,14 @@ from localserve.config import Settings
 from localserve.server.listeners import Listeners
 from localserve.server.orders import Order
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, Ended, WorkerProcess
-from localserve.server.reports import Aborting, Loaded, LoadFailed, Reloaded, Report
+from localserve.server.reports import (
+    Aborting,
+    DefaultChanged,
+    Loaded,
+    LoadFailed,
+    Reloaded,
+    Report,
+)
 
 CRASHES_AT_START = 3
 """So many deaths in a row before the model was loaded end the supervisor."""
@@ -96,7 +103,8 @@ Told = Report | Stopping | Died | FellBack | Killed
 class Supervisor:
     """Runs workers until told to stop. `tell` is called on the main thread and must not wait.
 
-    `fallback` is served if the first worker cannot load `spec`, or dies of it.
+    `fallback` is served if the first worker cannot load `spec`, or dies of it. `owner_key` is what
+    the commands of whoever started it send.
     """
 
     def __init__(
@@ -107,11 +115,13 @@ class Supervisor:
         tell: Callable[[Told], None],
         *,
         fallback: ModelSpec | None = None,
+        owner_key: str | None = None,
         module: str = "localserve.server.worker",
     ) -> None:
         self._settings = settings
         self._spec = spec
         self._fallback = fallback
+        self._owner_key = owner_key
         self._listeners = listeners
         self._tell = tell
         self._module = module
@@ -142,6 +152,7 @@ class Supervisor:
                 self._spec,
                 self._listeners.sockets,
                 self._events.put,
+                owner_key=self._owner_key,
                 module=self._module,
             )
         except OSError as error:  # no memory, too many processes or files
@@ -184,6 +195,8 @@ class Supervisor:
                 self._crashes, self._served, self._fallback = 0, True, None
             case Reloaded(spec):
                 self._spec, self._reload_due = spec, False
+            case DefaultChanged(spec):
+                self._spec = spec
             case _:
                 pass
         self._tell(report)

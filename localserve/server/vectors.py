@@ -18,8 +18,10 @@ from localserve.backends.base import Backend
 from localserve.chat import EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest
 from localserve.config import Settings
 from localserve.dialects.openai import parse_embedding, parse_rerank
+from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import ModelManager
 from localserve.server.bodies import read_body
+from localserve.server.callers import check_model
 from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
 from localserve.server.errors import shutting_down
 from localserve.server.feed import ClientLeft
@@ -86,10 +88,15 @@ class VectorEndpoint(Generic[Question, Answer]):
         parse = self._exchange.parse
         large = len(body) >= PARSE_IN_WORKER_BYTES
         asked = await asyncio.to_thread(parse, body) if large else parse(body)
-        record_of(scope).model = asked.request.model or self._manager.spec.name
-        answer = await while_wanted(self._ask(scope, asked.request), receive)
-        record_of(scope).model = answer.model
-        record_of(scope).prompt_tokens = answer.prompt_tokens
+        await check_model(scope, self._manager, asked.request.model)
+        record, meter = record_of(scope), meter_of(scope)
+        record.model = asked.request.model or self._manager.spec.name
+        await meter.reserve_tokens(expected_tokens(len(body), max_tokens=0, choices=1))
+        try:
+            answer = await while_wanted(self._ask(scope, asked.request), receive)
+            record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
+        finally:
+            await meter.settle_tokens(record.tokens_used)
         small = self._exchange.size(asked.request) <= RENDER_AT_ONCE
         rendered = asked.render(answer) if small else await asyncio.to_thread(asked.render, answer)
         await Response(rendered, media_type="application/json")(scope, receive, send)

@@ -38,9 +38,12 @@ class WebServer(uvicorn.Server):
                 access_log=False,
                 lifespan="on",
                 ws="none",
+                proxy_headers=False,  # anybody on this machine could forge the address
                 server_header=False,
                 timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
             )
         )
         self._on_live = on_live

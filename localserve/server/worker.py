@@ -38,6 +38,7 @@ from localserve.manager.offer import DiskOffer
 from localserve.manager.room import MachineRoom
 from localserve.planner.plan import wanted_of
 from localserve.planner.usage import RAM
+from localserve.prompting.sandbox import TemplateProcess
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
@@ -46,6 +47,7 @@ from localserve.server.reporter import Reporter, ReportHandler
 from localserve.server.reports import (
     Aborting,
     Answered,
+    DefaultChanged,
     Live,
     Loaded,
     LoadFailed,
@@ -75,9 +77,9 @@ class Worker:
         self._reporter = reporter
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
+        self._templates = TemplateProcess()
         self._backends: WeakSet[local.LocalBackend | embedding.EmbeddingBackend] = WeakSet()
         self._served = False
-        self._default = arguments.spec.name
         settings = self._settings
         limit = settings.model_ram_bytes
         ledger = Ledger({RAM: limit} if limit is not None else {})
@@ -87,18 +89,22 @@ class Worker:
             arguments.spec,
             self._load,
             offer=self._offer,
-            estimate=FileEstimate(self._options_of, room.look, lambda: ledger.held),
+            estimate=FileEstimate(
+                self._options_of, room.look, lambda: ledger.held, lambda: self._offer.registry
+            ),
             room=room,
             ledger=ledger,
             memory_wait_seconds=settings.memory_wait_seconds,
             keep_alive_seconds=settings.unload_after_seconds,
             on_failure=self._on_failure,
+            on_default=lambda spec: reporter.report(DefaultChanged(spec)),
             max_waiting=settings.max_waiting,
         )
         app = create_app(
             self._manager,
             self._settings,
             reload=self._reload,
+            owner_key=arguments.owner_key,
             on_request=lambda record: reporter.report(Answered(format_record(record))),
         )
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
@@ -110,6 +116,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._obey, args=(orders, loop), name="orders", daemon=True).start()
         await self._server.serve(sockets)
+        await self._templates.close()
         return not self._failed
 
     def stop(self) -> None:
@@ -132,7 +139,7 @@ class Worker:
         """What the user decided. The command line's context is the default model's: others have
         their own, or what models.toml says."""
         settings = self._settings
-        wanted, default = wanted_of(settings), spec.name == self._default
+        wanted, default = wanted_of(settings), self._manager.is_default(spec)
         return local.LoadOptions(
             wanted=wanted if default else replace(wanted, context_tokens=None),
             threads=settings.threads,
@@ -152,25 +159,28 @@ class Worker:
             progress(share)
             self._reporter.report(LoadProgress(spec.name, share))
 
-        load = embedding.load if need.runtime.pooling is not None else local.load
-        backend = await load(
-            spec,
-            self._options_of(spec),
-            report,
-            placed=need.placed,
-            on_abort=lambda reason: self._say_goodbye(reason, loop),
-        )
+        def on_abort(reason: str) -> None:
+            self._say_goodbye(reason, loop)
+
+        options, placed = self._options_of(spec), need.placed
+        backend: local.LocalBackend | embedding.EmbeddingBackend
+        if need.runtime.pooling is not None:
+            backend = await embedding.load(spec, options, report, placed=placed, on_abort=on_abort)
+        else:
+            backend = await local.load(
+                spec, options, report, self._templates, placed=placed, on_abort=on_abort
+            )
         self._backends.add(backend)
         seconds = time.monotonic() - began
         memory_bytes = psutil.Process().memory_info().rss
-        default = spec.name == self._default
+        default = self._manager.is_default(spec)
         self._served = self._served or default
         self._reporter.report(Loaded(backend.facts, seconds, memory_bytes, default))
         return backend
 
     def _on_failure(self, spec: ModelSpec, error: LocalserveError) -> None:
         """Without its default model a server that never had it says why, and ends."""
-        if spec.name != self._default or self._served:
+        if spec.name != self._manager.spec.name or self._served:
             log.error("%s", error)
             return
         self._failed = True

@@ -32,6 +32,7 @@ from localserve.errors import (
     WrongTask,
 )
 from localserve.planner.plan import Wanted
+from localserve.prompting.sandbox import TemplateProcess
 from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
 
@@ -250,8 +251,9 @@ async def test_a_model_without_a_classification_head_ranks_nothing(tiny_f16: Pat
 
 
 async def test_a_chat_model_says_how_it_could_embed(tiny_f16: Path) -> None:
-    options = LoadOptions(Wanted(context_tokens=512), threads=1)
-    backend = await local.load(ModelSpec("tiny", LocalFile(tiny_f16)), options, lambda share: None)
+    options, templates = LoadOptions(Wanted(context_tokens=512), threads=1), TemplateProcess()
+    spec = ModelSpec("tiny", LocalFile(tiny_f16))
+    backend = await local.load(spec, options, lambda share: None, templates)
     try:
         with pytest.raises(WrongTask, match='pooling = "last"'):
             await backend.embed(EmbeddingRequest("tiny", ("text",)))
@@ -260,6 +262,7 @@ async def test_a_chat_model_says_how_it_could_embed(tiny_f16: Path) -> None:
         assert "completion" in backend.facts.capabilities
     finally:
         await backend.close()
+        await templates.close()
 
 
 async def test_names_are_taken_over_without_a_reload(backend: EmbeddingBackend) -> None:

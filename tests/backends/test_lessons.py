@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,11 @@ from localserve.catalog.headers import read_local
 from localserve.chat import Completed, Timings, Usage
 from localserve.config import Settings, read_settings
 from localserve.gguf.facts import GgufFacts
-from localserve.planner.learned import AnswerLesson, LoadLesson, lessons
-from localserve.planner.speed import Speed
+from localserve.planner.forecast import Forecast
+from localserve.planner.learned import AnswerLesson, LoadLesson, lesson_of, lessons
+from localserve.planner.runtime import Runtime
 from localserve.planner.usage import DeviceUsage, MemoryUsage
-
-PREDICTED = Speed(decode=10.0, prompt=100.0, first_token_seconds=1.0)
+from tests.planner.machines import machine
 
 
 @pytest.fixture
@@ -34,41 +35,68 @@ def facts(tiny_q4_k_m: Path) -> GgufFacts:
     return read_local(tiny_q4_k_m).facts
 
 
-def completed(tokens: int = 21, prompt_tokens: int = 400, cached_tokens: int = 200) -> Completed:
-    """An answer at 20 tokens per second, whose prompt came at 50."""
-    computed = prompt_tokens - cached_tokens
+@pytest.fixture
+def predicted(facts: GgufFacts) -> Forecast:
+    return Forecast(facts, Runtime(2_048, 1, gpu_layers=0), replace(machine(), key="here"))
+
+
+@pytest.fixture
+def completed(predicted: Forecast) -> Completed:
+    """An answer of the length and in the times that teach."""
+    token, first = predicted.token_seconds(410), predicted.prompt_seconds(200, 200)
+    assert token
+    assert first
+    return answered(token, first)
+
+
+def answered(
+    token_seconds: float,
+    prompt_seconds: float,
+    tokens: int = 21,
+    prompt_tokens: int = 400,
+    cached_tokens: int = 200,
+) -> Completed:
+    timed = tokens - 1
     return Completed(
         Usage(prompt_tokens, tokens, cached_tokens),
-        Timings(0.0, computed / 50 * 1e3, (tokens - 1) / 20 * 1e3, tokens - 1),
+        Timings(0.0, prompt_seconds * 1e3, timed * token_seconds * 1e3, timed),
     )
 
 
 def taught(settings: Settings) -> tuple[AnswerLesson, ...]:
-    return lessons(settings).answers.get("qwen3 CPU", ())
+    return lessons(settings).answers
 
 
-async def test_an_answer_alone_teaches_both_rates(settings: Settings, facts: GgufFacts) -> None:
-    teacher = Teacher(settings, facts, "CPU", lambda: PREDICTED)
+async def test_an_answer_alone_teaches_both_rates_at_its_own_depth(
+    settings: Settings, predicted: Forecast
+) -> None:
+    token, first = predicted.token_seconds(410), predicted.prompt_seconds(200, 200)
+    assert token
+    assert first
+    teacher = Teacher(settings, "CPU", lambda: predicted)
     teacher.begin(1)
-    teacher.end(completed())
+    teacher.end(answered(2 * token, 3 * first))
     await teacher.close()
-    assert taught(settings) == (AnswerLesson(facts.quantization, 0.5, 2.0),)
+    (lesson,) = taught(settings)
+    expected = lesson_of(predicted.facts, "here", "CPU", lesson.decode, lesson.prompt)
+    assert lesson == expected
+    assert (lesson.decode, lesson.prompt) == (pytest.approx(2), pytest.approx(3))
 
 
 async def test_answers_that_run_together_teach_nothing(
-    settings: Settings, facts: GgufFacts
+    settings: Settings, predicted: Forecast, completed: Completed
 ) -> None:
-    teacher = Teacher(settings, facts, "CPU", lambda: PREDICTED)
+    teacher = Teacher(settings, "CPU", lambda: predicted)
     teacher.begin(1)
     teacher.begin(1)
-    teacher.end(completed())
-    teacher.end(completed())
+    teacher.end(completed)
+    teacher.end(completed)
     teacher.begin(2)  # two choices of one prompt
-    teacher.end(completed())
+    teacher.end(completed)
     await teacher.close()
     assert taught(settings) == ()
     teacher.begin(1)
-    teacher.end(completed())
+    teacher.end(completed)
     await teacher.close()
     assert len(taught(settings)) == 1
 
@@ -76,8 +104,8 @@ async def test_answers_that_run_together_teach_nothing(
 async def test_what_was_cancelled_or_short_teaches_nothing(
     settings: Settings, facts: GgufFacts
 ) -> None:
-    teacher = Teacher(settings, facts, "CPU", lambda: PREDICTED)
-    for answer in (None, completed(LEAST_ANSWER_TOKENS)):
+    teacher = Teacher(settings, "CPU", lambda: predicted)
+    for answer in (None, answered(0.1, 1.0, tokens=LEAST_ANSWER_TOKENS)):
         teacher.begin(1)
         teacher.end(answer)
     await teacher.close()
@@ -85,28 +113,30 @@ async def test_what_was_cancelled_or_short_teaches_nothing(
 
 
 async def test_a_short_prompt_tells_of_the_answer_only(
-    settings: Settings, facts: GgufFacts
+    settings: Settings, predicted: Forecast
 ) -> None:
-    teacher = Teacher(settings, facts, "CPU", lambda: PREDICTED)
+    teacher = Teacher(settings, "CPU", lambda: predicted)
     teacher.begin(1)
-    teacher.end(completed(prompt_tokens=LEAST_PROMPT_TOKENS - 1, cached_tokens=0))
+    token = predicted.token_seconds(100)
+    assert token
+    teacher.end(answered(token, 1.0, prompt_tokens=LEAST_PROMPT_TOKENS - 1, cached_tokens=0))
     await teacher.close()
     assert [lesson.prompt for lesson in taught(settings)] == [None]
 
 
 async def test_without_a_prediction_it_is_asked_for_once(
-    settings: Settings, facts: GgufFacts
+    settings: Settings, completed: Completed
 ) -> None:
     asked: list[None] = []
 
-    def predict() -> Speed | None:
+    def predict() -> Forecast | None:
         asked.append(None)
         return None
 
-    teacher = Teacher(settings, facts, "CPU", predict)
+    teacher = Teacher(settings, "CPU", predict)
     for _ in range(3):
         teacher.begin(1)
-        teacher.end(completed())
+        teacher.end(completed)
         await teacher.close()
     assert len(asked) == 1
     assert taught(settings) == ()

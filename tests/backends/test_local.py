@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
+import localserve
 from localserve.backends.local import LoadOptions, LocalBackend, load
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -27,25 +30,38 @@ from localserve.chat import (
     TextDelta,
 )
 from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
+from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.plan import Wanted
+from localserve.prompting.sandbox import TemplateProcess
 
 GREEDY = Sampling(temperature=0.0)
 PATIENCE_SECONDS = 60.0
+PLAIN_TEXT = {"add_special": False, "parse_special": False}
+BUILTIN = Path(localserve.__file__).parent / "catalog" / "builtin.gguf"
 
 
 def spec_of(path: Path) -> ModelSpec:
     return ModelSpec(name="tiny", source=LocalFile(path))
 
 
-async def load_tiny(path: Path, context_tokens: int = 1_024, parallel: int = 4) -> LocalBackend:
+async def load_tiny(
+    path: Path, templates: TemplateProcess, context_tokens: int = 1_024, parallel: int = 4
+) -> LocalBackend:
     wanted = Wanted(context_tokens=context_tokens, parallel=parallel)
     options = LoadOptions(wanted, threads=1)
-    return await load(spec_of(path), options, lambda share: None)
+    return await load(spec_of(path), options, lambda share: None, templates)
 
 
 @pytest_asyncio.fixture
-async def backend(tiny_f16: Path) -> AsyncIterator[LocalBackend]:
-    loaded = await load_tiny(tiny_f16)
+async def templates() -> AsyncIterator[TemplateProcess]:
+    process = TemplateProcess()
+    yield process
+    await process.close()
+
+
+@pytest_asyncio.fixture
+async def backend(tiny_f16: Path, templates: TemplateProcess) -> AsyncIterator[LocalBackend]:
+    loaded = await load_tiny(tiny_f16, templates)
     yield loaded
     await loaded.close()
 
@@ -174,9 +190,9 @@ def cached(events: list[ChatEvent]) -> int:
 
 @pytest.mark.parametrize("which", ["tiny_f16", "window_model"])
 async def test_each_turn_of_a_conversation_computes_only_what_is_new(
-    which: str, request: pytest.FixtureRequest
+    which: str, request: pytest.FixtureRequest, templates: TemplateProcess
 ) -> None:
-    backend = await load_tiny(request.getfixturevalue(which))
+    backend = await load_tiny(request.getfixturevalue(which), templates)
     said: list[Message] = []
     before = 0
     for turn in range(4):
@@ -194,17 +210,17 @@ async def test_each_turn_of_a_conversation_computes_only_what_is_new(
 
 @pytest.mark.parametrize("which", ["tiny_f16", "window_model"])
 async def test_requests_at_once_that_begin_alike_compute_that_once_and_answer_as_alone(
-    which: str, request: pytest.FixtureRequest
+    which: str, request: pytest.FixtureRequest, templates: TemplateProcess
 ) -> None:
     begin = tuple(range(100, 300))
     prompts = [(*begin, *range(letter, letter + 20)) for letter in (10, 40, 70)]
     path = request.getfixturevalue(which)
     alone = []
     for prompt in prompts:
-        fresh = await load_tiny(path)
+        fresh = await load_tiny(path, templates)
         alone.append(await text_of(fresh, completion(prompt, max_tokens=4)))
         await fresh.close()
-    backend = await load_tiny(path)
+    backend = await load_tiny(path, templates)
     answers = await asyncio.gather(
         *(events_of(backend.complete(completion(prompt, max_tokens=4))) for prompt in prompts)
     )
@@ -213,12 +229,67 @@ async def test_requests_at_once_that_begin_alike_compute_that_once_and_answer_as
     await backend.close()
 
 
+async def test_a_text_is_found_in_other_tokens_than_it_is_tokenized_to(
+    backend: LocalBackend,
+) -> None:
+    text = "hello world " * 10
+    written = letter_by_letter(backend, text)
+    await events_of(backend.complete(completion(written, max_tokens=0)))
+    asked = f"{text}and more"
+    tokens = backend._vocabulary.tokenize(asked, add_special=True, parse_special=True)
+    assert len(written) > len(tokens)
+    events = await events_of(backend.complete(completion(asked)))
+    assert events[0] == Accepted("tiny", len(tokens))
+    assert cached(events) >= len(backend._vocabulary.tokenize(text, **PLAIN_TEXT)) - 2
+    # Of text that looks like a control token nothing is found where the token itself is asked.
+    special = "<|im_start|>"
+    await events_of(backend.complete(completion(letter_by_letter(backend, special), max_tokens=0)))
+    assert cached(await events_of(backend.complete(completion(f"{special}a")))) == 0
+
+
+def letter_by_letter(backend: LocalBackend, text: str) -> tuple[int, ...]:
+    """Text in tokens of a letter each, as no tokenizer writes it."""
+    tokens = [backend._vocabulary.tokenize(letter, **PLAIN_TEXT) for letter in text]
+    return tuple(chain.from_iterable(tokens))
+
+
+async def test_the_builtin_model_answers_the_same_whether_it_shares_or_not(
+    templates: TemplateProcess,
+) -> None:
+    rules = "You are a helpful assistant. " * 12
+    questions = ("What is the capital of France?", "What is 2 + 3?", "Who are you?")
+    asked = [
+        ChatRequest(
+            "builtin",
+            (Message("system", rules), Message("user", question)),
+            generation=Generation(GREEDY, max_tokens=16),
+        )
+        for question in questions
+    ]
+    alone = []
+    for request in asked:
+        fresh = await load_tiny(BUILTIN, templates)
+        alone.append(texts_of(await events_of(fresh.chat(request)))[0])
+        await fresh.close()
+    backend = await load_tiny(BUILTIN, templates)
+    answers = await asyncio.gather(*(events_of(backend.chat(request)) for request in asked))
+    assert [texts_of(events)[0] for events in answers] == alone
+    assert sum(cached(events) > 50 for events in answers) == 2
+    for request, answer in zip(asked, alone, strict=True):
+        said = (*request.messages, Message("assistant", answer), Message("user", "And now?"))
+        first = (await events_of(backend.chat(request)))[0]
+        assert isinstance(first, Accepted)
+        events = await events_of(backend.chat(replace(request, messages=said)))
+        assert cached(events) >= first.prompt_tokens
+    await backend.close()
+
+
 @pytest.mark.parametrize("shared", [False, True])
 async def test_prefixes_are_shared_between_scopes_only_where_that_is_wished(
-    shared: bool, tiny_f16: Path
+    shared: bool, tiny_f16: Path, templates: TemplateProcess
 ) -> None:
     options = LoadOptions(Wanted(context_tokens=1_024), threads=1, share_prefixes=shared)
-    backend = await load(spec_of(tiny_f16), options, lambda share: None)
+    backend = await load(spec_of(tiny_f16), options, lambda share: None, templates)
     asked = completion(tuple(range(100, 200)))
     await events_of(backend.complete(replace(asked, scope="theirs")))
     events = await events_of(backend.complete(replace(asked, scope="ours")))
@@ -229,8 +300,10 @@ async def test_prefixes_are_shared_between_scopes_only_where_that_is_wished(
 # Prompts
 
 
-async def test_the_begin_token_is_not_doubled(window_model: Path) -> None:
-    backend = await load_tiny(window_model)
+async def test_the_begin_token_is_not_doubled(
+    window_model: Path, templates: TemplateProcess
+) -> None:
+    backend = await load_tiny(window_model, templates)
     counts = []
     for prompt in ("abc", "<|im_start|>abc"):
         first, *_ = await events_of(backend.complete(completion(prompt)))
@@ -287,6 +360,22 @@ async def test_a_prompt_as_large_as_the_context_gets_one_token_and_a_larger_one_
     assert Finished(0, "length") in events
     with pytest.raises(ContextOverflow):
         await events_of(backend.complete(completion((*full, 1))))
+
+
+@pytest.mark.parametrize("suffix", [None, "."])
+async def test_a_text_that_no_tokens_could_make_fit_is_refused_before_it_is_tokenized(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, suffix: str | None
+) -> None:
+    huge = "the cat " * (1 << 20)
+    with monkeypatch.context() as patched:
+        patched.setattr(LlamaVocabulary, "tokenize", None)
+        with pytest.raises(ContextOverflow, match=r"has \d+ input tokens or more") as caught:
+            await events_of(backend.complete(completion(huge, suffix=suffix)))
+        with pytest.raises(ContextOverflow) as chatted:
+            await events_of(backend.chat(chat(huge, Generation())))
+    assert (caught.value.param, chatted.value.param) == ("prompt", "messages")
+    assert 1_024 < caught.value.prompt_tokens <= 2 << 20
+    assert await text_of(backend, completion())
 
 
 # Sampling
@@ -348,9 +437,11 @@ async def test_closing_a_stream_that_computes_its_prompt_frees_its_cells(
     assert await backend.responsive(PATIENCE_SECONDS)
 
 
-async def test_a_pool_too_small_for_all_pauses_and_answers_as_each_alone(tiny_f16: Path) -> None:
+async def test_a_pool_too_small_for_all_pauses_and_answers_as_each_alone(
+    tiny_f16: Path, templates: TemplateProcess
+) -> None:
     """Both are admitted with little room, and grow beyond what there is for two."""
-    backend = await load_tiny(tiny_f16, context_tokens=1_100)
+    backend = await load_tiny(tiny_f16, templates, context_tokens=1_100)
     prompts = [tuple(range(start, start + 20)) for start in (300, 600)]
     asked = [completion(prompt, max_tokens=600) for prompt in prompts]
     together = await asyncio.gather(*(events_of(backend.complete(one)) for one in asked))
@@ -370,27 +461,48 @@ async def test_a_pool_too_small_for_all_pauses_and_answers_as_each_alone(tiny_f1
 # Loading
 
 
-async def test_more_context_than_the_model_was_trained_for_is_refused(tiny_f16: Path) -> None:
+async def test_more_context_than_the_model_was_trained_for_is_refused(
+    tiny_f16: Path, templates: TemplateProcess
+) -> None:
     with pytest.raises(ModelUnusable, match="40960"):
-        await load_tiny(tiny_f16, context_tokens=50_000)
+        await load_tiny(tiny_f16, templates, context_tokens=50_000)
 
 
-async def test_progress_goes_up_to_the_whole(tiny_f16: Path) -> None:
+async def test_progress_goes_up_to_the_whole(tiny_f16: Path, templates: TemplateProcess) -> None:
     shares: list[float] = []
     backend = await load(
-        spec_of(tiny_f16), LoadOptions(Wanted(context_tokens=512), threads=1), shares.append
+        spec_of(tiny_f16),
+        LoadOptions(Wanted(context_tokens=512), threads=1),
+        shares.append,
+        templates,
     )
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     await backend.close()
 
 
-async def test_a_load_that_is_cancelled_frees_all(tiny_f16: Path) -> None:
-    loading = asyncio.create_task(load_tiny(tiny_f16))
+async def test_models_share_the_renderer_and_one_that_goes_leaves_it_to_the_other(
+    tiny_f16: Path, templates: TemplateProcess
+) -> None:
+    short = chat("Hello", Generation(sampling=GREEDY, max_tokens=2))
+    children = set(psutil.Process().children())
+    backends = [await load_tiny(tiny_f16, templates) for _ in range(3)]
+    for backend in backends:
+        assert await events_of(backend.chat(short))
+    assert len(set(psutil.Process().children()) - children) == 1
+    await asyncio.gather(*(backend.close() for backend in backends[:2]))
+    assert await events_of(backends[2].chat(short))
+    await backends[2].close()
+
+
+async def test_a_load_that_is_cancelled_frees_all(
+    tiny_f16: Path, templates: TemplateProcess
+) -> None:
+    loading = asyncio.create_task(load_tiny(tiny_f16, templates))
     await asyncio.sleep(0)
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
-    backend = await load_tiny(tiny_f16)
+    backend = await load_tiny(tiny_f16, templates)
     assert await text_of(backend, completion())
     await backend.close()

@@ -9,13 +9,14 @@ from typing import NoReturn
 
 import pytest
 
+from localserve.backends import placement
 from localserve.backends.placement import place_model
 from localserve.catalog.headers import read_local
 from localserve.config import Settings, read_settings
-from localserve.errors import ModelUnusable
+from localserve.errors import MemoryBusy, ModelTooLarge
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.hardware import Hardware, probe
-from localserve.planner.machine import PROCESS_BYTES
+from localserve.planner.machine import PROCESS_BYTES, Program
 from localserve.planner.plan import Wanted
 from localserve.planner.runtime import Runtime
 from tests.planner.recorded import GIB, RecordedReadings
@@ -34,10 +35,10 @@ def facts(tiny_q4_k_m: Path) -> GgufFacts:
 class Host:
     """A machine without GPUs and with so much memory available."""
 
-    def __init__(self, folder: Path, available_bytes: int) -> None:
+    def __init__(self, folder: Path, available_bytes: int, total_bytes: int = 8 * GIB) -> None:
         readings = RecordedReadings(folder / "machine")
         readings.memory_amounts = dataclasses.replace(
-            readings.memory_amounts, total_bytes=8 * GIB, free_bytes=available_bytes
+            readings.memory_amounts, total_bytes=total_bytes, free_bytes=available_bytes
         )
         self._readings = readings
 
@@ -67,15 +68,31 @@ def test_what_plainly_fits_is_loaded_without_a_look_at_the_hardware(
     assert placed.predicted.total_bytes > facts.weights_bytes
 
 
-def test_more_than_the_memory_is_refused_with_what_would_fit(
-    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
+def test_what_other_programs_hold_is_worth_a_wait_and_they_are_named(
+    tiny_q4_k_m: Path,
+    facts: GgufFacts,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     host = Host(tmp_path, PROCESS_BYTES + (20 << 20))
-    with pytest.raises(ModelUnusable, match=r"needs .* GiB of RAM, 0\.3 GiB are free") as caught:
-        place_model(
-            tiny_q4_k_m, facts, "tiny", Wanted(context_tokens=40_960), settings, a_gpu, host
-        )
-    assert "would fit" in caught.value.hint or "smaller model" in caught.value.hint
+    monkeypatch.setattr(placement, "big_programs", lambda: (Program("browser", 3 * GIB),))
+    wanted = Wanted(context_tokens=40_960)
+    with pytest.raises(MemoryBusy, match=r"needs .* GiB of RAM, 0\.3 GiB are free") as caught:
+        place_model(tiny_q4_k_m, facts, "tiny", wanted, settings, a_gpu, host)
+    assert "browser (3.0 GiB)" in caught.value.message
+    assert "Try again when they have ended." in caught.value.hint
+
+
+def test_what_the_whole_machine_has_no_memory_for_is_too_large_with_what_would_fit(
+    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
+) -> None:
+    room = PROCESS_BYTES + (20 << 20)
+    host = Host(tmp_path, room, total_bytes=room + GIB // 2)
+    wanted = Wanted(context_tokens=40_960)
+    with pytest.raises(ModelTooLarge, match=r"of its 0\.8 GiB models may take 0\.3 GiB") as caught:
+        place_model(tiny_q4_k_m, facts, "tiny", wanted, settings, a_gpu, host)
+    assert "would fit" in caught.value.hint
 
 
 def test_what_needs_the_margin_is_tried_with_a_warning(

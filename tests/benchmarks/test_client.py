@@ -41,7 +41,7 @@ def test_arrivals_are_those_of_the_events_with_text() -> None:
 
     answer = parse_answer(9.0, reads)
 
-    assert answer == Answer(9.0, (13.0, 14.0, 15.0), (1, 1, 1), Usage(9, 2, 3, 40.0))
+    assert answer == Answer(9.0, (13.0, 14.0, 15.0), (1, 1, 1), Usage(9, 2, 3, 40.0), "abc")
     assert answer.first_token_seconds == 4.0
     assert answer.tokens_per_second() == 1.0
     assert answer.engine_tokens_per_second() == 50.0
@@ -122,7 +122,7 @@ async def test_a_stream_can_be_left_in_the_middle() -> None:
 
     async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        stream = ChatStream(f"http://127.0.0.1:{port}", "any", "prompt", 10)
+        stream = ChatStream(f"http://127.0.0.1:{port}", "any", ["prompt"], 10)
         running = asyncio.create_task(stream.run())
         await stream.receive(5)
         stream.stop()
@@ -136,7 +136,7 @@ async def test_a_stream_can_be_left_in_the_middle() -> None:
 
 
 async def test_waiting_for_a_stream_that_fails_does_not_hang() -> None:
-    stream = ChatStream("http://127.0.0.1:1", "any", "prompt", 10)
+    stream = ChatStream("http://127.0.0.1:1", "any", ["prompt"], 10)
     running = asyncio.create_task(stream.run())
 
     async with asyncio.timeout(30):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,28 +31,42 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("weight_type", WeightType)
-def test_llama_cpp_loads_it_and_never_says_an_end_or_what_is_no_text(
-    models: Path, weight_type: WeightType
-) -> None:
-    settings = ["--ctx", "512", "--parallel", "2", "--threads", "1"]
-    path = str(models / f"{weight_type}.gguf")
-    asked = "".join(json.dumps({"prompt": PROMPT, "tokens": 200}) + "\n" for _ in range(2))
-
+def ask_the_raw_loop(model: Path, questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    settings = ["--ctx", "512", "--parallel", "3", "--threads", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.raw_loop", path, *settings],
-        input=asked,
+        [sys.executable, "-m", "benchmarks.raw_loop", str(model), *settings],
+        input="".join(json.dumps(question) + "\n" for question in questions),
         capture_output=True,
         text=True,
         check=True,
     )
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
-    ready, first, second = map(json.loads, done.stdout.splitlines())
+
+@pytest.mark.parametrize("weight_type", WeightType)
+def test_llama_cpp_loads_it_and_never_says_an_end_or_what_is_no_text(
+    models: Path, weight_type: WeightType
+) -> None:
+    asked = [{"prompt": PROMPT, "tokens": 200}] * 2
+
+    ready, first, second = ask_the_raw_loop(models / f"{weight_type}.gguf", asked)
+
     assert ready == {"ready": True}
     assert first["ids"] == second["ids"]
     assert len(first["ids"]) == first["predicted_n"] == 200
     assert set(first["ids"]) <= set(build_vocabulary(TINY.vocabulary).speakable)
     assert first["prompt_n"] >= 4, "the special tokens and the words"
+
+
+def test_the_raw_loops_prompts_that_begin_alike_go_on_as_each_alone(models: Path) -> None:
+    prompts = [f"{PROMPT} {'ab cd ' * 20}{own}" for own in ("ef", "gh kl", "mn op qr")]
+    asked = [{"prompts": prompts, "tokens": 2}, *({"prompt": one, "tokens": 2} for one in prompts)]
+
+    ready, shared, *alone = ask_the_raw_loop(models / "F16.gguf", asked)
+
+    assert ready == {"ready": True}
+    assert shared["shared_n"] > 20
+    assert shared["ids"] == [one["ids"] for one in alone]
 
 
 def test_the_file_says_what_a_server_must_know(models: Path) -> None:

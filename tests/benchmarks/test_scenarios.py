@@ -17,10 +17,16 @@ from benchmarks.scenarios import (
     LONG_FIRST_TOKEN,
     LONGEST_GAP,
     MANY_STREAMS,
+    SHARED_DONE,
+    SHARED_FIRST_TOKENS,
+    TURNS_COMPUTED,
+    TURNS_FIRST_TOKEN,
     LongPrompt,
     ManyStreams,
     Prompts,
+    SharedPrefix,
     SingleStream,
+    Turns,
 )
 from benchmarks.servers import Server
 
@@ -35,6 +41,7 @@ class Stalling:
         self._free = asyncio.Event()
         self._free.set()
         self.requests = 0
+        self.prompts: list[list[str]] = []
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Server]:
@@ -48,6 +55,7 @@ class Stalling:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
             body = json.loads(await reader.readexactly(length))
+            self.prompts.append([message["content"] for message in body["messages"]])
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             if len(body["messages"][0]["content"].split()) > 100:
                 self._free.clear()
@@ -56,10 +64,11 @@ class Stalling:
             tokens = min(body["max_tokens"], self._most_tokens)
             for _ in range(tokens):
                 await self._free.wait()
-                self._send(writer, {"choices": [{"delta": {"content": "word"}}]})
+                self._send(writer, {"choices": [{"delta": {"content": "word "}}]})
                 await writer.drain()
                 await asyncio.sleep(0.001)
-            usage = {"prompt_tokens": 5, "completion_tokens": tokens}
+            words = sum(len(message["content"].split()) for message in body["messages"])
+            usage = {"prompt_tokens": words, "completion_tokens": tokens}
             timings = {"predicted_ms": 1.0, "cache_n": 3}
             self._send(writer, {"choices": [], "usage": usage, "timings": timings})
         except ConnectionError:
@@ -102,6 +111,35 @@ async def test_a_stream_too_short_to_meet_the_long_prompt_is_a_failure() -> None
     async with Stalling().serve() as server:
         with pytest.raises(BenchmarkFailed, match="before the long prompt"):
             await LongPrompt(words=200, stream_tokens=8).run(server, Prompts(1, "a", 0))
+
+
+async def test_requests_that_share_their_beginning_are_sent_at_once_and_the_last_one_counts() -> (
+    None
+):
+    stalling = Stalling()
+    async with stalling.serve() as server:
+        scenario = SharedPrefix(clients=3, words=40, own_words=2, tokens=2)
+        measured = await scenario.run(server, Prompts(1, "a", 0))
+
+    texts = [text for (text,) in stalling.prompts]
+    assert sorted(texts) == sorted(scenario.texts(Prompts(1, "a", 0)))
+    assert len(set(texts)) == 3
+    assert len({" ".join(text.split()[:40]) for text in texts}) == 1
+    first, done = measured.figures[SHARED_FIRST_TOKENS], measured.figures[SHARED_DONE]
+    assert 0 < first <= done
+
+
+async def test_a_conversation_sends_all_that_was_said_and_counts_what_is_computed_again() -> None:
+    stalling = Stalling()
+    async with stalling.serve() as server:
+        measured = await Turns(turns=3, words=4, tokens=5).run(server, Prompts(1, "a", 0))
+
+    assert [len(said) for said in stalling.prompts] == [1, 3, 5]
+    assert stalling.prompts[2][:3] == stalling.prompts[1]
+    assert stalling.prompts[1][1].split() == ["word"] * 5
+    # Of 13 and 22 tokens 3 were cached, and 4 were new each time.
+    assert measured.figures[TURNS_COMPUTED] == (10 + 19) / 8
+    assert measured.figures[TURNS_FIRST_TOKEN] > 0
 
 
 async def test_an_answer_shorter_than_asked_for_is_a_failure() -> None:

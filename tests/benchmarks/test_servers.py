@@ -22,9 +22,11 @@ def test_the_raw_loop_answers_again_and_again_and_ends_when_it_is_left(tmp_path:
 
     with raw_loop(Settings(model, 512, 2, 1), sys.executable, tmp_path) as loop:
         rates = [loop.tokens_per_second("ab cd", 8) for _ in range(3)]
+        first, done = loop.shared_seconds(["ab cd ef gh", "ab cd kl"], 4)
         assert loop.process.child.poll() is None
 
     assert all(rate > 0 for rate in rates)
+    assert 0 < first < done
     assert loop.process.child.poll() is not None
 
 

@@ -205,3 +205,38 @@ def test_a_broken_file_leaves_the_registry_that_was_read_before_usable(tmp_path:
     assert second.find("mine") is None
     assert second.find("yours") is not None
     assert first.find("yours") is None
+
+
+def test_companions_are_files_or_names_of_other_entries(tmp_path: Path) -> None:
+    for name in ("mmproj.gguf", "small.gguf"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    user = tmp_path / "models.toml"
+    user.write_text(
+        '[models.a]\nrepo = "o/a"\nmmproj = "mmproj.gguf"\ndraft = "small.gguf"\n'
+        '[models.b]\nrepo = "o/b"\ndraft = "A"\n'
+        '[models.c]\nrepo = "o/c"\ndraft = "shipped"\n'
+    )
+    a, b, c = read_registry(user, base=Registry((ModelSpec("shipped", HubFile("o/s")),)))
+    assert a.projector == tmp_path / "mmproj.gguf"
+    assert a.draft == str(tmp_path / "small.gguf")
+    assert (b.projector, b.draft, c.draft) == (None, "A", "shipped")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('draft = "nobody"', "no model is called 'nobody'"),
+        ('draft = "MINE"', "cannot be its own draft"),
+        ('draft = "./missing.gguf"', "missing.gguf does not exist"),
+        ('mmproj = "missing.gguf"', "missing.gguf does not exist"),
+        ("draft = true", "draft is True"),
+    ],
+)
+def test_companions_that_are_not_there_are_refused_with_their_line(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    user = tmp_path / "models.toml"
+    user.write_text(f'[models.mine]\nrepo = "o/a"\n{line}\n')
+    with pytest.raises(ConfigInvalid, match=r"models\.toml line 3") as caught:
+        read_registry(user)
+    assert told in caught.value.message

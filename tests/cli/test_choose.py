@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,17 @@ from localserve.cli import choose
 from localserve.cli.choose import choose_model
 from localserve.config import Settings, read_settings
 from localserve.errors import NotDownloaded, UnknownModel
+from localserve.planner.default import choose_default
 from tests.catalog.gguf_files import write_gguf
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
+from tests.planner.machines import machine
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver is asked."""
+    on_a_machine = partial(choose_default, find_machine=lambda settings: machine())
+    monkeypatch.setattr(choose, "choose_default", on_a_machine)
 
 
 def test_a_named_model_has_no_other_behind_it(
@@ -51,7 +62,8 @@ def test_a_model_on_this_disk_is_taken_with_the_built_in_one_behind_it(
 ) -> None:
     assert settings.lm_studio_models_dir is not None
     folder = settings.lm_studio_models_dir / "o" / "r"
-    path = write_gguf(folder / "good.gguf", written_at=1)
+    folder.mkdir(parents=True)
+    path = write_small_model(folder / "good.gguf", SMALL_MODELS["llama"])
     (folder / "bad.gguf").write_bytes(b"")
     spec, fallback = choose_model(None, load_registry(settings), settings)
     assert (spec.name, spec.source) == ("good", LocalFile(path))
@@ -65,11 +77,10 @@ def test_a_model_on_this_disk_is_taken_with_the_built_in_one_behind_it(
 
 
 def test_of_many_that_are_not_taken_only_the_first_are_named(
-    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(8):
         write_gguf(settings.models_dir / f"m{number}.gguf")
-    monkeypatch.setattr(choose, "available_memory_bytes", lambda: 0)
     spec, _ = choose_model(None, load_registry(settings), settings)
     assert spec.name == "localserve-tiny"
     said = capsys.readouterr().err

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from localserve.catalog.headers import read_local
 from localserve.cli import fit as command
+from localserve.cli.terminal import memory_text
 from localserve.config import Settings
 from localserve.gguf.header import parse_file
+from localserve.planner import gauge
 from localserve.planner import plan as planning
-from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.bandwidth import Bandwidth, Throughput, machine_key
+from localserve.planner.dry_run import dry_run
 from localserve.planner.hardware import probe
-from localserve.planner.learned import AnswerLesson, LoadLesson, learn_answer, learn_load
+from localserve.planner.learned import LoadLesson, learn_answer, learn_load, lesson_of
 from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
+from tests.gguf.projectors import SmallProjector, write_projector
 from tests.gguf.small_models import SMALL_MODELS, write_small_model
 from tests.planner.real_shapes import SHAPES, write_header
 from tests.planner.recorded import GIB, RecordedReadings
+from tests.planner.stand_in import counted
 
 BANDWIDTH = Bandwidth(
     ram_bytes_per_second=40e9,
     devices={"CPU": 40e9},
     throughput={"CPU": {"Q4_K": Throughput(40e9, 400e9), "F16": Throughput(40e9, 300e9)}},
+    steps={},
     threads=8,
     problems=(),
     measured_at=1.0,
@@ -37,33 +45,41 @@ REPOSITORIES = {
     "owner/gemma-3-12b-GGUF": ("gemma-3-12b", ("Q4_K_M", "Q8_0")),
     "owner/qwen3-30b-a3b-GGUF": ("qwen3-30b-a3b", ("Q4_K_M", "Q6_K", "Q8_0")),
 }
-DRIED = ("qwen3-8b",)
-"""Those that llama.cpp is shown; the others are planned for by formula only."""
+DRIED = replace(SHAPES["qwen3-8b"], name="few-words", vocabulary=2_048)
+"""What llama.cpp itself is shown: as large, with a vocabulary that takes no time."""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Hollow files by name, of the real sizes."""
+    """Hollow files by name, of the real sizes. But for two they have no vocabulary, which only
+    llama.cpp would miss."""
     folder: Path = tmp_path_factory.mktemp("shapes")
-    return {
-        f"{name}-{kind}.gguf": write_header(
-            folder / f"{name}-{kind}.gguf", SHAPES[name], kind, words=name in DRIED
-        )
+    projector = write_projector(folder / "mmproj-F16.gguf", SmallProjector(text_width=3_840))
+    dried = [
+        write_header(folder / f"{DRIED.name}-{kind}.gguf", DRIED, kind)
+        for kind in ("Q2_K", "Q4_K_M")
+    ]
+    others = [
+        write_header(folder / f"{name}-{kind}.gguf", SHAPES[name], kind, words=False)
         for name, kinds in REPOSITORIES.values()
         for kind in kinds
-    }
+    ]
+    return {path.name: path for path in (projector, *dried, *others)}
 
 
 @pytest.fixture
 def hub(
     files: dict[str, Path], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hub]:
-    """A hub with three repositories of headers whose files claim their real sizes."""
+    """A hub with repositories of headers whose files claim their real sizes."""
     with serve_hub() as hub:
-        for repo, (name, kinds) in REPOSITORIES.items():
+        dried = {"owner/few-words-GGUF": (DRIED.name, ("Q2_K", "Q4_K_M"))}
+        for repo, (name, kinds) in (REPOSITORIES | dried).items():
             names = [f"{name}-{kind}.gguf" for kind in kinds]
             hub.repositories[repo] = {one: parse_file(files[one]).raw for one in names}
             hub.sizes |= {one: files[one].stat().st_size for one in names}
+        projector = files["mmproj-F16.gguf"].read_bytes()
+        hub.repositories["owner/gemma-3-12b-GGUF"]["mmproj-F16.gguf"] = projector
         hub.repositories["owner/empty-GGUF"] = {"README.md": b"read"}
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
@@ -78,6 +94,18 @@ def readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedReading
     monkeypatch.setattr(command, "known_bandwidth", lambda *_: BANDWIDTH)
     monkeypatch.setattr(command, "big_programs", lambda: (Program("browser", 30 * GIB),))
     return readings
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for llama.cpp, but where a test asks for it."""
+    monkeypatch.setattr(gauge, "dry_run", counted)
+
+
+@pytest.fixture
+def llama_cpp(_stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp itself counts, in its child process."""
+    monkeypatch.setattr(gauge, "dry_run", dry_run)
 
 
 def asked(run: Run, *arguments: str, status: int = 0) -> Any:
@@ -143,7 +171,7 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
     parts = ("weights_bytes", "kv_bytes", "compute_bytes")
     assert memory["total_bytes"] == sum(memory[part] for part in parts)
     assert memory["kv_bytes"] == 8_192 * 36 * 2 * 1_024 * 2
-    assert memory["output_bytes"] == 4 * 151_936 * 4
+    assert memory["output_bytes"] == 4 * 151_936 * (4 + 63)
     (ram,) = memory["devices"]
     assert ram["needed_bytes"] > memory["total_bytes"] + memory["output_bytes"]
     assert document["runtime"] == {
@@ -168,10 +196,11 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
     assert by_name(document).keys() == {"Q2_K", "Q4_K_M", "Q8_0", "F16"}
 
 
+@pytest.mark.usefixtures("llama_cpp")
 def test_one_dry_run_serves_all_quantizations(run: Run, hub: Hub, files: dict[str, Path]) -> None:
-    together = by_name(asked(run, "owner/qwen3-8b-GGUF", "--ctx", "4096"))
+    together = by_name(asked(run, "owner/few-words-GGUF", "--ctx", "4096"))
     for kind in ("Q4_K_M", "Q2_K"):
-        alone = asked(run, str(files[f"qwen3-8b-{kind}.gguf"]), "--ctx", "4096")
+        alone = asked(run, str(files[f"few-words-{kind}.gguf"]), "--ctx", "4096")
         for part in ("kv_bytes", "compute_bytes", "output_bytes", "total_bytes"):
             assert together[kind]["memory"][part] == pytest.approx(alone["memory"][part], rel=1e-3)
 
@@ -229,22 +258,121 @@ def test_offline_the_catalogs_numbers_stand_in_for_a_header(run: Run) -> None:
     assert (model["model"], model["fits"]) == ("qwen3-8b", True)
 
 
+def test_a_name_of_which_one_quantization_is_here_shows_the_others_too(
+    run: Run, files: dict[str, Path], settings: Settings
+) -> None:
+    folder = settings.models_dir / "Qwen" / "Qwen3-8B-GGUF"
+    folder.mkdir(parents=True)
+    for kind in ("Q4_K_M", "Q8_0"):
+        (folder / f"Qwen3-8B-{kind}.gguf").hardlink_to(files[f"qwen3-8b-{kind}.gguf"])
+    machine = ("--gpu", "24GiB", "--ram", "32GiB")
+    document = asked(run, "qwen3-8b", *machine)
+    assert (document["model"], document["picked"]) == ("qwen3-8b", "Q4_K_M")  # as `up` takes
+    elsewhere = {name: one["elsewhere"] for name, one in by_name(document).items()}
+    assert elsewhere.keys() == {"Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"}
+    assert [name for name, away in elsewhere.items() if not away] == ["Q8_0", "Q4_K_M"]
+    sizes = [one["size_bytes"] for one in document["quantizations"]]
+    assert sizes == sorted(sizes, reverse=True)
+    ran = run("fit", "qwen3-8b", *machine)
+    lines = [line.removeprefix(">").split() for line in ran.out.splitlines() if " yes " in line]
+    assert [cells[0] for cells in lines if cells.count("yes") == 2] == ["Q8_0", "Q4_K_M"]
+    assert "pull" not in ran.out  # the best one is here
+    (folder / "Qwen3-8B-Q8_0.gguf").unlink()
+    assert "Q8_0 would be the better choice: localserve pull qwen3-8b:Q8_0" in (
+        run("fit", "qwen3-8b", *machine).out
+    )
+    path = str(folder / "Qwen3-8B-Q4_K_M.gguf")  # a path means this file
+    assert by_name(asked(run, path, *machine)).keys() == {"Q4_K_M"}
+
+
 def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:
     assert run("fit", "--ram", "512MB").status == 1
 
 
 def test_what_was_learned_counts_and_is_said(
-    run: Run, files: dict[str, Path], settings: Settings
+    run: Run, files: dict[str, Path], settings: Settings, readings: RecordedReadings
 ) -> None:
     path = str(files["qwen3-8b-Q4_K_M.gguf"])
     before = asked(run, path)
-    learn_answer(settings, "qwen3", "CPU", AnswerLesson("Q4_K_M", 2.0, 1.0))
+    key = machine_key(probe(settings, readings), BANDWIDTH.threads)
+    facts = read_local(files["qwen3-8b-Q4_K_M.gguf"]).facts
+    learn_answer(settings, lesson_of(facts, key, "CPU", decode=2.0, prompt=1.0))
     learn_load(settings, "qwen3", "CPU", LoadLesson(1_000, 1_100))
     after = asked(run, path)
     rates = [one["speed"]["decode_tokens_per_second"] for one in (before, after)]
     assert rates[1] == pytest.approx(rates[0] / 2)
     assert after["headroom_bytes"] < before["headroom_bytes"]
     assert "calibrated by 1 answer)" in run("fit", path).out
+    (token, decode) = (after["speed"]["token_seconds"], rates[1])
+    assert sum(token.values()) == pytest.approx(1 / decode)
+    other = run("fit", str(files["qwen3-8b-Q8_0.gguf"])).out
+    assert "each token: " in other
+    assert "in part calibrated by 1 answer of models alike)" in other
+
+
+def test_a_projector_counts_where_it_is_asked_for(run: Run, hub: Hub) -> None:
+    question = ("owner/gemma-3-12b-GGUF:Q4_K_M", "--ram", "64GiB")
+    without = asked(run, *question)
+    assert without["projector"]["counted"] is False
+    assert without["memory"]["mmproj_bytes"] == 0
+    assert "not counted: mmproj-F16.gguf" in run("fit", *question).out
+    counted = asked(run, *question, "--mmproj")
+    beside = counted["memory"]["mmproj_bytes"]
+    assert beside > 0
+    assert counted["explanation"]["terms"]["mmproj"] == beside
+    assert counted["headroom_bytes"] == without["headroom_bytes"] - beside
+    assert counted["memory"]["total_bytes"] == without["memory"]["total_bytes"]
+    shown = run("fit", *question, "--mmproj").out
+    assert f"projector {memory_text(beside)}" in shown
+    assert "not counted" not in shown
+
+
+def test_a_draft_counts_with_its_cache_at_the_same_context(
+    run: Run, hub: Hub, files: dict[str, Path]
+) -> None:
+    question = ("owner/qwen3-8b-GGUF:Q4_K_M", "--ram", "64GiB")
+    small = str(files["qwen3-8b-Q2_K.gguf"])
+    takes = [
+        asked(run, *question, "--draft", small, "--ctx", ctx)["memory"]["draft_bytes"]
+        for ctx in ("4096", "8192")
+    ]
+    cache_of_4096 = 36 * 4_096 * 2 * 8 * 128 * 2
+    assert takes[1] - takes[0] == pytest.approx(cache_of_4096, rel=0.01)
+    assert "draft" in asked(run, *question, "--draft", small)["explanation"]["terms"]
+    named = asked(run, *question, "--draft", "owner/qwen3-8b-GGUF:Q2_K", "--ctx", "4096")
+    assert named["memory"]["draft_bytes"] == takes[0]
+
+
+def test_what_models_toml_names_beside_a_model_counts(
+    run: Run, files: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    config = tmp_path / "models.toml"
+    config.write_text(
+        f'[models.seeing]\nfile = "{files["qwen3-8b-Q4_K_M.gguf"]}"\n'
+        f'mmproj = "{files["mmproj-F16.gguf"]}"\ndraft = "small"\n'
+        f'[models.small]\nfile = "{files["qwen3-8b-Q2_K.gguf"]}"\n'
+    )
+    document = asked(run, "seeing", "--config", str(config), "--ram", "64GiB")
+    assert document["memory"]["mmproj_bytes"] > 0
+    assert document["memory"]["draft_bytes"] > 3e9
+    beside = document["memory"]["devices"][0]["beside_bytes"]
+    assert beside == document["memory"]["mmproj_bytes"] + document["memory"]["draft_bytes"]
+
+
+def test_companions_that_cannot_be_are_refused(
+    run: Run, hub: Hub, files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = str(files["gemma-3-12b-Q8_0.gguf"])
+    other = str(files["qwen3-8b-Q2_K.gguf"])
+    assert "vocabularies differ" in refused(run, path, "--ram", "64GiB", "--draft", other)
+    assert "about one model" in refused(run, "--mmproj")
+    lonely = tmp_path / "lonely.gguf"
+    lonely.hardlink_to(other)
+    assert "no projector (mmproj) beside" in refused(run, str(lonely), "--mmproj")
+    assert "does not exist here" in refused(run, other, "--draft", "no-such-model")
+    # the catalog's numbers, which stand in for a header offline, have no companions
+    for option in (["--mmproj"], ["--draft", other]):
+        assert "not on this disk" in refused(run, "qwen3-4b", "--offline", *option)
 
 
 # What cannot be answered: status 2, one message with numbers

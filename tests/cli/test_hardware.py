@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from localserve.cli import hardware as command
 from localserve.cli.app import app
-from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.bandwidth import Bandwidth, StepRates, Throughput
 from localserve.planner.hardware import probe
 from tests.planner.recorded import CPU, GIB, NO_NVML, RecordedReadings, listed_gpu, nvml_gpu
 
@@ -22,6 +22,7 @@ BANDWIDTH = Bandwidth(
         "CUDA0": {"Q4_K": Throughput(880e9, 91.2e12)},
         "CPU": {"F32": Throughput(48.4e9, None), "F16": Throughput(40e9, 64.25e9)},
     },
+    steps={"CPU": StepRates(operation_seconds=1e-6)},
     threads=8,
     problems=("Vulkan9 was not measured: it hangs [always]",),
     measured_at=1.0,
@@ -132,6 +133,8 @@ def test_programs_get_a_stable_shape(readings: RecordedReadings) -> None:
     processor = fields("name cores threads usable_cores usable_threads quota features")
     memory = fields("total_bytes usable_bytes available_bytes swap_total_bytes swap_free_bytes")
     rates = fields("decode_bytes_per_second prompt_flops_per_second")
+    steps = fields("operation_seconds element_bytes_per_second prompt_attention_flops_per_second")
+    steps |= fields("decode_attention_flops_per_second unshared_attention_flops_per_second")
     assert keys(document) == {
         **fields("system architecture container gpus free_bytes"),
         "llama_cpp": fields("version backends features problem"),
@@ -148,6 +151,7 @@ def test_programs_get_a_stable_shape(readings: RecordedReadings) -> None:
         "bandwidth": {
             **fields("ram_bytes_per_second threads problems measured_at cached"),
             "devices": fields("CUDA0 CPU"),
+            "steps": {"CPU": steps},
             "throughput": {"CUDA0": {"Q4_K": rates}, "CPU": {"F32": rates, "F16": rates}},
         },
     }

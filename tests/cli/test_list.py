@@ -6,10 +6,13 @@ import json
 
 import pytest
 
+from localserve.cli import show
 from localserve.config import Settings
 from tests.catalog.finders.test_ollama import add_model
 from tests.catalog.gguf_files import write_gguf
 from tests.cli.conftest import Run
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
+from tests.planner.machines import machine
 
 
 @pytest.fixture(autouse=True)
@@ -102,16 +105,33 @@ def test_a_partial_download_is_listed_and_not_on_disk_for_the_catalog(
     assert not shown["catalog"]["on_disk"]
 
 
-def test_show_tells_of_a_model_on_this_disk(run: Run) -> None:
+def test_show_tells_of_a_model_on_this_disk_and_of_its_plan(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "this_machine", lambda settings: machine(ram_gib=0.5))
+    path = settings.models_dir / "Qwen" / "Qwen3-8B-GGUF" / "Qwen3-8B-Q4_K_M.gguf"
+    write_small_model(path, SMALL_MODELS["qwen3"])
     ran = run("show", "qwen3-8b")
     assert ran.status == 0
-    for words in ("localserve's downloads", "Q4_K_M", "are free now", "qwen3, qwen3:8b", "8.2 B"):
+    for words in ("localserve's downloads", "Q4_K_M", "qwen3, qwen3:8b", "8.2 B"):
         assert words in ran.out
-    document = json.loads(run("show", "phantom", "--json").out)
+    assert "of RAM with 4096 tokens of context, where models may take 512 MiB now" in ran.out
+    assert "does not fit" not in ran.out
+    document = json.loads(run("show", "qwen3-8b", "--json").out)
+    assert document["fits"] is True
+    assert path.stat().st_size < document["needed_bytes"] < document["available_bytes"] == 1 << 29
+    monkeypatch.setattr(show, "this_machine", lambda settings: machine(ram_gib=0.25))
+    assert "256 MiB now: it does not fit" in run("show", "qwen3-8b").out
+    assert json.loads(run("show", "qwen3-8b", "--json").out)["fits"] is False
+
+
+def test_show_tells_why_a_model_cannot_be_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "this_machine", lambda settings: machine())
+    ran = run("show", "phantom", "--json")
+    document = json.loads(ran.out)
     assert document["model"]["name"] == "phantom:latest"
-    assert document["catalog"] is None
-    assert document["needed_bytes"] > document["model"]["size_bytes"]
-    assert document["available_bytes"] > 0
+    assert (document["catalog"], document["fits"], document["needed_bytes"]) == (None, None, None)
+    assert "cut off" in ran.err
 
 
 def test_show_tells_of_a_model_that_can_be_downloaded(run: Run) -> None:

@@ -73,7 +73,7 @@ def fake(settings: Settings) -> Iterator[FakeServer]:
     server = FakeServer()
     thread = threading.Thread(target=server.http.serve_forever)
     thread.start()
-    with announced(settings, server.url, server.port, "chat"):
+    with announced(settings, server.url, server.port, "chat", "ls-key"):
         yield server
     server.http.shutdown()
     thread.join()
@@ -98,6 +98,15 @@ def test_ps_shows_what_each_model_takes_and_does(run: Run, fake: FakeServer) -> 
     assert json.loads(run("ps", "--json").out) == {"url": fake.url, **LIST}
 
 
+def test_ps_says_whose_memory_a_gpu_without_its_own_takes(run: Run, fake: FakeServer) -> None:
+    gpu = {"device": "MTL0", "held_bytes": 2 << 30, "capacity_bytes": 6 << 30, "part_of": "CPU"}
+    fake.document = {**LIST, "memory": [*LIST["memory"], gpu]}  # type: ignore[misc]
+    lines = run("ps").out.splitlines()
+    assert [line for line in lines if "part of RAM" in line] == [
+        "MTL0: 2.0 GiB held of 6.0 GiB that models may take, part of RAM"
+    ]
+
+
 def test_status_tells_where_it_is_and_whether_it_answers(run: Run, fake: FakeServer) -> None:
     ran = run("status")
     assert ran.status == 0
@@ -118,6 +127,21 @@ def test_load_says_what_was_loaded_and_what_had_to_be_smaller(run: Run, fake: Fa
     assert "8192" in ran.out
     paths = [path for path, _ in fake.requests]
     assert paths == ["/admin/models/org/chat/load", "/admin/models/org/chat/pin"]
+
+
+def test_load_sends_the_options_that_were_given_and_checks_them_first(
+    run: Run, fake: FakeServer
+) -> None:
+    fake.document = MODEL
+    options = ("--ctx", "4096", "--parallel", "2", "--cache-type-k", "q8_0", "--gpu-layers", "0")
+    assert run("load", "chat", *options).status == 0
+    (request,) = fake.requests
+    wanted = {"context_tokens": 4096, "parallel": 2, "cache_type_k": "q8_0", "gpu_layers": 0}
+    assert request == ("/admin/models/chat/load", wanted)
+    refused = run("load", "chat", "--ctx", "8")
+    assert (refused.status, len(fake.requests)) == (1, 1)
+    assert "--ctx is 8" in refused.err
+    assert "64" in refused.err
 
 
 def test_unload_by_force_says_so_to_the_server(run: Run, fake: FakeServer) -> None:

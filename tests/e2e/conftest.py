@@ -74,7 +74,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return self.wait_for_line(r"ready +(http://\S+)").group(1)
+        return self.wait_for_line(r"ready +(https?://\S+)").group(1)
 
     @property
     def worker(self) -> psutil.Process:

@@ -89,7 +89,9 @@ def test_leaving_in_the_middle_frees_the_engine(server: Server) -> None:
 def test_leaving_before_the_answer_is_complete_frees_the_engine(server: Server) -> None:
     parts = urlsplit(server.url)
     body = json.dumps({"prompt": "once", "max_tokens": 4000, "ignore_eos": True}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         connection.sendall(head.encode() + body)
         server.wait_until(lambda: server.engine()["running"] == 1)

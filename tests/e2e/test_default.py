@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.catalog.gguf_files import write_gguf
 from tests.e2e.conftest import Start
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
 pytestmark = pytest.mark.e2e
 
@@ -44,9 +46,13 @@ def test_the_model_of_another_program_is_served_and_its_use_remembered(
 def test_a_model_that_cannot_be_loaded_is_replaced_by_the_built_in_one(
     start: Start, tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    write_gguf(tmp_path / "lm-studio" / "o" / "r" / "cut-off.gguf")
+    folder = tmp_path / "lm-studio" / "o" / "r"
+    folder.mkdir(parents=True)
+    model = SMALL_MODELS["llama"]  # its header is in order; llama.cpp alone knows better
+    wrong = replace(model, tensors={**model.tensors, "blk.0.ffn_up.weight": (32, 32)})
+    write_small_model(folder / "misshapen.gguf", wrong)
     server = start(environ=environ)
-    assert server.wait_for_line(r"cut-off was not named by you and cannot be loaded")
+    assert server.wait_for_line(r"misshapen was not named by you and cannot be loaded")
     answer = server.post("/v1/completions", {"prompt": "once", "max_tokens": 1})
     assert answer.json()["model"] == "localserve-tiny"
 

@@ -42,7 +42,7 @@ def test_up_runs_what_fit_planned_and_learns_from_it(
     (load,) = learned["loads"]["qwen3 CPU"]
     assert load["measured_bytes"] == pytest.approx(planned["memory"]["total_bytes"], rel=0.01)
     assert load["predicted_bytes"] == pytest.approx(load["measured_bytes"], rel=0.01)
-    if "qwen3 CPU" in learned["answers"]:  # a busy machine's answer may be too far off to count
+    if learned["answers"]:  # a busy machine's answer may be too far off to count
         again = fit(tmp_path, str(tiny_q4_k_m), *OPTIONS)
         assert again["speed"]["calibrated_by_answers"] == 1
 

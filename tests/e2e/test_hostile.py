@@ -119,7 +119,7 @@ def check(server: Server, path: str, body: object) -> None:
     assert server.worker.pid == worker, "the worker died"
 
 
-POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,10 @@ def test_the_commands_find_the_server_and_look_after_its_models(
 
     found = json.loads(run("status", "--json").stdout)["servers"]
     assert [(one["url"], one["answers"]) for one in found] == [(server.url, True)]
-    assert "two is loaded" in run("load", "two").stdout
+    assert "two is loaded: 2048 tokens" in run("load", "two", "--ctx", "2048").stdout
+    too_much = run("load", "two", "--ctx", "999424")
+    assert (too_much.returncode, too_much.stdout) == (1, "")
+    assert "999424" in too_much.stderr
     table = run("ps")
     assert (table.returncode, table.stderr) == (0, "")
     assert "two" in table.stdout

@@ -194,7 +194,8 @@ def test_work_in_a_thread_that_nobody_waits_for_does_not_hold_up_the_end(
     server = start_faulty(start, tmp_path / "none", **options)
     parts = urlsplit(server.url)
     body = b'{"messages": [{"role": "user", "content": "Hello"}]}'
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+    head += f"content-length: {len(body)}\r\n\r\n"
     with socket.create_connection((parts.hostname, parts.port), WAIT_SECONDS) as client:
         client.sendall(head.encode() + body)
         assert server.wait_for_line("it is stuck")

@@ -164,8 +164,8 @@ class Rig:
 
     def check(self) -> None:
         """What holds after each step."""
-        scheduler, runner, tree = self.scheduler, self.runner, self.scheduler.tree
-        owners = [one.slot for one in scheduler.running] + list(scheduler.kept)
+        scheduler, runner, tree = self.scheduler, self.runner, self.scheduler.cache.tree
+        owners = [one.slot for one in scheduler.running] + list(scheduler.cache.kept)
         assert None not in owners
         assert all(count == 1 for count in Counter(owners).values()), f"shared slots: {owners}"
         for one in scheduler.running:
@@ -174,9 +174,9 @@ class Rig:
         for slot in runner.memory:
             assert tree.tokens(slot).tolist() == runner.held(slot)
             assert slot in owners or not runner.held(slot), f"slot {slot} leaks"
-        assert all(runner.held(slot) for slot in scheduler.kept)
+        assert all(runner.held(slot) for slot in scheduler.cache.kept)
         assert scheduler.cells_used == runner.cells_used <= scheduler.cells
-        assert scheduler.checkpoints.size_bytes <= runner.checkpoint_bytes
+        assert scheduler.cache.checkpoints.size_bytes <= runner.checkpoint_bytes
         for one in scheduler.waiting:
             assert one.slot is None
             assert one.computed == 0

@@ -390,7 +390,7 @@ def test_ending_one_of_those_who_share_leaves_the_others_their_cells() -> None:
     while follower.number not in running(rig):
         rig.step()
     rig.scheduler.cancel(leader)
-    rig.scheduler._drop(next(iter(rig.scheduler.kept)))
+    rig.scheduler.cache._drop(next(iter(rig.scheduler.cache.kept)))
     rig.check()
     rig.finish()
     assert rig.text(follower) == "b"
@@ -424,7 +424,7 @@ def test_a_prefix_that_a_longer_one_begins_with_is_not_kept_twice() -> None:
     for _ in range(3):
         rig.submit(request(words(300), max_tokens=0))
         rig.finish()
-    assert len(rig.scheduler.kept) == 1
+    assert len(rig.scheduler.cache.kept) == 1
 
 
 def test_a_short_side_request_never_drops_a_long_conversation() -> None:
@@ -565,7 +565,7 @@ def test_checkpoints_are_bounded_in_bytes_and_the_oldest_go() -> None:
     for letter in "abc":
         rig.submit(request(words(300, letter), checkpoints=(200,)))
         rig.finish()
-    assert rig.scheduler.checkpoints.size_bytes == 2_000
+    assert rig.scheduler.cache.checkpoints.size_bytes == 2_000
     cached = []
     for letter in "cba":
         again = rig.submit(request(letter.encode() * 200 + b"x\na\n"))
@@ -581,14 +581,14 @@ def test_checkpoints_are_bounded_in_number() -> None:
     for number in range(MOST_CHECKPOINTS + 3):
         rig.submit(request(words(300, chr(ord("A") + number)), checkpoints=(200,)))
         rig.finish()
-    assert rig.scheduler.checkpoints.size_bytes == 1_000 * MOST_CHECKPOINTS
+    assert rig.scheduler.cache.checkpoints.size_bytes == 1_000 * MOST_CHECKPOINTS
 
 
 def test_a_checkpoint_larger_than_the_bound_is_not_kept() -> None:
     rig = uncut(999)
     rig.submit(request(words(300), checkpoints=(200,)))
     rig.finish()
-    assert rig.scheduler.checkpoints.size_bytes == 0
+    assert rig.scheduler.cache.checkpoints.size_bytes == 0
 
 
 # Cancelling

@@ -126,7 +126,9 @@ class AnyTrace(RuleBasedStateMachine):
     def teardown(self) -> None:
         rig = self.rig
         rig.finish()
-        assert rig.scheduler.cells_used == rig.scheduler.tree.held_cells(rig.scheduler.kept)
+        assert rig.scheduler.cells_used == rig.scheduler.cache.tree.held_cells(
+            rig.scheduler.cache.kept
+        )
         assert all(sampler.closed for sampler in rig.runner.samplers)
         for sequence in rig.sequences:
             if sequence.number in self.cancelled:

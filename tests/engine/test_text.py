@@ -144,3 +144,26 @@ def test_entries_are_given_out_in_order_and_without_a_stop_none_is_lost(
         given_out += assembler.finish().entries
         assert len(given_out) == len(pieces)
     assert given_out == list(range(len(given_out)))
+
+
+def test_the_places_of_special_tokens_come_with_the_text_that_holds_them() -> None:
+    assembler: TextAssembler[int] = TextAssembler()
+    assert assembler.feed(b"ab") == Piece("ab")
+    assert assembler.feed(b"<x>", special=True) == Piece("<x>", special_at=(0,))
+    assert assembler.feed(b"<x>") == Piece("<x>")
+
+
+def test_a_special_token_behind_text_that_was_held_back_has_its_place_there() -> None:
+    assembler: TextAssembler[int] = TextAssembler(("END",))
+    assembler.feed(b"a EN")
+    assert assembler.feed(b"<x>", special=True) == Piece("EN<x>", special_at=(2,))
+    assembler.feed(b"E")
+    assembler.feed(b"E", special=True)
+    assert assembler.finish() == Piece("E", special_at=(0,))
+
+
+def test_a_special_token_ends_a_character_that_broke_off() -> None:
+    assembler: TextAssembler[int] = TextAssembler()
+    assembler.feed("€".encode()[:2])
+    piece = assembler.feed(b"<x>", special=True)
+    assert piece == Piece("\N{REPLACEMENT CHARACTER}<x>", special_at=(1,))

@@ -10,7 +10,7 @@ from localserve.engine.scripted import ScriptedCell, ScriptedState
 from localserve.engine.tree import PrefixTree
 from tests.engine.rig import token_array
 
-tokens = st.lists(st.integers(0, 1), min_size=1, max_size=6)
+tokens = st.lists(st.integers(0, 1), max_size=6)
 slots = st.integers(0, 5)
 
 
@@ -30,9 +30,12 @@ class AnyTree(RuleBasedStateMachine):
 
     @rule(slot=slots, scope=st.sampled_from("ab"), more=tokens)
     def extend(self, slot: int, scope: str, more: list[int]) -> None:
-        scope = self.scopes.setdefault(slot, scope)
-        self.held.setdefault(slot, []).extend(map(ScriptedCell, more))
+        scope = self.scopes.get(slot, scope)
         self.tree.extend(slot, scope, more)
+        if not more:
+            return
+        self.scopes[slot] = scope
+        self.held.setdefault(slot, []).extend(map(ScriptedCell, more))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -66,6 +69,12 @@ class AnyTree(RuleBasedStateMachine):
         expected = max((common(text, wanted) for text in texts.values()), default=0)
         match = self.tree.longest(scope, token_array(*wanted))
         assert (match.length if match else 0) == expected
+        partings = dict(self.tree.partings(scope, match))
+        assert set(partings) == set(texts)
+        for slot, equal in partings.items():
+            assert equal <= common(texts[slot], wanted)
+            assert self.tree.tokens(slot, equal).tolist() == texts[slot][equal:]
+        assert max(partings.values(), default=0) == expected
         last = expected + 1
         for length, holders, state in match.candidates() if match else ():
             assert length < last

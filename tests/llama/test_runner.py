@@ -227,7 +227,7 @@ UNCUT = ("mamba", "mamba2", "rwkv7", "jamba", "falcon-h1", "lfm2", "qwen3next", 
 
 
 RECURRENT_NOISE = 0.05
-"""What chunks of another size make of these: their states differ by rounding."""
+"""Of the same chunks in another slot; chunks of another size may make more of random weights."""
 
 
 def open_small(path: Path, name: str) -> LlamaRunner:
@@ -244,15 +244,13 @@ def test_a_checkpoint_goes_on_as_if_computed_anew(name: str, tmp_path: Path) -> 
     state = runner.save(0)
     assert state is not None
     source = compute(runner, 0, 50, old[50:])
-    expected = compute(runner, 3, 0, old[:50] + new)
+    expected = in_chunks(runner, 3, old[:50], new)
+    follows_alone = in_chunks(runner, 3, old[:50], old[50:], [source.token])
     runner.truncate(3, 0)
     # Shared: the source goes on undisturbed.
     assert runner.share(0, 1, 50, state) == 50
     assert near(compute(runner, 1, 50, new), expected)
-    follows = compute(runner, 0, 90, [source.token])
-    runner.truncate(1, 0)
-    assert near(follows, compute(runner, 1, 0, [*old, source.token]))
-    runner.truncate(1, 0)
+    assert near(compute(runner, 0, 90, [source.token]), follows_alone)
     # In its own slot.
     assert runner.truncate(0, 50, state) == 50
     assert near(compute(runner, 0, 50, new), expected)
@@ -262,6 +260,16 @@ def test_a_checkpoint_goes_on_as_if_computed_anew(name: str, tmp_path: Path) -> 
     both = compute(runner, 2, 80, old[:9]), compute(runner, 0, 80, old[:9])
     assert near(*both)
     runner.close()
+
+
+def in_chunks(runner: LlamaRunner, slot: int, *chunks: list[int]) -> Sampled:
+    """Compute the chunks in an emptied slot; what follows."""
+    runner.truncate(slot, 0)
+    start = 0
+    for chunk in chunks:
+        sampled = compute(runner, slot, start, chunk)
+        start += len(chunk)
+    return sampled
 
 
 def near(one: Sampled, other: Sampled) -> bool:
@@ -380,7 +388,7 @@ def test_a_row_that_nothing_can_be_chosen_from_concerns_its_own_sequence_only(
     ]
     prompt = prompt_of(1, 20)
     batch = [Slice(slot, 0, prompt, sampler) for slot, sampler in enumerate(samplers)]
-    good, bad, wrong = runner.run(batch)
+    (good,), (bad,), (wrong,) = runner.run(batch)
     assert isinstance(good, Sampled)
     assert bad == Unsampled(f"not all of the {runner.vocabulary.size} logits are numbers")
     assert isinstance(wrong, Unsampled)

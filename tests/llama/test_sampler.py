@@ -174,6 +174,34 @@ def test_no_log_probabilities_where_none_were_asked_for() -> None:
     assert (sampled.score, sampled.top) == (None, ())
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, DEFAULT_SAMPLING])
+def test_who_steers_has_the_last_word_and_is_believed(sampling: Sampling) -> None:
+    chosen: list[int] = []
+
+    def steer(token: int) -> int:
+        chosen.append(token)
+        return 7
+
+    row = random_row(1)
+    repeated = replace(sampling, presence_penalty=5.0)
+    sampler = LlamaSampler(
+        repeated,
+        history=(),
+        top_logprobs=1,
+        banned=(),
+        workspace=Workspace(VOCABULARY),
+        steer=steer,
+    )
+    sampled = sampler.sample(row.copy())
+    assert (sampled.token, len(chosen)) == (7, 1)
+    assert sampled.score is not None
+    assert sampled.score.token == 7
+    row[7] = row.max() + 4.0  # the best, but for the penalty of having been written
+    sampler.sample(row.copy())
+    assert chosen[1] != 7
+    sampler.close()
+
+
 def test_closing_twice_is_harmless() -> None:
     sampler = sampler_of(DEFAULT_SAMPLING)
     sampler.close()

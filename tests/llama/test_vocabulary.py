@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import llama_cpp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 from localserve.llama.model import LlamaModel
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.runtime import Runtime
+
+
+def _many(text: str) -> str:
+    return text * 50
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +31,37 @@ def test_any_text_comes_back_from_its_tokens(vocabulary: LlamaVocabulary, text: 
     assert b"".join(map(vocabulary.piece, tokens)).decode() == text
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text(max_size=200) | st.sampled_from([" ", "a", "the", "\n", "<|im_end|>"]).map(_many))
+def test_no_text_has_fewer_tokens_than_its_bytes_allow(
+    vocabulary: LlamaVocabulary, text: str
+) -> None:
+    least = vocabulary.least_tokens(len(text.encode()))
+    assert least > 0 or not text
+    for parse_special in (False, True):
+        tokens = vocabulary.tokenize(text, add_special=False, parse_special=parse_special)
+        assert len(tokens) >= least
+
+
+def test_where_a_token_may_swallow_spaces_nothing_is_said_of_a_text(
+    vocabulary: LlamaVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = LlamaVocabulary(vocabulary._weights)
+    with monkeypatch.context() as patched:
+        stripping = llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP
+        patched.setattr(llama_cpp, "llama_vocab_get_attr", lambda vocabulary, token: stripping)
+        assert again.least_tokens(1 << 30) == 0
+
+
+def test_where_a_byte_has_no_token_nothing_is_said_of_a_text(
+    vocabulary: LlamaVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = LlamaVocabulary(vocabulary._weights)
+    spelling = again.spelling
+    monkeypatch.setattr(again, "spelling", lambda token: spelling(token).replace(b"q", b""))
+    assert again.least_tokens(1 << 30) == 0
+
+
 def test_a_lone_surrogate_is_harmless(vocabulary: LlamaVocabulary) -> None:
     assert vocabulary.tokenize("a\ud800b", add_special=False, parse_special=False)
 
@@ -35,6 +71,13 @@ def test_special_tokens_are_parsed_only_where_asked_for(vocabulary: LlamaVocabul
     special = vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=True)
     assert len(plain) > 1
     assert special == [vocabulary.end]
+
+
+def test_only_ordinary_tokens_are_plain_text(vocabulary: LlamaVocabulary) -> None:
+    (special,) = vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=True)
+    assert vocabulary.plain(special) is None
+    for token in vocabulary.tokenize("some <text> ö", add_special=False, parse_special=False):
+        assert vocabulary.plain(token) == vocabulary.piece(token) != b""
 
 
 def test_control_tokens_add_nothing_to_an_answer_but_can_be_spelled(

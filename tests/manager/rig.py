@@ -54,6 +54,7 @@ class Rig:
         self.overruns: list[set[str]] = []
         self.present: dict[str, list[FakeBackend]] = {}
         self.ledger = Ledger()
+        self.room = FakeRoom(total_bytes)
         self.pinned_once = False
         self._load_seconds = load_seconds
         self.specs = {
@@ -66,7 +67,7 @@ class Rig:
             self._load,
             offer=FakeOffer(all_specs),
             estimate=fake_estimate(sizes, context_tokens),
-            room=FakeRoom(total_bytes),
+            room=self.room,
             ledger=self.ledger,
             **options,  # type: ignore[arg-type]
         )

@@ -6,9 +6,12 @@ import asyncio
 import gc
 import logging
 import weakref
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from localserve.catalog.spec import ModelSpec
 from localserve.errors import (
     EngineFailed,
     MemoryBusy,
@@ -21,6 +24,10 @@ from localserve.errors import (
     UnknownModel,
 )
 from localserve.manager import Failed, Idle, Ready
+from localserve.manager import manager as manager_module
+from localserve.manager.need import Need
+from localserve.planner.plan import Wanted
+from localserve.testing import FakeRoom
 from tests.manager.rig import Rig
 
 
@@ -285,6 +292,60 @@ async def test_prediction_and_measurement_are_kept_and_the_ledger_has_the_measur
     assert "-16.7%" in caplog.text
 
 
+async def test_a_gpu_without_memory_of_its_own_is_cleared_for_a_model_in_ram() -> None:
+    from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
+
+    places = {"seen": ("MTL0", 60), "heard": (RAM, 50)}
+    rig = Rig(dict.fromkeys(places, 0), 100)
+    estimate = rig.manager._estimate
+
+    async def placed(spec: ModelSpec, context_tokens: int | None) -> Need:
+        need = await estimate(spec, context_tokens)
+        device, size = places[spec.name]
+        usage = MemoryUsage((DeviceUsage(device, size, 0, 0),), 0)
+        return replace(need, placed=replace(need.placed, predicted=usage))
+
+    class OneMemory(FakeRoom):
+        """RAM of 100 bytes, of which a GPU may use 80."""
+
+        in_ram = ("MTL0",)
+
+        async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+            free = 100 - sum(held.values())
+            return {RAM: free, "MTL0": min(free, 80 - held.get("MTL0", 0))}
+
+    rig.manager._estimate = placed
+    rig.manager._room = OneMemory()
+    await rig.use("seen")
+    await rig.use("heard")  # each would fit by itself, in GPU and RAM
+    assert rig.loaded() == {"heard"}
+    assert rig.ledger.held == {RAM: 50}
+
+
+async def test_room_for_companions_stays_held_beside_what_was_measured() -> None:
+    from localserve.planner.usage import RAM, Beside, DeviceUsage, MemoryUsage
+
+    rig = Rig({"chat": 100}, 1_000)
+    beside = (Beside("draft", (DeviceUsage(RAM, 10, 5, 5),), 3),)
+    load, estimate = rig.manager._load, rig.manager._estimate
+
+    async def with_draft(spec: ModelSpec, context_tokens: int | None) -> Need:
+        need = await estimate(spec, context_tokens)
+        usage = replace(need.usage, beside=beside)
+        return replace(need, placed=replace(need.placed, predicted=usage))
+
+    async def measured(*arguments: object) -> object:
+        assert rig.ledger.held == {RAM: 123}
+        backend = await load(*arguments)  # type: ignore[arg-type]
+        backend.memory = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)  # type: ignore[attr-defined, misc]
+        return backend
+
+    rig.manager._estimate = with_draft
+    rig.manager._load = measured  # type: ignore[assignment]
+    await rig.use("chat")
+    assert rig.ledger.held == {RAM: 125 + 23}
+
+
 async def test_a_closed_manager_frees_all_and_loads_no_more() -> None:
     rig = Rig({"chat": 1, "code": 1}, 100)
     await rig.use("chat")
@@ -312,3 +373,134 @@ async def test_nothing_keeps_hold_of_a_backend_that_was_unloaded() -> None:
         await rig.manager.unload(name)
         gc.collect()
         assert weak() is None
+
+
+async def test_a_load_is_bound_by_what_it_is_asked_for_until_the_model_is_unloaded() -> None:
+    rig = Rig({"chat": 1, "code": 1}, 10_000, context_tokens=1_024)
+    await rig.manager.load("code", Wanted(context_tokens=2_048, parallel=3))
+    assert (rig.needs[-1].runtime.context_tokens, rig.needs[-1].placed.parallel) == (2_048, 3)
+    await rig.use("code")
+    await rig.manager.load("code")
+    await rig.manager.load("code", Wanted(context_tokens=2_048))
+    assert rig.loads == ["code"]
+    await rig.manager.unload("code")
+    await rig.use("code")
+    assert rig.needs[-1].runtime.context_tokens == 1_024
+
+
+async def test_an_idle_model_is_loaded_anew_as_asked_and_one_in_use_stays() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024)
+    await rig.use("chat")
+    async with rig.manager.lease("chat"):
+        with pytest.raises(ModelInUse, match="1 requests"):
+            await rig.manager.load("chat", Wanted(context_tokens=512))
+    assert rig.loads == ["chat"]
+    await rig.manager.load("chat", Wanted(context_tokens=512))
+    assert rig.loads == ["chat", "chat"]
+    assert rig.needs[-1].runtime.context_tokens == 512
+    assert rig.loaded() == {"chat"}
+
+
+async def test_a_wish_that_cannot_be_fulfilled_leaves_the_loaded_model_as_it_is() -> None:
+    rig = Rig({"chat": 10}, 1_000, context_tokens=500)
+    await rig.use("chat")
+    with pytest.raises(ModelTooLarge, match="2000 tokens"):
+        await rig.manager.load("chat", Wanted(context_tokens=2_000))
+    await rig.use("chat")
+    assert rig.loads == ["chat"]
+
+
+async def test_a_wish_that_failed_does_not_bind_the_next_load() -> None:
+    rig = Rig({"chat": 10, "code": 10}, 1_000, context_tokens=500)
+    with pytest.raises(ModelTooLarge):
+        await rig.manager.load("code", Wanted(context_tokens=2_000))
+    await rig.use("code")
+    assert rig.needs[-1].runtime.context_tokens == 500
+
+
+async def test_loads_with_other_wishes_wait_for_the_one_that_is_under_way() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024, load_seconds=lambda name: 0.01)
+    loading = rig.manager.start()
+    await asyncio.gather(
+        rig.manager.load("chat", Wanted(context_tokens=512)),
+        rig.manager.load("chat", Wanted(context_tokens=512)),
+    )
+    assert loading.done()
+    assert [need.runtime.context_tokens for need in rig.needs] == [1_024, 512]
+
+
+async def test_a_smaller_context_than_asked_is_no_reason_to_load_again() -> None:
+    rig = Rig({"chat": 1}, 10_000, context_tokens=1_024)
+    rig.failures["chat"] = [OutOfMemory("no more")]
+    for _ in range(2):
+        report = await rig.manager.load("chat", Wanted(context_tokens=2_048))
+        assert report.loaded is not None
+        assert report.loaded.reduced_from_tokens == 2_048
+    assert len(rig.loads) == 2
+
+
+async def test_another_model_becomes_the_default_once_it_is_loaded() -> None:
+    told: list[str] = []
+    rig = Rig({"chat": 60, "large": 70}, 100, on_default=lambda spec: told.append(spec.name))
+    await rig.use(None)
+    manager = rig.manager
+    async with manager.lease("chat"):
+        becoming = asyncio.create_task(manager.make_default("large"))
+        await asyncio.sleep(0.01)
+        assert manager.is_default(rig.specs["large"])
+        assert (manager.spec.name, told) == ("chat", [])  # it waits for memory
+    await becoming
+    await rig.use(None)
+    assert (manager.spec.name, rig.loads, told) == ("large", ["chat", "large"], ["large"])
+    assert [report.spec.name for report in manager.report()] == ["large", "chat"]
+    assert not manager.is_default(rig.specs["chat"])
+
+
+async def test_what_cannot_be_loaded_does_not_become_the_default() -> None:
+    rig = Rig({"chat": 60, "huge": 200}, 100)
+    with pytest.raises(ModelTooLarge):
+        await rig.manager.make_default("huge")
+    assert rig.manager.spec.name == "chat"
+    assert not rig.manager.is_default(rig.specs["huge"])
+    await rig.use(None)
+
+
+async def test_memory_that_another_program_took_is_waited_for_and_the_wait_is_bounded() -> None:
+    sizes = {"chat": 40 << 20, "code": 30 << 20}
+    rig = Rig(sizes, 100 << 20, memory_wait_seconds=0.05)
+    await rig.use("chat")
+    await rig.manager.set_pin("chat", True)
+    rig.room.others_bytes = 50 << 20  # between the plan and the load
+    with pytest.raises(MemoryBusy, match="other programs hold the memory") as caught:
+        await rig.use("code")
+    assert "needs 30 MiB of memory, 20 MiB of memory too much" in caught.value.message
+    await rig.use("chat")
+    assert rig.loads == ["chat"]
+
+
+async def test_a_load_begins_as_soon_as_another_program_gives_memory_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager_module, "LOOK_AGAIN_SECONDS", 0.005)
+    rig = Rig({"chat": 40, "code": 30}, 100, memory_wait_seconds=60)
+    async with rig.manager.lease("chat"):
+        rig.room.others_bytes = 50
+        waiting = asyncio.create_task(rig.use("code"))
+        await asyncio.sleep(0.02)
+        assert rig.loads == ["chat"]
+        rig.room.others_bytes = 0
+        await waiting
+    assert rig.loaded() == {"chat", "code"}
+
+
+async def test_two_servers_share_a_machine_and_neither_takes_from_the_other() -> None:
+    first, second = Rig({"chat": 60}, 100), Rig({"code": 60}, 100, memory_wait_seconds=0.01)
+    await first.use("chat")
+    second.room.others_bytes = first.held_bytes()
+    with pytest.raises(MemoryBusy):
+        await second.use("code")
+    await first.use("chat")
+    await first.manager.unload("chat")
+    second.room.others_bytes = first.held_bytes()
+    await second.use("code")
+    assert first.loads == ["chat"]

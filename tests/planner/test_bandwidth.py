@@ -12,7 +12,13 @@ from filelock import FileLock
 
 from localserve.config import Settings, read_settings
 from localserve.planner import bandwidth
-from localserve.planner.bandwidth import Bandwidth, Throughput, machine_key, measure_bandwidth
+from localserve.planner.bandwidth import (
+    Bandwidth,
+    StepRates,
+    Throughput,
+    machine_key,
+    measure_bandwidth,
+)
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.readings import Answer, Readings
 from tests.planner.recorded import CPU, GIB, NO_NVML, RecordedReadings, listed_gpu, nvml_gpu
@@ -21,6 +27,7 @@ CPU_TYPES = {
     "F32": {"decode_bytes_per_second": 40e9},
     "Q4_K": {"decode_bytes_per_second": 35e9, "prompt_flops_per_second": 500e9},
 }
+CPU_STEPS = {"operation_seconds": 1e-6, "element_bytes_per_second": -1.0}
 GPU_TYPES = {"Q4_K": {"decode_bytes_per_second": 900e9, "prompt_flops_per_second": 90e12}}
 
 
@@ -30,6 +37,7 @@ class MeasuredReadings(RecordedReadings):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.rates: dict[str, Any] = {"CPU": CPU_TYPES, "CUDA0": GPU_TYPES}
+        self.steps: dict[str, Any] = {"CPU": CPU_STEPS}
         self.measured: list[tuple[str, ...]] = []
 
     def ask(self, module: str, *arguments: str, timeout_seconds: float) -> Answer:
@@ -37,7 +45,8 @@ class MeasuredReadings(RecordedReadings):
             return super().ask(module, *arguments, timeout_seconds=timeout_seconds)
         self.measured.append(arguments)
         rates = self.rates[arguments[0]]
-        return rates if isinstance(rates, Answer) else Answer({"types": rates})
+        steps = self.steps.get(arguments[0])
+        return rates if isinstance(rates, Answer) else Answer({"types": rates, "steps": steps})
 
 
 @pytest.fixture
@@ -69,7 +78,7 @@ def test_each_device_is_measured_and_told_of(
     told: list[str] = []
     found = measure_bandwidth(hardware, settings, readings=readings, progress=told.append)
     assert told == ["CUDA0", "CPU"]
-    stream_bytes = str(512 << 20)
+    stream_bytes = str(256 << 20)
     assert readings.measured == [("CUDA0", "8", stream_bytes), ("CPU", "8", stream_bytes)]
     assert found == Bandwidth(
         ram_bytes_per_second=40e9,
@@ -78,6 +87,7 @@ def test_each_device_is_measured_and_told_of(
             "CUDA0": {"Q4_K": Throughput(900e9, 90e12)},
             "CPU": {"F32": Throughput(40e9, None), "Q4_K": Throughput(35e9, 500e9)},
         },
+        steps={"CUDA0": StepRates(), "CPU": StepRates(operation_seconds=1e-6)},
         threads=8,
         problems=(),
         measured_at=found.measured_at,
@@ -222,10 +232,10 @@ def test_a_device_with_little_free_memory_is_measured_with_less_or_not_at_all(
     readings: MeasuredReadings, settings: Settings, hardware: Hardware
 ) -> None:
     gpu, cpu = hardware.devices
-    little = dataclasses.replace(gpu, free_bytes=GIB)
+    little = dataclasses.replace(gpu, free_bytes=GIB // 2)
     found = dataclasses.replace(hardware, devices=(little, cpu))
     measure_bandwidth(found, settings, readings=readings)
-    assert readings.measured[0] == ("CUDA0", "8", str(GIB // 4))
+    assert readings.measured[0] == ("CUDA0", "8", str(GIB // 8))
     none = dataclasses.replace(gpu, free_bytes=100 << 20)
     found = dataclasses.replace(hardware, devices=(none, cpu))
     measured = measure_bandwidth(found, settings, readings=readings, refresh=True)

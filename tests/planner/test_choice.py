@@ -10,6 +10,7 @@ import pytest
 from localserve.catalog.headers import read_local
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.choice import bits_per_weight, choose, frontier, quality
+from localserve.planner.forecast import TokenTime
 from localserve.planner.gauge import by_formula
 from localserve.planner.machine import Machine
 from localserve.planner.plan import Plan, Wanted, make_plan
@@ -35,7 +36,8 @@ def plans(
     made = []
     for name, facts in files.items():
         plan = make_plan(facts, Wanted(), machine, by_formula(facts, ()), quantization=name)
-        made.append(replace(plan, speed=Speed((rates or {}).get(name, 20.0), None, None)))
+        token = TokenTime(1 / (rates or {}).get(name, 20.0), 0.0, 0.0)
+        made.append(replace(plan, speed=Speed(token, None, None)))
     return made
 
 

@@ -144,6 +144,49 @@ def test_refreshing_asks_the_driver_and_not_llama_cpp(
     assert all(getattr(now, name) == getattr(before, name) for name in unchanged)
 
 
+def test_a_gpu_that_neither_its_driver_nor_llama_cpp_lists_any_more_has_no_memory(
+    readings: RecordedReadings, settings: Settings
+) -> None:
+    readings.listed, readings.backends = [listed_gpu(), CPU], ["CUDA", "CPU"]
+    readings.nvml = {**NO_NVML, "gpus": [nvml_gpu(free_bytes=21 * GIB)], "problems": []}
+    before = probe(settings, readings)
+    readings.nvml = {**NO_NVML, "gpus": [], "problems": ["GPU is lost"]}
+    readings.listed = [CPU]
+    now = refresh(before, readings)
+    for _ in range(2):
+        assert now.gpus == ()
+        assert [device.free_bytes for device in now.devices] == [0, 48 * GIB]
+        assert now.devices[0].total_bytes == 0
+        now = refresh(now, readings)
+
+
+def test_one_of_two_gpus_that_is_lost_takes_the_other_not_with_it(
+    readings: RecordedReadings, settings: Settings
+) -> None:
+    other = "0000:02:00.0"
+    readings.listed = [listed_gpu(), listed_gpu("CUDA1", bus_id=other), CPU]
+    readings.backends = ["CUDA", "CPU"]
+    both = [nvml_gpu(free_bytes=21 * GIB), {**nvml_gpu(free_bytes=21 * GIB), "pci_bus_id": other}]
+    readings.nvml = {**NO_NVML, "gpus": both, "problems": []}
+    before = probe(settings, readings)
+    readings.nvml["gpus"], readings.listed = both[:1], [listed_gpu(), CPU]
+    now = refresh(before, readings)
+    assert [(gpu.name, gpu.free_bytes) for gpu in now.gpus] == [("CUDA0", 20 * GIB)]
+    readings.asked.clear()
+    refresh(now, readings)
+    assert readings.asked == [(NVML,)]
+
+
+def test_a_driver_that_is_silent_for_once_takes_no_gpu_away(
+    readings: RecordedReadings, settings: Settings
+) -> None:
+    readings.listed, readings.backends = [listed_gpu(), CPU], ["CUDA", "CPU"]
+    readings.nvml = {**NO_NVML, "gpus": [nvml_gpu(free_bytes=21 * GIB)], "problems": []}
+    before = probe(settings, readings)
+    readings.nvml = {**NO_NVML, "gpus": [], "problems": ["no answer"]}
+    assert refresh(before, readings).gpus[0].free_bytes == before.gpus[0].free_bytes
+
+
 def test_refreshing_without_a_gpu_asks_no_child(
     readings: RecordedReadings, settings: Settings
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from localserve.config import read_settings
-from localserve.planner.bandwidth import Bandwidth, Throughput
+from localserve.planner.bandwidth import Bandwidth, StepRates, Throughput
 from localserve.planner.hardware import probe
 from localserve.planner.machine import (
     GPU_MARGIN_BYTES,
@@ -15,6 +16,7 @@ from localserve.planner.machine import (
     TYPICAL_CPU,
     Load,
     Machine,
+    Place,
     Program,
     imagined,
     machine_of,
@@ -29,6 +31,7 @@ BANDWIDTH = Bandwidth(
         "CUDA0": {"Q4_K": Throughput(880e9, 91e12)},
         "CPU": {"F32": Throughput(48e9, None)},
     },
+    steps={},
     threads=8,
     problems=(),
     measured_at=1.0,
@@ -103,7 +106,7 @@ def test_what_lies_on_a_gpu_without_memory_of_its_own_takes_ram_too(
     usage = MemoryUsage((DeviceUsage(RAM, 1, 2, 3), DeviceUsage("Vulkan0", 10, 20, 30)), 100)
     assert machine.loads(usage) == (
         Load("Vulkan0", 60, 40 * GIB),
-        Load(RAM, 6 + 60 + 100 + PROCESS_BYTES, machine.ram.room_bytes),
+        Load(RAM, 6 + 60 + 100 + PROCESS_BYTES, machine.ram.room_bytes, 60),
     )
 
 
@@ -113,10 +116,17 @@ def test_a_device_that_is_no_place_counts_as_ram() -> None:
     assert [load.needed_bytes for load in machine.loads(usage)] == [7, 5 + PROCESS_BYTES]
 
 
-@pytest.mark.parametrize("rates", [None, {}])
-def test_an_imagined_machine_is_free_and_usual(rates: dict[str, Throughput] | None) -> None:
-    machine = imagined((24 * GIB, 8 * GIB), 32 * GIB, rates)
+@pytest.mark.parametrize("like", [None, imagined((), GIB).ram])
+def test_an_imagined_machine_is_free_and_usual(like: Place | None) -> None:
+    machine = imagined((24 * GIB, 8 * GIB), 32 * GIB, like and replace(like, rates={}))
     assert machine.imagined
     assert machine.gpu_names == ("GPU0", "GPU1")
     assert [place.free_bytes for place in machine.places] == [24 * GIB, 8 * GIB, 32 * GIB]
     assert machine.ram.rates == TYPICAL_CPU
+
+
+def test_an_imagined_machine_may_have_the_processor_of_this_one() -> None:
+    steps = StepRates(operation_seconds=2e-6)
+    like = replace(imagined((), GIB).ram, rates={"F32": Throughput(9e9, None)}, steps=steps)
+    ram = imagined((), 32 * GIB, like).ram
+    assert (ram.rates, ram.steps, ram.free_bytes) == (like.rates, steps, 32 * GIB)

@@ -19,7 +19,7 @@ from localserve.planner.formula import estimate
 from localserve.planner.gauge import by_formula
 from localserve.planner.machine import Machine
 from localserve.planner.placement import ways
-from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, wanted_by
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 from tests.planner.machines import machine
@@ -166,7 +166,7 @@ def test_a_context_beyond_training_is_an_error_with_numbers(facts: dict[str, Ggu
 
 def test_the_entry_of_models_toml_says_what_the_user_does_not() -> None:
     spec = ModelSpec("m", HubFile("o/m"), context_tokens=4_096, parallel=1, gpu_layers=3)
-    wanted = Wanted(parallel=2, gpu_layers=0).over(spec)
+    wanted = Wanted(parallel=2, gpu_layers=0).over(wanted_by(spec))
     assert wanted == Wanted(context_tokens=4_096, parallel=2, gpu_layers=0)
 
 

@@ -13,7 +13,7 @@ from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.dry_run import dry_run
 from localserve.planner.formula import estimate
-from localserve.planner.plan import Wanted, runtime_of
+from localserve.planner.plan import Wanted, runtime_of, wanted_by
 from localserve.planner.runtime import BATCH_TOKENS, POOLED_OUTPUT_BYTES, from_document
 from localserve.planner.usage import MemoryUsage
 from tests.gguf.small_models import SMALL_MODELS, SmallModel, write_small_model
@@ -49,9 +49,9 @@ def test_wishes_go_before_the_file(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, SMALL_MODELS["qwen3"])
     file = LocalFile(tmp_path / "model.gguf")
     assert runtime_of(facts, Wanted()).pooling is None
-    plain = Wanted().over(ModelSpec("m", file, kind="embedding"))
+    plain = wanted_by(ModelSpec("m", file, kind="embedding"))
     assert runtime_of(facts, plain).pooling == "last"
-    mean = Wanted().over(ModelSpec("m", file, pooling="mean"))
+    mean = wanted_by(ModelSpec("m", file, pooling="mean"))
     assert runtime_of(facts, mean).pooling == "mean"
     assert runtime_of(facts, mean).batch_tokens == 4_096
 

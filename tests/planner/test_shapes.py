@@ -11,7 +11,7 @@ from localserve.catalog.headers import read_local
 from localserve.catalog.registry import shipped_registry
 from localserve.planner.formula import estimate
 from localserve.planner.runtime import Runtime
-from localserve.planner.shapes import facts_of
+from localserve.planner.shapes import facts_of, resized
 from localserve.planner.speed import predict
 from tests.planner.machines import machine
 from tests.planner.real_shapes import SHAPES, write_header
@@ -37,3 +37,23 @@ def test_a_shape_stands_in_for_a_header(name: str, tmp_path: Path) -> None:
     speeds = [predict(facts, RUNTIME, machine()) for facts in (guessed, real)]
     rates = [speed.decode for speed in speeds if speed is not None]
     assert rates[0] == pytest.approx(rates[1], rel=0.25)
+
+
+@pytest.mark.parametrize("name", ["gemma-3-12b", "qwen3-30b-a3b"])
+def test_a_file_stands_in_for_another_quantization(name: str, tmp_path: Path) -> None:
+    here, other = (
+        read_local(write_header(tmp_path / f"{kind}.gguf", SHAPES[name], kind, words=False)).facts
+        for kind in ("Q4_K_M", "Q8_0")
+    )
+    guessed = resized(here, "Q8_0", other.size_bytes)
+    assert guessed.quantization == other.quantization == "Q8_0"
+    assert guessed.weights_bytes == pytest.approx(other.weights_bytes, rel=0.001)
+    runtime = replace(RUNTIME, gpu_layers=10)
+    ours, theirs = (estimate(facts, runtime, ("GPU0",)) for facts in (guessed, other))
+    assert ours.cache_bytes == theirs.cache_bytes
+    for device in ("CPU", "GPU0"):
+        there = theirs.of(device).total_bytes
+        assert ours.of(device).total_bytes == pytest.approx(there, rel=0.1)
+    speeds = [predict(facts, RUNTIME, machine()) for facts in (guessed, other)]
+    rates = [speed.decode for speed in speeds if speed is not None]
+    assert rates[0] == pytest.approx(rates[1], rel=0.06)

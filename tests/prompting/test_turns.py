@@ -94,7 +94,7 @@ def test_neighbours_of_one_role_are_joined_but_results_of_tools_are_not() -> Non
         Message("tool", "1", tool_call_id="c1"),
         Message("tool", "2", tool_call_id="c2"),
     )
-    assert list(accepted_forms(messages))[-1] == (
+    assert list(accepted_forms(messages))[1] == (
         Message("user", "Hi\n\nthere"),
         Message("assistant", "wait", tool_calls=calls),
         *messages[-2:],
@@ -108,3 +108,22 @@ def test_reasoning_is_dropped_only_where_text_and_calls_come_with_it() -> None:
     result = Message("tool", "1", tool_call_id="c1")
     forms = list(accepted_forms((USER, thought, result, full, result)))
     assert [message.reasoning for message in forms[1]] == [None, "hm", None, None, None]
+
+
+def test_ids_of_calls_are_shortened_for_templates_that_refuse_them() -> None:
+    call = ToolCall("call_0123456789", "f", "{}")
+    messages = (
+        Message("assistant", None, tool_calls=(call,)),
+        Message("tool", "7", tool_call_id=call.id),
+    )
+    as_they_are, shortened = list(accepted_forms(messages))[:2]
+    assert as_they_are == messages
+    short = shortened[0].tool_calls[0].id
+    assert len(short) == 9
+    assert short.isalnum()
+    assert shortened[1].tool_call_id == short
+
+
+def test_ids_that_are_short_already_stay() -> None:
+    messages = (Message("assistant", None, tool_calls=(ToolCall("Ab3dEf9h0", "f", "{}"),)),)
+    assert list(accepted_forms(messages)) == [messages]

@@ -76,7 +76,9 @@ class RawConnection:
 
     async def post(self, body: dict[str, Any], path: str = CHAT) -> None:
         content = json.dumps(body).encode()
-        await self.send(f"POST {path} HTTP/1.1\nhost: x\ncontent-length: {len(content)}", content)
+        await self.send(
+            f"POST {path} HTTP/1.1\nhost: localhost\ncontent-length: {len(content)}", content
+        )
 
     async def read_until(self, text: bytes) -> bytes:
         async with asyncio.timeout(20):
@@ -107,7 +109,8 @@ def _made(
     manager = manager or fake_manager(backend or FakeBackend())
     records: list[RequestRecord] = []
     arguments = {"on_request": records.append, **options.pop("arguments", {})}
-    settings: Settings = replace(read_settings(environ={}), **options)
+    home = {"LOCALSERVE_HOME": "/nonexistent"}  # no keys of this machine's user
+    settings: Settings = replace(read_settings(environ=home), **options)
     return settings, Served(create_app(manager, settings, **arguments), manager, records)
 
 
@@ -127,7 +130,7 @@ async def _call_directly(
     transport = httpx2.ASGITransport(app=served.app)
     async with (
         served.app.router.lifespan_context(served.app),
-        httpx2.AsyncClient(transport=transport, base_url="http://localserve") as served.client,
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost") as served.client,
     ):
         if ready:
             await _ready(served)

@@ -18,7 +18,16 @@ from localserve.backends.base import ModelFacts
 from localserve.catalog.spec import ModelSpec
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import WorkerArguments
-from localserve.server.reports import Aborting, Loaded, LoadFailed, Note, Reloaded, Report, encode
+from localserve.server.reports import (
+    Aborting,
+    DefaultChanged,
+    Loaded,
+    LoadFailed,
+    Note,
+    Reloaded,
+    Report,
+    encode,
+)
 from localserve.server.supervisor import LOAD_FAILED_STATUS
 
 FACTS = ModelFacts("m", (), "llama", 8, 16, 2, 3, 4, 5, 6, 7, True, False, "CPU", "/m.gguf")
@@ -49,6 +58,18 @@ def serves(spec: ModelSpec) -> None:
         if order is Order.STOP:
             sys.exit(0)
         tell(Reloaded(replace(spec, aliases=("new",))))
+
+
+def dies_once_another_is_the_default(spec: ModelSpec) -> None:
+    tell(Loaded(replace(FACTS, name=spec.name), 0.0, 0))
+    tell(DefaultChanged(replace(spec, aliases=("another",))))
+    os._exit(7)
+
+
+def tells_its_environment(spec: ModelSpec) -> None:
+    for name in ("GOMP_SPINCOUNT", "MALLOC_ARENA_MAX"):
+        note(f"{name}={os.environ[name]}")
+    serves(spec)
 
 
 def hangs(spec: ModelSpec) -> None:

@@ -30,7 +30,9 @@ async def test_the_list_tells_states_memory_and_requests(call: Serve) -> None:
         assert chat["idle_since"] is not None
         assert code["memory_bytes"] == {"CPU": 30}
         assert code["predicted"]["devices"][0]["weights_bytes"] == 30
-        assert document["memory"] == [{"device": "CPU", "held_bytes": 90, "capacity_bytes": 100}]
+        assert document["memory"] == [
+            {"device": "CPU", "held_bytes": 90, "capacity_bytes": 100, "part_of": None}
+        ]
 
 
 async def test_models_are_loaded_and_unloaded_by_hand(call: Serve) -> None:
@@ -126,7 +128,7 @@ async def test_pages_of_other_sites_change_nothing(
 async def test_the_servers_own_pages_may_change_it(call: Serve) -> None:
     rig = two_models()
     async with call(manager=rig.manager) as served:
-        own = {"origin": "http://localserve", "sec-fetch-site": "same-origin"}
+        own = {"origin": "http://localhost", "sec-fetch-site": "same-origin"}
         assert (await served.client.post(f"{MODELS}/chat/pin", headers=own)).status_code == 200
 
 
@@ -134,7 +136,11 @@ async def test_the_servers_own_pages_may_change_it(call: Serve) -> None:
 async def test_a_body_that_is_wrong_unloads_nothing(call: Serve, body: bytes) -> None:
     rig = two_models()
     async with call(manager=rig.manager) as served:
-        response = await served.client.post(f"{MODELS}/chat/unload", content=body)
+        response = await served.client.post(
+            f"{MODELS}/chat/unload",
+            content=body,
+            headers={"content-type": "application/json"},
+        )
         assert response.status_code == 422
         assert rig.loaded() == {"chat"}
 
@@ -180,3 +186,40 @@ async def test_a_load_that_waits_is_told_with_its_share(call: Serve) -> None:
         assert (models[-1]["state"], models[-1]["progress"]) == ("loading", 0.0)
         await served.client.post(f"{MODELS}/code/unload", json={"force": True})
         assert (await loading).status_code == 503
+
+
+async def test_a_load_takes_the_options_of_up_and_refuses_others_with_their_bounds(
+    call: Serve,
+) -> None:
+    rig = Rig({"chat": 1, "code": 1}, 100_000, context_tokens=1_024)
+    async with call(manager=rig.manager) as served:
+        wanted = {"context_tokens": 2_048, "parallel": 2, "cache_type_k": "q8_0", "gpu_layers": 0}
+        loaded = await served.client.post(f"{MODELS}/code/load", json=wanted)
+        assert loaded.status_code == 200
+        assert loaded.json()["context_tokens"] == 2_048
+        for name, value, told in [
+            ("context_tokens", 63, "64"),
+            ("parallel", 257, "256"),
+            ("cache_type_v", "q2_k", "q4_0"),
+            ("gpu_layers", "all", "integer"),
+            ("cpu_moe_layers", -1, "0"),
+            ("ctx", 512, "not permitted"),
+        ]:
+            refused = await served.client.post(f"{MODELS}/code/load", json={name: value})
+            assert refused.status_code == 422
+            (problem,) = refused.json()["errors"]
+            assert name in str(problem)
+            assert told in str(problem)
+        assert rig.loads.count("code") == 1
+
+
+async def test_requests_that_name_no_model_get_the_one_that_is_made_the_default(
+    call: Serve,
+) -> None:
+    rig = two_models()
+    async with call(manager=rig.manager) as served:
+        made = await served.client.post(f"{MODELS}/code/default")
+        assert (made.status_code, made.json()["state"]) == (200, "loaded")
+        assert (await served.client.get(MODELS)).json()["default"] == "code"
+        answer = await served.client.post("/v1/chat/completions", json=HELLO)
+        assert answer.json()["model"] == "code"

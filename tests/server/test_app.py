@@ -15,7 +15,7 @@ async def test_paths_are_served_with_and_without_v1_and_with_any_slashes(
     call: Serve, prefix: str, path: str
 ) -> None:
     async with call() as served:
-        response = await served.client.get(f"http://localserve{prefix}{path}")
+        response = await served.client.get(f"http://localhost{prefix}{path}")
         assert response.status_code == 200
 
 

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localserve.errors import EngineFailed, LocalserveError, ModelUnusable, Overloaded
+from localserve.errors import (
+    EngineFailed,
+    LocalserveError,
+    MemoryBusy,
+    ModelTooLarge,
+    ModelUnusable,
+    OutOfMemory,
+    Overloaded,
+)
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import HELLO, Serve
 
@@ -114,13 +122,26 @@ async def test_only_so_many_requests_wait_for_a_load(call: Serve) -> None:
         assert (await served.client.post(CHAT, json=HELLO)).status_code == 200
 
 
-async def test_a_model_that_cannot_be_loaded_answers_503(call: Serve) -> None:
-    manager = fake_manager(FakeBackend(), failure=ModelUnusable("The file is cut off."))
+@pytest.mark.parametrize(
+    ("failure", "status", "kind"),
+    [
+        (ModelUnusable("The file is cut off."), 400, "invalid_request_error"),
+        (ModelTooLarge("It needs 9.1 GiB; there are 7.4 GiB."), 400, "invalid_request_error"),
+        (OutOfMemory("Another program took it."), 503, "unavailable_error"),
+        (MemoryBusy("Other programs hold 3 GiB."), 503, "unavailable_error"),
+    ],
+)
+async def test_a_model_that_cannot_be_loaded_is_to_be_tried_again_only_if_waiting_helps(
+    call: Serve, failure: LocalserveError, status: int, kind: str
+) -> None:
+    manager = fake_manager(FakeBackend(), failure=failure)
     async with call(manager=manager, ready=False) as served:
         response = await served.client.post(CHAT, json=HELLO)
-        assert response.status_code == 503
-        assert "retry-after" in response.headers
-        assert response.json()["error"]["code"] == "model_unusable"
+        error = response.json()["error"]
+        assert (response.status_code, error["type"]) == (status, kind)
+        assert error["code"] == failure.code
+        assert failure.message in error["message"]
+        assert ("retry-after" in response.headers) == (status == 503)
 
 
 @pytest.mark.parametrize("failure", [EngineFailed("It stopped."), RuntimeError("a secret")])

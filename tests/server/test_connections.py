@@ -26,7 +26,7 @@ async def hold(served: Served, count: int, stack: contextlib.AsyncExitStack) -> 
 
 
 async def asks(connection: RawConnection) -> bytes:
-    await connection.send("GET /health/live HTTP/1.1\nhost: x")
+    await connection.send("GET /health/live HTTP/1.1\nhost: localhost")
     return await connection.read_until(b"\r\n\r\n")
 
 
@@ -151,7 +151,7 @@ async def test_a_client_that_takes_nothing_counts_as_gone(
     async with serve(FakeBackend(lambda _: more_than_sockets_hold)) as served:
         with socket.create_connection(("127.0.0.1", served.port)) as client:
             body = b'{"messages": [{"role": "user", "content": "x"}], "stream": true}'
-            head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
             assert (await served.record()).client_left
             await until(lambda: not served.server.server_state.connections)

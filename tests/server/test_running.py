@@ -25,7 +25,10 @@ def file_of(settings: Settings, port: int) -> Path:
 
 def test_a_server_is_found_as_long_as_it_lasts(settings: Settings) -> None:
     assert running_servers(settings) == ()
-    with announced(settings, "http://x:2", 2, "two"), announced(settings, "http://x:1", 1, "one"):
+    with (
+        announced(settings, "http://x:2", 2, "two", "key"),
+        announced(settings, "http://x:1", 1, "one", "key"),
+    ):
         found = running_servers(settings)
         assert [(one.port, one.model, one.url) for one in found] == [
             (1, "one", "http://x:1"),
@@ -38,7 +41,7 @@ def test_a_server_is_found_as_long_as_it_lasts(settings: Settings) -> None:
 def test_a_file_whose_process_is_gone_counts_for_nothing(settings: Settings) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    with announced(settings, "http://x:1", 1, "one"):
+    with announced(settings, "http://x:1", 1, "one", "key"):
         document = json.loads(file_of(settings, 1).read_text())
         file_of(settings, 2).write_text(json.dumps(document | {"pid": gone.pid, "port": 2}))
         assert [one.port for one in running_servers(settings)] == [1]
@@ -47,7 +50,7 @@ def test_a_file_whose_process_is_gone_counts_for_nothing(settings: Settings) -> 
 def test_another_process_with_the_same_number_is_not_taken_for_the_server(
     settings: Settings,
 ) -> None:
-    with announced(settings, "http://x:1", 1, "one"):
+    with announced(settings, "http://x:1", 1, "one", "key"):
         (server,) = running_servers(settings)
         assert server.alive
         assert not replace(server, process_began=server.process_began - 3600).alive
@@ -55,7 +58,7 @@ def test_another_process_with_the_same_number_is_not_taken_for_the_server(
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"pid": 1}', "\x00", '{"pid": "x"}'])
 def test_a_damaged_file_is_passed_over(settings: Settings, content: str) -> None:
-    with announced(settings, "http://x:1", 1, "one"):
+    with announced(settings, "http://x:1", 1, "one", "key"):
         file_of(settings, 2).write_text(content)
         assert [one.port for one in running_servers(settings)] == [1]
 
@@ -63,12 +66,12 @@ def test_a_damaged_file_is_passed_over(settings: Settings, content: str) -> None
 def test_a_folder_that_cannot_be_written_to_stops_no_server(settings: Settings) -> None:
     settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
     settings.data_dir.write_text("a file")
-    with announced(settings, "http://x:1", 1, "one"):
+    with announced(settings, "http://x:1", 1, "one", "key"):
         assert running_servers(settings) == ()
 
 
 def test_a_later_server_at_the_port_keeps_its_file(settings: Settings) -> None:
-    with announced(settings, "http://x:1", 1, "one"):
+    with announced(settings, "http://x:1", 1, "one", "key"):
         document = json.loads(file_of(settings, 1).read_text())
         file_of(settings, 1).write_text(json.dumps(document | {"pid": 1}))
     assert file_of(settings, 1).exists()

@@ -126,7 +126,7 @@ async def test_a_body_that_is_still_coming_when_the_drain_is_over_is_a_503(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve() as served, connected(served) as connection:
-        await connection.send(f"POST {CHAT} HTTP/1.1\nhost: x\ncontent-length: 1000", b"{")
+        await connection.send(f"POST {CHAT} HTTP/1.1\nhost: localhost\ncontent-length: 1000", b"{")
         await until(lambda: bool(served.server.server_state.tasks))
         served.server.stop()
         text = await connection.read_to_the_end()
@@ -157,7 +157,7 @@ async def test_a_chunked_body_that_is_too_large_is_refused(serve: Serve) -> None
 
 async def test_doubled_slashes_reach_the_route_through_a_server(serve: Serve) -> None:
     async with serve() as served, connected(served) as connection:
-        await connection.send("GET //v1//models/ HTTP/1.1\nhost: x")
+        await connection.send("GET //v1//models/ HTTP/1.1\nhost: localhost")
         assert b"HTTP/1.1 200" in await connection.read_until(b"\r\n\r\n")
 
 

@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import assert_never
 
-from localserve.chat import Finished, TextDelta, TokenLogprob
-from localserve.dialects.openai.frames import Answer, finite, quote
+from localserve.chat import (
+    ArgumentsDelta,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallBegun,
+)
+from localserve.dialects.openai.frames import Answer, Gathered, finite, quote
 
 
 class ChatAnswer(Answer):
-    """`chat.completion` and its chunks: a role first, then content, then a reason, each once."""
+    """`chat.completion` and its chunks: a role first, then content, then a reason, each once.
+
+    A frame has one of content, reasoning and tool calls: clients overlook what is beside content.
+    """
 
     id_prefix = "chatcmpl"
     whole_kind = "chat.completion"
@@ -30,6 +41,24 @@ class ChatAnswer(Answer):
     def _finish_frame(self, end: Finished) -> str:
         return self._frame(end.choice, "{}", finish_reason=quote(end.reason))
 
+    def _turn_frame(self, delta: ReasoningDelta | ToolCallBegun | ArgumentsDelta) -> str:
+        match delta:
+            case ReasoningDelta():
+                return self._frame(delta.choice, f'{{"reasoning_content":{quote(delta.text)}}}')
+            case ToolCallBegun():
+                return self._call_frame(
+                    delta,
+                    f'"id":{quote(delta.id)},"type":"function",'
+                    f'"function":{{"name":{quote(delta.name)},"arguments":""}}',
+                )
+            case ArgumentsDelta():
+                return self._call_frame(delta, f'"function":{{"arguments":{quote(delta.text)}}}')
+            case _ as never:
+                assert_never(never)
+
+    def _call_frame(self, delta: ToolCallBegun | ArgumentsDelta, fields: str) -> str:
+        return self._frame(delta.choice, f'{{"tool_calls":[{{"index":{delta.index},{fields}}}]}}')
+
     def _frame(
         self, choice: int, delta: str, logprobs: str = "null", finish_reason: str = "null"
     ) -> str:
@@ -38,14 +67,20 @@ class ChatAnswer(Answer):
             f'"finish_reason":{finish_reason}}}]}}'
         )
 
-    def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
-    ) -> dict[str, object]:
+    def _choice(self, index: int, whole: Gathered) -> dict[str, object]:
+        message: dict[str, object] = {"role": "assistant", "content": whole.text}
+        if whole.reasoning:
+            message["reasoning_content"] = "".join(whole.reasoning)
+        if whole.calls:
+            message["content"] = whole.text or None
+            message["tool_calls"] = [
+                _call_fields(call, "".join(parts)) for call, parts in whole.calls
+            ]
         return {
             "index": index,
-            "message": {"role": "assistant", "content": text},
-            "logprobs": _chat_logprobs(logprobs) if logprobs else None,
-            "finish_reason": finish_reason,
+            "message": message,
+            "logprobs": _chat_logprobs(whole.logprobs) if whole.logprobs else None,
+            "finish_reason": whole.finish_reason,
         }
 
 
@@ -82,15 +117,21 @@ class CompletionAnswer(Answer):
             f'"finish_reason":{finish_reason}}}]}}'
         )
 
-    def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
-    ) -> dict[str, object]:
+    def _turn_frame(self, delta: ReasoningDelta | ToolCallBegun | ArgumentsDelta) -> str:
+        raise AssertionError("a text completion is nothing but text")
+
+    def _choice(self, index: int, whole: Gathered) -> dict[str, object]:
         return {
             "index": index,
-            "text": text,
-            "logprobs": _legacy_logprobs(logprobs, 0) if logprobs else None,
-            "finish_reason": finish_reason,
+            "text": whole.text,
+            "logprobs": _legacy_logprobs(whole.logprobs, 0) if whole.logprobs else None,
+            "finish_reason": whole.finish_reason,
         }
+
+
+def _call_fields(call: ToolCallBegun, arguments: str) -> dict[str, object]:
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, object]:

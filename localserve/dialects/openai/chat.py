@@ -17,6 +17,8 @@ from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
 from localserve.dialects.openai.schema import WireModel, read_json
+from localserve.dialects.openai.thinking import ThinkingFields
+from localserve.dialects.openai.tools import ToolChoice, WireTools, read_tools
 from localserve.errors import InvalidRequest
 
 MAX_TOP_LOGPROBS = 20
@@ -25,17 +27,20 @@ MAX_TOP_LOGPROBS = 20
 def parse_chat(body: bytes) -> Asked[ChatRequest]:
     """Read a chat request; without a `model` its name is "".
 
-    Tools are dropped under `tool_choice: "none"`: a model that must not call any sees none.
     Raises: InvalidRequest, InvalidSchema, UnsupportedField.
     """
     chat = read_json(ChatBody, body)
     refuse_unsupported(chat.model_extra or {})
-    _refuse_tools(chat)
+    messages = tuple(_message(wire, index) for index, wire in enumerate(chat.messages))
     request = ChatRequest(
         model=chat.model or "",
-        messages=tuple(_message(wire, index) for index, wire in enumerate(chat.messages)),
-        template_options=_template_options(chat),
+        messages=messages,
+        tools=read_tools(chat.tools, chat.tool_choice),
+        template_options=chat.template_options(),
         generation=chat.generation(top_logprobs=_top_logprobs(chat)),
+        continue_last=_continues(chat, messages),
+        reasoning_apart=chat.reasoning_apart,
+        reasoning_tokens=chat.reasoning_tokens(),
     )
     return Asked(
         request,
@@ -72,21 +77,14 @@ class WireMessage(WireModel):
     reasoning: Any = None
 
 
-class Reasoning(WireModel):
-    effort: Annotated[str, Field(max_length=32)] | None = None
-
-
-class ChatBody(GenerationBody):
+class ChatBody(ThinkingFields, GenerationBody):
     messages: Annotated[list[WireMessage], Field(min_length=1)]
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
-    tools: list[Any] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    enable_thinking: bool | None = None
-    reasoning_effort: Annotated[str, Field(max_length=32)] | None = None
-    reasoning: Reasoning | None = None
-    thinking: Any = None
+    tools: WireTools | None = None
+    tool_choice: ToolChoice = None
+    continue_final_message: bool | Literal["auto", "content", "reasoning"] | None = None
+    add_generation_prompt: bool | None = None
 
 
 _ROLES: dict[str, Role] = {"developer": "system", "function": "tool"}
@@ -149,13 +147,25 @@ def _first_text(*values: object) -> str | None:
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def _refuse_tools(chat: ChatBody) -> None:
-    if chat.tools and chat.tool_choice != "none":
-        raise unsupported("tools", 'Leave it out, or send "tool_choice": "none".')
-    if not chat.tools and chat.tool_choice not in (None, "none", "auto"):
+def _continues(chat: ChatBody, messages: tuple[Message, ...]) -> bool:
+    """Whether a last message of the assistant is continued, as it is unless a client forbids it."""
+    wanted = chat.continue_final_message
+    role = messages[-1].role
+    if wanted and role != "assistant":
         raise InvalidRequest(
-            "tool_choice asks for a tool call, but there are no tools.", param="tool_choice"
+            f"continue_final_message is set, but the last message is of role {role!r}.",
+            param="continue_final_message",
+            hint="End the messages with the assistant's words that are to be continued.",
         )
+    if wanted and chat.add_generation_prompt:
+        raise InvalidRequest(
+            "continue_final_message continues a turn, add_generation_prompt begins a new one.",
+            param="add_generation_prompt",
+            hint="Send one of them.",
+        )
+    if chat.add_generation_prompt is False and not wanted:
+        raise unsupported("add_generation_prompt", "Leave it out, or set continue_final_message.")
+    return wanted is not False
 
 
 def _top_logprobs(chat: ChatBody) -> int | None:
@@ -168,21 +178,3 @@ def _top_logprobs(chat: ChatBody) -> int | None:
             hint='Send "logprobs": true with it.',
         )
     return None
-
-
-def _template_options(chat: ChatBody) -> dict[str, object]:
-    """What the template may read. What `chat_template_kwargs` say goes before the other fields.
-
-    An effort of "none" switches thinking off; `thinking` is Anthropic's form of the same switch.
-    """
-    options: dict[str, object] = {}
-    effort = chat.reasoning_effort or (chat.reasoning.effort if chat.reasoning else None)
-    if effort is not None:
-        options["reasoning_effort"] = effort
-        if effort == "none":
-            options["enable_thinking"] = False
-    if isinstance(chat.thinking, dict) and chat.thinking.get("type") in ("enabled", "disabled"):
-        options["enable_thinking"] = chat.thinking["type"] == "enabled"
-    if chat.enable_thinking is not None:
-        options["enable_thinking"] = chat.enable_thinking
-    return options | (chat.chat_template_kwargs or {})

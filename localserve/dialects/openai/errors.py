@@ -12,11 +12,15 @@ import re
 from urllib.parse import quote
 
 from localserve.errors import (
+    AccessRefused,
     ContextOverflow,
     InvalidRequest,
     InvalidSchema,
+    KeyForbidden,
     LocalserveError,
     ModelUnusable,
+    OutOfMemory,
+    RateLimited,
     Unavailable,
     UnknownModel,
 )
@@ -84,10 +88,16 @@ def _openai_type(error: LocalserveError) -> str:
     match error:
         case ContextOverflow():
             return "exceed_context_size_error"
-        case InvalidRequest() | UnknownModel():
-            return "invalid_request_error"
-        case Unavailable() | ModelUnusable():
+        case RateLimited():
+            return error.kind
+        case KeyForbidden():
+            return "permission_error"
+        case AccessRefused():
+            return "authentication_error"
+        case Unavailable() | OutOfMemory():
             return "unavailable_error"
+        case InvalidRequest() | UnknownModel() | ModelUnusable():
+            return "invalid_request_error"
         case _:
             return "server_error"
 
@@ -96,7 +106,7 @@ def _param(error: LocalserveError) -> str | None:
     match error:
         case InvalidRequest():
             return error.param
-        case UnknownModel():
+        case UnknownModel() | ModelUnusable():
             return "model"
         case _:
             return None

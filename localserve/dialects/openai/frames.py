@@ -16,17 +16,23 @@ from uuid import uuid4
 
 from localserve.chat import (
     Accepted,
+    ArgumentsDelta,
     ChatEvent,
     Completed,
     Finished,
+    ReasoningDelta,
     TextDelta,
     Timings,
     TokenLogprob,
+    ToolCallBegun,
     Usage,
 )
 
 quote = encode_basestring_ascii
 """A JSON string in ASCII: no line separator of Unicode can end a line of a stream early."""
+
+Text = TextDelta | ReasoningDelta | ArgumentsDelta
+"""What neighbours of can be joined."""
 
 LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, which JSON cannot say."""
@@ -61,6 +67,8 @@ class Answer(ABC):
                 case TextDelta():
                     if event.text or event.logprobs:
                         yield self._text_frame(event)
+                case ReasoningDelta() | ToolCallBegun() | ArgumentsDelta():
+                    yield self._turn_frame(event)
                 case Finished():
                     yield self._finish_frame(event)
                 case Completed():
@@ -73,7 +81,7 @@ class Answer(ABC):
 
     def body(self, events: Iterable[ChatEvent]) -> str:
         """The whole answer as one JSON object."""
-        model, gathered, end = "", [_Gathered() for _ in range(self.choices)], None
+        model, gathered, end = "", [Gathered() for _ in range(self.choices)], None
         for event in events:
             match event:
                 case Accepted():
@@ -81,6 +89,12 @@ class Answer(ABC):
                 case TextDelta():
                     gathered[event.choice].texts.append(event.text)
                     gathered[event.choice].logprobs.extend(event.logprobs)
+                case ReasoningDelta():
+                    gathered[event.choice].reasoning.append(event.text)
+                case ToolCallBegun():
+                    gathered[event.choice].calls.append((event, []))
+                case ArgumentsDelta():
+                    gathered[event.choice].calls[event.index][1].append(event.text)
                 case Finished():
                     gathered[event.choice].finish_reason = event.reason
                 case Completed():
@@ -88,10 +102,7 @@ class Answer(ABC):
         assert end is not None, "the events of an answer end with Completed"
         whole = {
             **self._head(self.whole_kind, model),
-            "choices": [
-                self._choice(index, "".join(one.texts), one.logprobs, one.finish_reason)
-                for index, one in enumerate(gathered)
-            ],
+            "choices": [self._choice(index, one) for index, one in enumerate(gathered)],
             "usage": usage_fields(end.usage),
             "timings": timing_fields(end.usage, end.timings),
         }
@@ -120,33 +131,64 @@ class Answer(ABC):
     def _finish_frame(self, end: Finished) -> str: ...
 
     @abstractmethod
-    def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
-    ) -> dict[str, object]: ...
+    def _turn_frame(self, delta: ReasoningDelta | ToolCallBegun | ArgumentsDelta) -> str: ...
+
+    @abstractmethod
+    def _choice(self, index: int, whole: Gathered) -> dict[str, object]: ...
 
 
 @dataclass(slots=True)
-class _Gathered:
+class Gathered:
+    """All deltas of one choice; a call comes with the fragments of its arguments."""
+
     texts: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[tuple[ToolCallBegun, list[str]]] = field(default_factory=list)
     finish_reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
 
 
 def merge_texts(events: Sequence[ChatEvent]) -> Iterator[ChatEvent]:
-    """The same events, texts of one choice joined where they have no log probabilities."""
+    """The same events, neighbouring texts of a kind and choice joined, where they have no log
+    probabilities."""
     if len(events) == 1:
         yield events[0]
         return
-    texts: dict[int, list[str]] = {}
+    joined: dict[int, Text] = {}
     for event in events:
-        if isinstance(event, TextDelta) and not event.logprobs:
-            texts.setdefault(event.choice, []).append(event.text)
+        if isinstance(event, Accepted | Completed):
+            yield event
             continue
-        if isinstance(event, TextDelta | Finished) and event.choice in texts:
-            yield TextDelta(event.choice, "".join(texts.pop(event.choice)))
-        yield event
-    for choice, parts in texts.items():
-        yield TextDelta(choice, "".join(parts))
+        before = joined.pop(event.choice, None)
+        both = None if before is None else _joined(before, event)
+        if before is not None and both is None:
+            yield before
+        if both is not None:
+            joined[event.choice] = both
+        elif isinstance(event, TextDelta | ReasoningDelta | ArgumentsDelta) and not (
+            isinstance(event, TextDelta) and event.logprobs
+        ):
+            joined[event.choice] = event
+        else:
+            yield event
+    yield from joined.values()
+
+
+def _joined(before: Text, event: ChatEvent) -> Text | None:
+    """Both as one; None where they are not of one kind."""
+    match before, event:
+        case TextDelta(), TextDelta() if not event.logprobs:
+            return TextDelta(before.choice, before.text + event.text)
+        case ReasoningDelta(), ReasoningDelta():
+            return ReasoningDelta(before.choice, before.text + event.text)
+        case ArgumentsDelta(), ArgumentsDelta() if before.index == event.index:
+            return ArgumentsDelta(before.choice, before.index, before.text + event.text)
+        case _:
+            return None
 
 
 def usage_fields(usage: Usage) -> dict[str, object]:

@@ -36,9 +36,9 @@ _FREE_TEXT = "Only free text can be generated: leave it out."
 _OTHER_SAMPLER = "Use temperature, top_k, top_p, min_p, typical_p and the penalties."
 
 REFUSED: Mapping[str, Refusal] = {
-    # Tools: a later stage. `tools` itself depends on `tool_choice`, see dialects.openai.chat.
-    "functions": Refusal(hint="Tool calls are not supported: leave it out."),
-    "function_call": Refusal(_other_than("none", "auto"), "Tool calls are not supported."),
+    # The forms of tools before `tools`. What depends on `tool_choice` is in dialects.openai.tools.
+    "functions": Refusal(hint="Send them as tools."),
+    "function_call": Refusal(_other_than("none", "auto"), "Send tools and tool_choice."),
     "web_search_options": Refusal(_other_than()),
     # Structured output.
     "response_format": Refusal(_asks_for_structure, 'Only {"type": "text"} is supported.'),
@@ -87,8 +87,6 @@ REFUSED: Mapping[str, Refusal] = {
     # Another prompt than the messages and the model's template make.
     "chat_template": Refusal(hint="Templates are set in models.toml."),
     "documents": Refusal(),
-    "add_generation_prompt": Refusal(_other_than(True)),
-    "continue_final_message": Refusal(),
     "add_special_tokens": Refusal(_other_than(True)),
     # Other things in the answer.
     "n_probs": Refusal(hint="Use logprobs."),

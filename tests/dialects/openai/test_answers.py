@@ -10,12 +10,15 @@ import pytest
 
 from localserve.chat import (
     Accepted,
+    ArgumentsDelta,
     ChatEvent,
     Completed,
     Finished,
+    ReasoningDelta,
     TextDelta,
     Timings,
     TokenLogprob,
+    ToolCallBegun,
     Usage,
 )
 from localserve.dialects.openai import Answer, ChatAnswer, CompletionAnswer
@@ -104,6 +107,73 @@ def test_texts_with_log_probabilities_are_not_merged() -> None:
         scored,
         scored,
     ]
+
+
+CALLS: list[ChatEvent] = [
+    ReasoningDelta(0, "So "),
+    ReasoningDelta(0, "be it."),
+    TextDelta(0, "I look."),
+    ToolCallBegun(0, 0, "a1", "look"),
+    ArgumentsDelta(0, 0, '{"at": '),
+    ArgumentsDelta(0, 0, '"it"}'),
+    ToolCallBegun(0, 1, "a2", "now"),
+    ArgumentsDelta(0, 1, "{}"),
+]
+
+
+def test_reasoning_and_calls_are_streamed_apart_from_content() -> None:
+    frames = streamed(make(ChatAnswer), [Accepted("m", 1), *CALLS, Finished(0, "tool_calls")])
+    deltas = [frame["choices"][0]["delta"] for frame in frames]
+    assert deltas[1:4] == [
+        {"reasoning_content": "So "},
+        {"reasoning_content": "be it."},
+        {"content": "I look."},
+    ]
+    calls = [delta["tool_calls"][0] for delta in deltas[4:-1]]
+    function = {"name": "look", "arguments": ""}
+    assert calls[0] == {"index": 0, "id": "a1", "type": "function", "function": function}
+    assert calls[1:3] == [
+        {"index": 0, "function": {"arguments": '{"at": '}},
+        {"index": 0, "function": {"arguments": '"it"}'}},
+    ]
+    assert (calls[3]["index"], calls[3]["function"]["name"]) == (1, "now")
+    assert frames[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_only_neighbours_of_a_kind_are_joined() -> None:
+    assert list(merge_texts(CALLS)) == [
+        ReasoningDelta(0, "So be it."),
+        TextDelta(0, "I look."),
+        ToolCallBegun(0, 0, "a1", "look"),
+        ArgumentsDelta(0, 0, '{"at": "it"}'),
+        ToolCallBegun(0, 1, "a2", "now"),
+        ArgumentsDelta(0, 1, "{}"),
+    ]
+
+
+def test_a_whole_answer_has_its_reasoning_and_calls_beside_the_content() -> None:
+    answer = make(ChatAnswer).body([Accepted("m", 1), *CALLS, Finished(0, "tool_calls"), DONE])
+    choice = json.loads(answer)["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "I look.",
+        "reasoning_content": "So be it.",
+        "tool_calls": [
+            {
+                "id": "a1",
+                "type": "function",
+                "function": {"name": "look", "arguments": '{"at": "it"}'},
+            },
+            {"id": "a2", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+        ],
+    }
+
+
+def test_content_is_null_where_there_are_only_calls() -> None:
+    calls = [ToolCallBegun(0, 0, "a", "now"), Finished(0, "tool_calls"), DONE]
+    message = json.loads(make(ChatAnswer).body([Accepted("m", 1), *calls]))["choices"][0]["message"]
+    assert message["content"] is None
 
 
 def test_an_empty_text_makes_no_frame() -> None:

@@ -189,12 +189,41 @@ def test_top_logprobs_without_logprobs_are_refused() -> None:
             {"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False, "x": 1}},
             {"enable_thinking": False, "x": 1},
         ),
+        ({"thinking_budget": 100}, {"thinking_budget": 100}),
+        ({"thinking_budget": -1}, {}),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 0}, "enable_thinking": False},
+            {"thinking_budget": 0, "enable_thinking": False},
+        ),
     ],
 )
 def test_switches_for_thinking_become_template_options(
     fields: dict[str, Any], options: dict[str, Any]
 ) -> None:
     assert request(**fields).template_options == options
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({}, None),
+        ({"thinking_budget": -1}, None),
+        ({"thinking_budget": 100, "thinking_budget_tokens": 50}, 50),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, 1024),
+        ({"thinking": {"budget_tokens": "many"}}, None),
+        ({"reasoning": {"max_tokens": 7}}, 7),
+        ({"chat_template_kwargs": {"thinking_budget": 9}}, 9),
+    ],
+)
+def test_the_budget_for_reasoning_has_many_names(
+    fields: dict[str, Any], tokens: int | None
+) -> None:
+    assert request(**fields).reasoning_tokens == tokens
+
+
+def test_reasoning_stays_in_the_content_on_request() -> None:
+    assert request(reasoning_format="none").reasoning_apart is False
+    assert request(reasoning_format="auto").reasoning_apart is True
 
 
 def test_what_changes_nothing_is_accepted() -> None:
@@ -228,7 +257,6 @@ def test_nothing_at_all_may_be_said_by_null() -> None:
 
 
 ASKING: dict[str, Any] = {
-    "tools": [{"type": "function", "function": {"name": "f"}}],
     "functions": [{"name": "f"}],
     "function_call": {"name": "f"},
     "web_search_options": {},
@@ -246,7 +274,6 @@ ASKING: dict[str, Any] = {
     "response_fields": ["content"],
     "tfs_z": 0.5,
     "length_penalty": 0.5,
-    "add_generation_prompt": False,
     "add_special_tokens": False,
     "skip_special_tokens": False,
     "prompt_logprobs": 0,
@@ -254,20 +281,52 @@ ASKING: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", ["tools", *REFUSED])
+@pytest.mark.parametrize("name", REFUSED)
 def test_a_known_field_that_would_change_the_answer_is_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedField, match=name) as caught:
         request(**{name: ASKING.get(name, 1)})
     assert caught.value.param == name
 
 
-def test_tools_that_must_not_be_called_are_not_shown() -> None:
-    assert request(tools=ASKING["tools"], tool_choice="none").tools == ()
+LAST_WORDS = [HELLO[0], {"role": "assistant", "content": "Hel"}]
 
 
-def test_a_tool_choice_without_tools_cannot_be_satisfied() -> None:
-    with pytest.raises(InvalidRequest, match="there are no tools"):
-        request(tool_choice="required")
+@pytest.mark.parametrize(
+    ("fields", "continued"),
+    [
+        ({}, True),
+        ({"continue_final_message": True}, True),
+        ({"continue_final_message": "content", "add_generation_prompt": False}, True),
+        ({"continue_final_message": False}, False),
+    ],
+)
+def test_the_last_words_of_the_assistant_are_continued_unless_it_is_forbidden(
+    fields: dict[str, Any], continued: bool
+) -> None:
+    assert request(messages=LAST_WORDS, **fields).continue_last is continued
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"continue_final_message": True}, "continue_final_message"),
+        (
+            {
+                "messages": LAST_WORDS,
+                "continue_final_message": True,
+                "add_generation_prompt": True,
+            },
+            "add_generation_prompt",
+        ),
+        ({"add_generation_prompt": False}, "add_generation_prompt"),
+    ],
+)
+def test_turns_that_can_neither_begin_nor_go_on_are_refused(
+    fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        request(**fields)
+    assert caught.value.param == param
 
 
 @pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url"])

@@ -33,6 +33,13 @@ def test_an_overflow_says_what_clients_look_for() -> None:
     }
 
 
+def test_an_overflow_that_was_not_counted_says_so_where_clients_look_for_the_number() -> None:
+    error = error_fields(ContextOverflow(40213, 32768, counted=False), 400, "r1")["error"]
+    assert isinstance(error, dict)
+    assert "your request has 40213 input tokens or more: prompt is too long" in error["message"]
+    assert error["n_prompt_tokens"] == 40213
+
+
 def test_both_shapes_say_the_same() -> None:
     fields = error_fields(UnknownModel("x", ("y",), hint="Try y."), 404, "r 1/2")
     assert fields == {

@@ -1,0 +1,126 @@
+"""How the loaded model writes: its template's format, and the parsers for its answers.
+
+Lives on the event loop. A format is derived once for each template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from localserve.chat import ChatRequest
+from localserve.engine.budget import ReasoningBudget
+from localserve.prompting.output.format import OutputFormat
+from localserve.prompting.output.parser import AnswerParser
+from localserve.prompting.output.source import read_format
+from localserve.prompting.output.start import begun_text
+from localserve.prompting.prefill import split_prefill
+from localserve.prompting.sandbox import TemplateProcess
+from localserve.prompting.template import RenderRequest
+
+
+class SpecialTokens(Protocol):
+    """What is needed of a vocabulary. Safe on any thread."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
+
+    def spelling(self, token: int) -> bytes: ...
+
+    def is_special(self, token: int) -> bool: ...
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A format, and the special tokens among its markers with their bytes."""
+
+    format: OutputFormat
+    special: Mapping[int, bytes]
+
+
+class Conversation:
+    """Renders the prompts of one model and makes parsers for its answers."""
+
+    def __init__(
+        self, templates: TemplateProcess, vocabulary: SpecialTokens, *, bos: str, eos: str
+    ) -> None:
+        self._templates = templates
+        self._vocabulary = vocabulary
+        self._bos = bos
+        self._eos = eos
+        self._styles: dict[str, Style] = {}
+        self._deriving = asyncio.Lock()
+
+    async def prompt(self, request: ChatRequest, template: str) -> str:
+        """The text of the prompt. Raises as `TemplateProcess.render`."""
+        text = await self._templates.render(
+            RenderRequest(
+                template=template,
+                messages=request.messages,
+                bos=self._bos,
+                eos=self._eos,
+                tools=request.tools,
+                options=request.template_options,
+                whole=not request.continue_last,
+            )
+        )
+        if request.tools and not any(tool.name in text for tool in request.tools):
+            log.warning(
+                "The chat template shows the model none of its %d tools", len(request.tools)
+            )
+        return text
+
+    async def style(self, template: str) -> Style:
+        """How the model with this template writes. Raises: Overloaded, Unavailable."""
+        async with self._deriving:
+            if template not in self._styles:
+                self._styles = {template: await self._read(template)}
+            return self._styles[template]
+
+    def budget(self, request: ChatRequest, style: Style, inside: bool) -> ReasoningBudget | None:
+        """The limit of the answer's reasoning; `inside` says that it has begun."""
+        marks = style.format.reasoning
+        if request.reasoning_tokens is None or not marks.close:
+            return None
+        ending = f"\n{marks.close}\n\n" if marks.close.startswith("</") else marks.close
+        return ReasoningBudget(
+            tokens=request.reasoning_tokens,
+            opening=marks.open.encode(),
+            closing=marks.close.encode(),
+            ending=tuple(self._vocabulary.tokenize(ending, add_special=False, parse_special=True)),
+            inside=inside,
+        )
+
+    def parser(self, request: ChatRequest, style: Style, prompt: str) -> Callable[[], AnswerParser]:
+        """Makes parsers for the answers to `prompt`, which may have begun them already."""
+        tools = {tool.name: tool.parameters for tool in request.tools}
+        special = [spelling.decode("utf-8", "replace") for spelling in style.special.values()]
+        prefill = split_prefill(request.messages)[1] if request.continue_last else None
+        begun = begun_text(style.format, prompt, prefill)
+
+        def make() -> AnswerParser:
+            parser = AnswerParser(
+                style.format, tools, special=special, reasoning_apart=request.reasoning_apart
+            )
+            parser.begin(begun)
+            return parser
+
+        return make
+
+    async def _read(self, template: str) -> Style:
+        format = await read_format(self._templates, template, bos=self._bos, eos=self._eos)
+        return Style(format, await asyncio.to_thread(self._special, format))
+
+    def _special(self, format: OutputFormat) -> dict[int, bytes]:
+        found = {
+            token
+            for marker in format.markers
+            for token in self._vocabulary.tokenize(marker, add_special=False, parse_special=True)
+            if self._vocabulary.is_special(token)
+        }
+        return {token: self._vocabulary.spelling(token) for token in found}

@@ -1,0 +1,28 @@
+"""Which paths are open to all, and which are the administrator's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+OPEN_PATHS: Final = frozenset({"", "/", "/health", "/health/live", "/health/ready"})
+"""What tells whether the server is there: those who probe it have no key."""
+
+
+def route_path(scope: Mapping[str, Any]) -> str:
+    """The path below the place where the application is mounted, without `/v1`."""
+    path = str(scope["path"])
+    root = str(scope.get("root_path", "")).rstrip("/")
+    if root and (path == root or path.startswith(f"{root}/")):
+        path = path.removeprefix(root)
+    return path.removeprefix("/v1") if path == "/v1" or path.startswith("/v1/") else path
+
+
+def is_open_path(path: str) -> bool:
+    """Whether it answers without a key: health, the greeting, and what errors mean."""
+    return path in OPEN_PATHS or path.startswith("/errors/")
+
+
+def is_admin_path(path: str) -> bool:
+    """Whether it takes a key of the scope admin."""
+    return path == "/admin" or path.startswith("/admin/")
