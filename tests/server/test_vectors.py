@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import openai
 import pytest
 
 from localserve.errors import EngineFailed, Overloaded, WrongTask
+from localserve.gateway.store import KeyStore
 from localserve.testing import FakeBackend, fake_manager, fake_spec
 from tests.server.conftest import Serve, connected, until
 
@@ -138,3 +140,22 @@ async def test_of_models_that_are_not_loaded_it_says_what_is_known(
     async with call(manager=manager, ready=False) as served:
         (model,) = (await served.client.get("/v1/models")).json()["data"]
         assert model.get("capabilities") == can
+
+
+async def test_a_key_that_is_for_other_models_is_refused(call: Serve, tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.sqlite")
+    headers = {"authorization": f"Bearer {store.create('k', now=0.0, models=['other']).secret}"}
+    backend = FakeBackend()
+    async with call(backend, data_dir=tmp_path) as served:
+        for path, body in ((EMBED, {"input": "a"}), (RERANK, PAIRS)):
+            assert (await served.client.post(path, json=body, headers=headers)).status_code == 403
+    assert backend.requests == []
+
+
+async def test_tokens_of_a_text_count_against_the_limit(call: Serve) -> None:
+    async with call(tokens_per_minute=600, burst_seconds=60.0) as served:
+        body = {"input": "a" * 500}
+        assert (await served.client.post(EMBED, json=body)).status_code == 200
+        refused = await served.client.post(EMBED, json=body)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["type"] == "tokens"
