@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -146,6 +149,43 @@ class CompletionRequest:
     generation: Generation = Generation()
     scope: str = ""
     priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to be made into vectors, of which only the first `dimensions` numbers are wanted
+    (None: all)."""
+
+    model: str
+    inputs: tuple[Prompt, ...]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddingAnswer:
+    """A vector of length 1 for each input; shape (inputs, dimensions)."""
+
+    model: str
+    vectors: npt.NDArray[np.float32]
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """Documents to be scored by how well they answer a query."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RerankAnswer:
+    """A score from 0 to 1 for each document, in their order."""
+
+    model: str
+    scores: tuple[float, ...]
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ LocalserveError
 │   ├── InvalidSchema       fields of the request have the wrong type or are out of bounds
 │   ├── UnsupportedField    a known field that would change the answer and is not supported
 │   ├── ContextOverflow     the prompt is larger than the context
+│   ├── WrongTask           the model was made for another task
 │   └── TemplateFailed      the model's chat template refused the messages
 ├── UnknownModel            no model of that name is served
 │   └── AmbiguousName       several models on this disk could be meant
@@ -118,6 +119,7 @@ class ContextOverflow(InvalidRequest):
         *,
         param: str = "messages",
         counted: bool = True,
+        hint: str = "",
     ) -> None:
         """Where the tokens were not `counted`, `prompt_tokens` are the fewest there can be."""
         or_more = "" if counted else " or more"
@@ -127,9 +129,23 @@ class ContextOverflow(InvalidRequest):
             " available context size and exceeds the context window. Please reduce the length of"
             f" the {param}.",
             param=param,
+            hint=hint,
         )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
+
+
+class WrongTask(InvalidRequest):
+    """The model is there, and cannot do what is asked of it."""
+
+    code: ClassVar[str] = "wrong_task"
+    description: ClassVar[str] = (
+        "The model was made for another task: some write text, some make embeddings, some rank "
+        "documents. GET /v1/models says which can do what."
+    )
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, param="model", hint=hint)
 
 
 class TemplateFailed(InvalidRequest):

@@ -3,8 +3,9 @@
     backend = FakeBackend(lambda messages: f"You said {messages[-1].content!r}.")
     app = create_app(fake_manager(backend), read_settings())
 
-It counts words as tokens and obeys limits, stop strings, choices and log probabilities. Knows
-nothing of HTTP and of llama.cpp. Lives on the event loop.
+It counts words as tokens and obeys limits, stop strings, choices and log probabilities. Vectors are
+by the bytes of a text, scores by the words that a document shares with the query. Knows nothing of
+HTTP and of llama.cpp. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapp
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from localserve.backends.base import EngineStatus, ModelFacts
 from localserve.backends.placement import Placed
@@ -27,11 +30,15 @@ from localserve.chat import (
     Completed,
     CompletionRequest,
     Delta,
+    EmbeddingAnswer,
+    EmbeddingRequest,
     Finished,
     FinishReason,
     Generation,
     Message,
     ReasoningDelta,
+    RerankAnswer,
+    RerankRequest,
     TextDelta,
     Timings,
     TokenLogprob,
@@ -89,7 +96,7 @@ class FakeBackend:
         self.failure_after = failure_after
         self.facts = _facts(name, context_tokens)
         self.memory: MemoryUsage | None = None
-        self.requests: list[ChatRequest | CompletionRequest] = []
+        self.requests: list[ChatRequest | CompletionRequest | EmbeddingRequest | RerankRequest] = []
         self.running = 0
         self.cancelled = 0
         self.alive = True
@@ -116,6 +123,38 @@ class FakeBackend:
         async with aclosing(self._answer(request, answers, words, "prompt")) as events:
             async for event in events:
                 yield event
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
+        """Vectors of `embedding_length` numbers, by how often which bytes occur."""
+        await self._ask(request)
+        width = request.dimensions or self.facts.embedding_length
+        texts = [text.encode() if isinstance(text, str) else bytes(text) for text in request.inputs]
+        letters = [np.frombuffer(raw, np.uint8) % width for raw in texts]
+        counts = [np.bincount(one, minlength=width) for one in letters]
+        table = np.stack(counts).astype(np.float32)
+        table /= np.linalg.norm(table, axis=1, keepdims=True)
+        return EmbeddingAnswer(self.facts.name, table, sum(map(len, texts)))
+
+    async def rerank(self, request: RerankRequest) -> RerankAnswer:
+        """The share of the query's words that a document has."""
+        await self._ask(request)
+        query = set(request.query.split())
+        scores = [len(query & set(text.split())) / len(query) for text in request.documents]
+        words = sum(_words(text) + len(query) for text in request.documents)
+        return RerankAnswer(self.facts.name, tuple(scores), words)
+
+    async def _ask(self, request: EmbeddingRequest | RerankRequest) -> None:
+        """What is answered at once passes in `accept_delay_seconds`, or fails."""
+        self.requests.append(request)
+        self.running += 1
+        try:
+            await asyncio.sleep(self._accept_delay_seconds)
+            self._fail_after(0)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
 
     async def responsive(self, timeout_seconds: float) -> bool:
         """Whether `alive` and `steps` are both true."""

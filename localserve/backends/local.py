@@ -26,16 +26,26 @@ from localserve.chat import (
     ChatRequest,
     Completed,
     CompletionRequest,
+    EmbeddingAnswer,
+    EmbeddingRequest,
     Generation,
     Message,
     Prompt,
+    RerankAnswer,
+    RerankRequest,
 )
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
-from localserve.errors import ContextOverflow, InvalidRequest, LocalserveError, ModelUnusable
+from localserve.errors import (
+    ContextOverflow,
+    InvalidRequest,
+    LocalserveError,
+    ModelUnusable,
+    WrongTask,
+)
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.planner.devices import GPU_KINDS
@@ -263,6 +273,19 @@ class LocalBackend:
             async for event in events:
                 yield event
 
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
+        raise WrongTask(
+            f"{self._facts.name!r} writes text and makes no embeddings.",
+            hint="Name an embedding model (GET /v1/models says what each can do), or give this"
+            ' one\'s file a second entry in models.toml, with pooling = "last".',
+        )
+
+    async def rerank(self, request: RerankRequest) -> RerankAnswer:
+        raise WrongTask(
+            f"{self._facts.name!r} writes text and ranks no documents.",
+            hint="Name a reranker; GET /v1/models says what each model can do.",
+        )
+
     async def _watched(self, answer: Answer) -> AsyncGenerator[ChatEvent, None]:
         """The answer's events, from which the teacher learns how fast they came."""
         completed = None
@@ -448,6 +471,7 @@ def _rate(now: Snapshot) -> float:
 def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
     assert isinstance(spec.source, LocalFile)
     model = runner.model
+    fills_middle = model.vocabulary.fill_middle is not None
     return ModelFacts(
         name=spec.name,
         aliases=spec.aliases,
@@ -460,8 +484,9 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         parameters=model.parameters,
         weights_bytes=model.weights_bytes,
         created=int(spec.source.path.stat().st_mtime),
-        fills_middle=model.vocabulary.fill_middle is not None,
+        fills_middle=fills_middle,
         has_chat_template=model.chat_template is not None,
         device=runner.device,
         file=str(spec.source.path),
+        capabilities=("completion", "insert") if fills_middle else ("completion",),
     )

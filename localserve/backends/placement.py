@@ -89,7 +89,10 @@ def place_model(
 
 
 def checkpoint_room(facts: GgufFacts, runtime: Runtime, limit_bytes: int) -> int:
-    """Bytes of RAM that checkpoints may take: none where sequences can be cut anywhere."""
+    """Bytes of RAM that checkpoints may take: none where sequences can be cut anywhere, or where
+    vectors are made."""
+    if runtime.pooling is not None:
+        return 0
     return min(limit_bytes, MOST_CHECKPOINTS * state_bytes(facts, runtime))
 
 

@@ -103,7 +103,7 @@ def to_spec(found: FoundModel, registry: Registry) -> ModelSpec:
     source = LocalFile(found.path)
     entry = entry_of(found, registry)
     if entry is None:
-        return ModelSpec(found.name, source, found.aliases)
+        return ModelSpec(found.name, source, found.aliases, pooling=found.pooling)
     known = {name.casefold() for name in entry.names}
     more = tuple(name for name in (found.name, *found.aliases) if name.casefold() not in known)
     return replace(entry, source=source, aliases=(*entry.aliases, *more))
@@ -148,7 +148,8 @@ def _configured(registry: Registry) -> Findings:
         there = [shard for shard in shards if shard.is_file()]
         found = to_model(there, "models.toml", None) if there else None
         if found is not None:
-            models.append(replace(found, name=spec.name, aliases=spec.aliases))
+            pooling = spec.pooling or found.pooling
+            models.append(replace(found, name=spec.name, aliases=spec.aliases, pooling=pooling))
     return Findings(tuple(models))
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from localserve.catalog.filenames import is_path
 from localserve.catalog.spec import HubFile, LocalFile, ModelSource, ModelSpec, Shape
 from localserve.chat import Sampling
+from localserve.gguf.pooling import Pooling
 from localserve.toml import KeyPath, TomlFile
 
 MAX_TEMPLATE_BYTES = 1 << 20
@@ -62,6 +63,7 @@ class ModelTable(_Table):
     pattern: str | None = Field(None, min_length=1)
     aliases: list[Name] | None = None
     kind: Literal["chat", "completion", "embedding"] | None = None
+    pooling: Pooling | None = None
     context: int | None = Field(None, ge=64, le=1 << 24)
     parallel: int | None = Field(None, ge=1, le=256)
     cache_type_k: CacheType | None = None
@@ -115,6 +117,7 @@ def read_entry(
         base,
         aliases=base.aliases if entry.aliases is None else tuple(entry.aliases),
         kind=entry.kind or base.kind,
+        pooling=entry.pooling or base.pooling,
         context_tokens=entry.context or base.context_tokens,
         parallel=entry.parallel or base.parallel,
         cache_type_k=entry.cache_type_k or base.cache_type_k,

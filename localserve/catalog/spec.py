@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from localserve.chat import Sampling
+from localserve.gguf.pooling import Pooling
 
 ModelKind = Literal["chat", "completion", "embedding"]
 
@@ -61,7 +62,8 @@ class ModelSpec:
     """One model that can be served.
 
     None means: as the server or the model's own file says. `keep_alive_seconds` without a request
-    unload it (0: it stays until its memory is needed), one with `pin` stays in any case.
+    unload it (0: it stays until its memory is needed), one with `pin` stays in any case. With a
+    `pooling` it makes vectors, whatever its file says.
     `projector` is the file that sees or hears for the model, `draft` the name of an entry or the
     path of a file that guesses for it: room is kept for them.
     `quantizations` maps the name of a quantization to the bytes of its files. `verified` says that
@@ -73,6 +75,7 @@ class ModelSpec:
     source: ModelSource
     aliases: tuple[str, ...] = ()
     kind: ModelKind = "chat"
+    pooling: Pooling | None = None
     context_tokens: int | None = None
     parallel: int | None = None
     cache_type_k: str | None = None

@@ -130,6 +130,7 @@ def runtime_document(plan: Plan) -> dict[str, Any]:
         "load_mode": runtime.load_mode,
         "kv_unified": runtime.kv_unified,
         "flash_attn": runtime.flash_attention,
+        "pooling": runtime.pooling,
     }
 
 

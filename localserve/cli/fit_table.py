@@ -28,14 +28,11 @@ MOST_NAMES = 5
 def print_fit(fit: Fit, machine: Machine) -> None:
     """The answer about one model."""
     shown = fit.shown
-    facts, runtime = shown.facts, shown.runtime
+    facts = shown.facts
     trained = facts.hyperparameters.context_length
     about = f"{facts.architecture}, {count_text(facts.parameters)} parameters"
     _say(f"{fit.name}: {about}, trained for {trained} tokens", bold=True)
-    _say(
-        f"planned for {runtime.context_tokens} tokens of context, {shown.parallel} requests at"
-        f" once, cache {runtime.cache_type_k}/{runtime.cache_type_v}"
-    )
+    _say(_planned_line(shown))
     console.print()
     names = [plan.quantization for plan in fit.plans]
     print_table(_plans_table(fit.plans, fit.picked, names, elsewhere=fit.elsewhere))
@@ -67,6 +64,20 @@ def print_fit(fit: Fit, machine: Machine) -> None:
     if fit.frontier:
         console.print()
         print_table(_frontier_table(fit))
+
+
+def _planned_line(plan: Plan) -> str:
+    runtime = plan.runtime
+    if runtime.pooling is None:
+        return (
+            f"planned for {runtime.context_tokens} tokens of context, {plan.parallel} requests at"
+            f" once, cache {runtime.cache_type_k}/{runtime.cache_type_v}"
+        )
+    made = "scores of pairs" if runtime.pooling == "rank" else "vectors of texts"
+    return (
+        f"planned for {made} of up to {runtime.context_tokens} tokens, {plan.parallel} at once,"
+        f" pooled by {runtime.pooling}"
+    )
 
 
 def print_catalog(plans: Sequence[Plan], machine: Machine) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from localserve.backends.base import ModelFacts
 from localserve.cli.offer import Fetching, Question, Shown
 from localserve.cli.terminal import Lasting, count_text, plain, size_text
 from localserve.server.reports import (
@@ -35,6 +36,16 @@ QUEUED_REPORTS = 10_000
 
 CLOSE_SECONDS = 2.0
 """How long the end waits for the terminal."""
+
+EXAMPLES = {
+    "completion": (
+        "/v1/chat/completions",
+        '{"messages": [{"role": "user", "content": "Hello"}]}',
+    ),
+    "embedding": ("/v1/embeddings", '{"input": "Hello"}'),
+    "rerank": ("/v1/rerank", '{"query": "greeting", "documents": ["Hello", "Goodbye"]}'),
+}
+"""What to try, by what a model can do."""
 
 
 class Screen:
@@ -148,7 +159,7 @@ class Screen:
             f" parameters, {size_text(facts.weights_bytes)})",
             "file": facts.file,
             "device": facts.device,
-            "context": f"{facts.context_tokens} tokens for up to {facts.parallel} requests at once"
+            "context": f"{facts.context_tokens} tokens for {_together(facts)}"
             f" (trained for {facts.trained_context_tokens})",
             "memory": f"{size_text(loaded.memory_bytes)} in use",
             "ready": f"[bold green]{self._url}[/] after {loaded.seconds:.1f} s",
@@ -156,7 +167,7 @@ class Screen:
         for name, text in rows.items():
             shown = text if name == "ready" else escape(plain(text).plain)
             self._out.print(f"  [dim]{name:8}[/] {shown}")
-        self._out.print(f"  [dim]{'try':8}[/] {escape(self._example())}")
+        self._out.print(f"  [dim]{'try':8}[/] {escape(self._example(facts))}")
 
     def _show_another(self, loaded: Loaded) -> None:
         facts = loaded.facts
@@ -166,11 +177,9 @@ class Screen:
         )
         self._out.print(escape(plain(text).plain))
 
-    def _example(self) -> str:
-        return (
-            f"curl {self._url}/v1/chat/completions"
-            """ -d '{"messages": [{"role": "user", "content": "Hello"}]}'"""
-        )
+    def _example(self, facts: ModelFacts) -> str:
+        route, body = next(EXAMPLES[can] for can in facts.capabilities if can in EXAMPLES)
+        return f"curl {self._url}{route} -d '{body}'"
 
     def _show_death(self, death: Died) -> None:
         why = f": {death.reason}" if death.reason else ""
@@ -188,6 +197,12 @@ class Screen:
     def _show_error(self, text: str) -> None:
         self._err.print("[bold red]error[/]", end=" ")
         self._err.print(text, markup=False)
+
+
+def _together(facts: ModelFacts) -> str:
+    if "completion" in facts.capabilities:
+        return f"up to {facts.parallel} requests at once"
+    return f"each text, up to {facts.parallel} texts at once"
 
 
 def _console(stream: Lasting) -> Console:

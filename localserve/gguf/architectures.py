@@ -105,6 +105,18 @@ WINDOW_LISTED: Final = _names(
 )
 """Architectures whose files always list the windowed layers."""
 
+CACHELESS: Final = _names("""
+    bert dream eurobert gemma-embedding jina-bert-v2 jina-bert-v3 llada llada-moe modern-bert
+    neo-bert nomic-bert nomic-bert-moe rnd1 wavtokenizer-dec
+    """)
+"""Architectures that keep nothing between batches. Source: create_memory in llama-model.cpp."""
+
+ENCODERS: Final = _names("""
+    bert eurobert gemma-embedding jina-bert-v2 jina-bert-v3 modern-bert neo-bert nomic-bert
+    nomic-bert-moe
+    """)
+"""Architectures that make vectors of texts and can write none."""
+
 SQUARE_QUERIES: Final = _names("""
     arctic baichuan bert chameleon codeshell cohere2 command-r deepseek dream eurobert grok
     internlm2 jamba jina-bert-v2 jina-bert-v3 llada-moe nemotron nomic-bert nomic-bert-moe olmo

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Final
 
 from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.gguf.metadata import FORMS, Array, Metadata, Scalar, ValueType
@@ -76,10 +76,11 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """What the first bytes of a file tell: how many tensors it has, and those keys among the first
-    whose values are texts."""
+    whose values are texts or whole numbers."""
 
     tensor_count: int
     texts: Mapping[str, str]
+    counts: Mapping[str, int]
 
 
 def parse_file(path: Path) -> Header:
@@ -137,14 +138,14 @@ def parse_beginning(start: bytes, name: str) -> Beginning:
     _version(walk)
     tensor_count = _count(walk, "tensors", MAX_TENSORS, LEAST_TENSOR_BYTES)
     key_count = _count(walk, "keys", MAX_KEYS, LEAST_KEY_BYTES)
-    texts: dict[str, str] = {}
+    values: dict[str, Scalar | Array] = {}
     with contextlib.suppress(ModelMalformed):  # what came before the bytes end is there
-        texts.update((key, value) for key, value in _values(walk, key_count) if _is_text(value))
-    return Beginning(tensor_count, texts)
-
-
-def _is_text(value: Scalar | Array) -> TypeGuard[str]:
-    return isinstance(value, str)
+        values.update(_values(walk, key_count))
+    return Beginning(
+        tensor_count,
+        texts={key: value for key, value in values.items() if isinstance(value, str)},
+        counts={key: value for key, value in values.items() if isinstance(value, int)},
+    )
 
 
 def _version(walk: Walk) -> int:

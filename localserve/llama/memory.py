@@ -102,10 +102,12 @@ def usage_of(
         place = sums[_device_of(entry.buffer_type)]
         for index, size in enumerate((entry.weights, entry.cache, entry.compute)):
             place[index] += size
-    words = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    row = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    if runtime.pooling is not None:
+        row += llama_cpp.llama_model_n_embd_out(model)
     return MemoryUsage(
         tuple(DeviceUsage(name, *sizes) for name, sizes in sorted(sums.items())),
-        output_bytes=4 * words * runtime.outputs_max,
+        output_bytes=4 * row * runtime.outputs_max,
     )
 
 

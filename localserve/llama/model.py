@@ -60,6 +60,8 @@ class LlamaModel:
         model = pointer
         self.trained_context_tokens: int = llama_cpp.llama_model_n_ctx_train(model)
         self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
+        self.vector_length: int = llama_cpp.llama_model_n_embd_out(model)
+        self.scores: int = llama_cpp.llama_model_n_cls_out(model)
         self.parameters: int = llama_cpp.llama_model_n_params(model)
         self.weights_bytes: int = llama_cpp.llama_model_size(model)
         self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
@@ -71,8 +73,17 @@ class LlamaModel:
             not llama_cpp.llama_model_has_encoder(model)
             and self.metadata(f"{self.architecture}.attention.causal") != "false"
         )
-        template = llama_cpp.llama_model_chat_template(model, None)
-        self.chat_template = template.decode("utf-8", "replace") if template else None
+        self.chat_template = self._template(None)
+        self.rerank_template = self._template(b"rerank")
+
+    def _template(self, name: bytes | None) -> str | None:
+        template = llama_cpp.llama_model_chat_template(self.handle, name)
+        return template.decode("utf-8", "replace") if template else None
+
+    def score_label(self, number: int) -> str | None:
+        """What a score of the classification head stands for, where the file says it."""
+        label = llama_cpp.llama_model_cls_label(self.handle, number)
+        return label.decode("utf-8", "replace") if label else None
 
     def metadata(self, key: str) -> str | None:
         """A value of the GGUF's metadata as text; None where it has none of that key."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import llama_cpp
 
+from localserve.gguf import pooling
 from localserve.llama import library
 from localserve.planner.runtime import Runtime
 
@@ -29,6 +30,8 @@ LOAD_MODES = {"none": 0, "mmap": 1}
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 """Source: enum llama_flash_attn_type in llama.h."""
+
+POOLINGS = {kind: number for number, kind in pooling.POOLINGS.items()}
 
 EXPERTS = r"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """The names of a layer's expert tensors. Source: LLM_FFN_EXPS_REGEX in common.h."""
@@ -79,6 +82,9 @@ def context_parameters(runtime: Runtime) -> Any:
     struct.kv_unified = runtime.kv_unified
     struct.swa_full = runtime.swa_full
     struct.no_perf = True
+    if runtime.pooling is not None:
+        struct.embeddings = True
+        struct.pooling_type = POOLINGS[runtime.pooling]
     return struct
 
 

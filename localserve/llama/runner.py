@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +28,10 @@ from localserve.engine.runner import (
     Steer,
     Unsampled,
 )
-from localserve.errors import ModelUnusable, OutOfMemory
 from localserve.llama import library
-from localserve.llama.devices import devices
+from localserve.llama.context import device_in_words, make_context
 from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
-from localserve.llama.parameters import context_parameters
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.row import NoChoice, Row
 from localserve.llama.sampling.weights import Workspace
@@ -69,13 +66,13 @@ class LlamaRunner:
         self._checkpoint_bytes = checkpoint_bytes
         self._runtime = runtime
         self._interrupt = ctypes.create_string_buffer(2)
-        self._context = self._make_context(threads)
+        self._context = make_context(model, runtime, threads, self._interrupt)
         self._closed = False
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = _BatchArrays(runtime.batch_tokens)
+        self._batch = BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
         self.workspace = Workspace(model.vocabulary.size)
-        self.device = _device_in_words()
+        self.device = device_in_words()
         self.memory_at_start = self._memory_or_none()
 
     @property
@@ -271,26 +268,8 @@ class LlamaRunner:
             llama_cpp.llama_free(self._context)
             self._model.close()
 
-    def _make_context(self, threads: int) -> llama_cpp.llama_context_p:
-        params = context_parameters(self._runtime)
-        params.n_threads = threads
-        params.n_threads_batch = threads
-        params.abort_callback = _length_is_nonzero()
-        params.abort_callback_data = ctypes.addressof(self._interrupt)
-        context = llama_cpp.llama_init_from_model(self._model.handle, params)
-        if not context:
-            reasons = library.newest_errors()
-            self._model.close()
-            kind = OutOfMemory if library.memory_ran_out(reasons) else ModelUnusable
-            raise kind(
-                f"llama.cpp could not make a context of {self._runtime.context_tokens} tokens:"
-                f" {'; '.join(reasons[-3:]) or 'it gave no reason'}.",
-                hint="Try a smaller --ctx or a smaller --parallel.",
-            )
-        return context
 
-
-class _BatchArrays:
+class BatchArrays:
     """A llama_batch whose arrays are numpy's, filled slice by slice instead of element by element.
 
     All arrays have shape (capacity,); `seq_id` is an array of pointers into `_slots`.
@@ -334,22 +313,5 @@ class _BatchArrays:
         return lasts
 
 
-def _device_in_words() -> str:
-    """The device that computes."""
-    found = devices()
-    chosen = next((one for one in found if one.kind in ("gpu", "igpu")), found[0])
-    return f"{chosen.description} ({chosen.name})"
-
-
 def _pointer(array: npt.NDArray[Any], kind: type) -> object:
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
-
-
-def _length_is_nonzero() -> object:
-    """A C function bool(void *) that reads a flag, for llama.cpp to ask between graph nodes.
-
-    It is libc's `strlen` over the flag's buffer: a callback into Python would cost a lock on the
-    interpreter at every node of every step.
-    """
-    libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
-    return ctypes.cast(libc.strlen, llama_cpp.ggml_abort_callback)

@@ -142,6 +142,16 @@ class LlamaVocabulary:
         return _some(llama_cpp.llama_vocab_eos(self._vocab))
 
     @property
+    def separator(self) -> int | None:
+        """The token between two texts, where the model has one."""
+        return _some(llama_cpp.llama_vocab_sep(self._vocab))
+
+    @property
+    def adds_separator(self) -> bool:
+        """Whether the file asks for `separator` between two texts."""
+        return llama_cpp.llama_vocab_get_add_sep(self._vocab)
+
+    @property
     def adds_begin(self) -> bool:
         """Whether `tokenize` with `add_special` begins with `begin`."""
         return llama_cpp.llama_vocab_get_add_bos(self._vocab)

@@ -56,6 +56,7 @@ class Need:
             cache_type_v=runtime.cache_type_v,
             gpu_layers=runtime.gpu_layers,
             cpu_expert_layers=runtime.cpu_expert_layers,
+            pooling=runtime.pooling,
         )
         return wanted.over(run) == run
 

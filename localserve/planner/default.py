@@ -87,9 +87,10 @@ def _no_chat_model(found: FoundModel) -> str:
     if found.problem:
         return found.problem
     name = found.name.casefold()
-    if found.architecture.startswith(EMBEDDING_ARCHITECTURES) or "embed" in name:
-        return "it makes embeddings, not text"
-    return "it ranks texts and writes none" if "rerank" in name else ""
+    if found.pooling == "rank" or "rerank" in name:
+        return "it ranks texts and writes none"
+    known = found.pooling is not None or found.architecture.startswith(EMBEDDING_ARCHITECTURES)
+    return "it makes embeddings, not text" if known or "embed" in name else ""
 
 
 def _no_room(found: FoundModel, registry: Registry, settings: Settings, machine: Machine) -> str:

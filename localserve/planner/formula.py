@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from localserve.gguf.architectures import CACHELESS, ENCODERS
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.header import Tensor
 from localserve.gguf.hyperparameters import Recurrence
@@ -56,8 +57,15 @@ def estimate(facts: GgufFacts, runtime: Runtime, gpus: Sequence[str] = ()) -> Me
     names = sorted({*weights, *cache, *compute} | ({RAM} if gpus else set()))
     return MemoryUsage(
         tuple(DeviceUsage(name, weights[name], cache[name], compute[name]) for name in names),
-        output_bytes=4 * vocabulary(facts) * runtime.outputs_max,
+        output_bytes=output_bytes(facts, runtime.outputs_max, pooled=runtime.pooling is not None),
     )
+
+
+def output_bytes(facts: GgufFacts, rows: int, *, pooled: bool) -> int:
+    """The buffer for so many rows of logits, and of vectors where those are made. Source:
+    output_reserve in llama-context.cpp."""
+    width = facts.hyperparameters.embedding_length or 0
+    return 4 * rows * (vocabulary(facts) + (width if pooled else 0))
 
 
 def layer_devices(layers: int, runtime: Runtime, gpus: Sequence[str]) -> list[str]:
@@ -129,7 +137,7 @@ def has_cache(facts: GgufFacts, layer: int) -> bool:
     if recurrent and facts.tensor(f"blk.{layer}.attn_k.weight") is None:
         return False
     own = layer < sizes.layers - attention.shared_kv_layers
-    return own and attention.causal and attention.kv_heads(layer) > 0
+    return own and facts.architecture not in CACHELESS and attention.kv_heads(layer) > 0
 
 
 def cells(facts: GgufFacts, runtime: Runtime, windowed: bool) -> int:
@@ -168,13 +176,16 @@ def compute_bytes(facts: GgufFacts, runtime: Runtime) -> int:
         inner = experts.feed_forward_length or max(sizes.feed_forward_lengths, default=0)
         widest = max(widest, experts.used * (4 * inner + width) + 2 * width)
     layer = 4 * runtime.batch_tokens * widest
-    logits = 4 * (runtime.outputs_max * vocabulary(facts) + 2 * runtime.batch_tokens * width)
+    words = 0 if facts.architecture in ENCODERS else vocabulary(facts)
+    logits = 4 * (runtime.outputs_max * words + 2 * runtime.batch_tokens * width)
     kinds = {
         windowed
         for layer, windowed in enumerate(sizes.attention.windowed)
         if has_cache(facts, layer)
     }
     masks = [cells(facts, runtime, windowed) for windowed in kinds]
+    if facts.architecture in CACHELESS:
+        masks = [runtime.batch_tokens]
     return max(layer, logits) + 2 * runtime.batch_tokens * sum(masks)
 
 
@@ -186,7 +197,6 @@ def vocabulary(facts: GgufFacts) -> int:
 
 def homes(tensor: Tensor, places: Sequence[str], facts: GgufFacts, runtime: Runtime) -> list[str]:
     """The devices that hold a tensor: a tied embedding lies in RAM and where the output is."""
-    attention = facts.hyperparameters.attention
     head, _, rest = tensor.name.partition(".")
     number = rest.partition(".")[0]
     if head == "blk" and number.isdecimal():
@@ -194,7 +204,8 @@ def homes(tensor: Tensor, places: Sequence[str], facts: GgufFacts, runtime: Runt
         if "_exps" in rest and layer < runtime.cpu_expert_layers:
             return [RAM]
         return [places[min(layer, len(places) - 2)]]
-    if tensor.name == "token_embd.weight" and facts.tied_embeddings and attention.causal:
+    tied = facts.tied_embeddings and facts.architecture not in ENCODERS
+    if tensor.name == "token_embd.weight" and tied:
         twice = places[-1] != RAM or tensor.type.name in REPACKED
         return [RAM, places[-1]] if twice else [RAM]
     return [places[-1]] if head.startswith("output") else [RAM]

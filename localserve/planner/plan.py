@@ -15,12 +15,21 @@ from localserve.catalog.spec import ModelSpec
 from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
+from localserve.gguf.pooling import Pooling, divisible, natural_pooling, pooling_of
 from localserve.planner.companions import Companion
 from localserve.planner.dry_run import Refused
-from localserve.planner.formula import estimate
+from localserve.planner.formula import CELL_PADDING, estimate, output_bytes
 from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, place, placement, ways
-from localserve.planner.runtime import GUESS_TOKENS, CacheType, Runtime, sequences_for
+from localserve.planner.runtime import (
+    BATCH_TOKENS,
+    GUESS_TOKENS,
+    POOLED_OUTPUT_BYTES,
+    POOLED_SEQUENCES,
+    CacheType,
+    Runtime,
+    sequences_for,
+)
 from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -33,7 +42,8 @@ class Wanted:
 
     `context_tokens` is the pool and the most that one request may use. `gpu_layers` counts from the
     last layer, the output being one of them; `cpu_expert_layers` from the first. `companions` are
-    to have room beside the model.
+    to have room beside the model. `pooling` makes vectors by any model; `embeds` does so as its
+    file says, or as suits the model.
     """
 
     context_tokens: int | None = None
@@ -43,6 +53,8 @@ class Wanted:
     gpu_layers: int | None = None
     cpu_expert_layers: int | None = None
     quantization: str | None = None
+    pooling: Pooling | None = None
+    embeds: bool | None = None
     guess_tokens: int | None = None
     companions: tuple[Companion, ...] = ()
 
@@ -55,6 +67,12 @@ class Wanted:
         }
         return replace(other, **mine)
 
+    def pooling_with(self, facts: GgufFacts) -> Pooling | None:
+        """How a model's vectors are made; None, where it is to write text."""
+        if self.pooling is not None:
+            return self.pooling
+        return natural_pooling(facts) if self.embeds else pooling_of(facts)
+
 
 def wanted_by(spec: ModelSpec) -> Wanted:
     """What the model's entry constrains."""
@@ -65,6 +83,8 @@ def wanted_by(spec: ModelSpec) -> Wanted:
         cache_type_v=cast("CacheType | None", spec.cache_type_v),
         gpu_layers=spec.gpu_layers,
         cpu_expert_layers=spec.cpu_moe_layers,
+        pooling=spec.pooling,
+        embeds=True if spec.kind == "embedding" else None,
     )
 
 
@@ -156,7 +176,7 @@ def make_plan(
         facts=facts,
         quantization=name,
         wanted=wanted,
-        parallel=wanted.parallel or DEFAULT_PARALLEL,
+        parallel=parallel_of(base, wanted),
         runtime=placed.runtime,
         usage=placed.usage,
         loads=placed.loads,
@@ -178,12 +198,23 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     """What is decided before anything is placed. Raises: ModelUnusable."""
     sizes = facts.hyperparameters
     recurrent = sizes.recurrence is not None
+    pooling = wanted.pooling_with(facts)
+    context_tokens = context_of(facts, wanted.context_tokens, pooling)
     guesses = GUESS_TOKENS if wanted.guess_tokens is None else wanted.guess_tokens
     runtime = Runtime(
-        context_tokens=context_of(facts, wanted.context_tokens),
+        context_tokens=context_tokens,
         sequences=sequences_for(wanted.parallel or DEFAULT_PARALLEL, recurrent),
         guess_tokens=guesses if sizes.can_be_cut else 0,
     )
+    if pooling is not None:
+        whole = not divisible(facts, pooling)
+        runtime = replace(
+            runtime,
+            pooling=pooling,
+            batch_tokens=max(BATCH_TOKENS, context_tokens) if whole else BATCH_TOKENS,
+            sequences=DEFAULT_PARALLEL if recurrent else POOLED_SEQUENCES,
+            guess_tokens=0,
+        )
     if wanted.cache_type_k is not None:
         runtime = replace(runtime, cache_type_k=wanted.cache_type_k)
     if wanted.cache_type_v is not None:
@@ -191,14 +222,25 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     return runtime
 
 
-def context_of(facts: GgufFacts, asked: int | None) -> int:
+def parallel_of(runtime: Runtime, wanted: Wanted) -> int:
+    """Requests computed together; where vectors are made, texts."""
+    return wanted.parallel or DEFAULT_PARALLEL if runtime.pooling is None else runtime.sequences
+
+
+def context_of(facts: GgufFacts, asked: int | None, pooling: Pooling | None = None) -> int:
     """The pool of cells: what was asked for, else at most DEFAULT_CONTEXT_TOKENS.
 
-    Raises: ModelUnusable, where the model was not trained for so much.
+    Where vectors are made it is the longest text; where each is computed at once, unasked it also
+    stays within POOLED_OUTPUT_BYTES. Raises: ModelUnusable, where the model was not trained for so
+    much.
     """
     trained = facts.hyperparameters.context_length or DEFAULT_CONTEXT_TOKENS
     if asked is None:
-        return min(trained, DEFAULT_CONTEXT_TOKENS)
+        most = DEFAULT_CONTEXT_TOKENS
+        if pooling is not None and not divisible(facts, pooling):
+            tokens = POOLED_OUTPUT_BYTES // output_bytes(facts, 1, pooled=True)
+            most = min(most, max(BATCH_TOKENS, tokens // CELL_PADDING * CELL_PADDING))
+        return min(trained, most)
     if asked > trained:
         raise ModelUnusable(
             f"{facts.name or facts.file!r} was trained for a context of {trained} tokens, {asked}"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from localserve.gguf.pooling import Pooling
+
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 LoadMode = Literal["none", "mmap"]
 FlashAttention = Literal["auto", "on", "off"]
@@ -32,7 +34,8 @@ class Runtime:
     the running ones and the prefixes that are kept. `gpu_layers` counts from the last layer, the
     output being one of them; None means all. `cpu_expert_layers` counts from the first layer: their
     experts stay in RAM. `tensor_split` gives each GPU its share; empty means by free memory. Of
-    answers, `guess_tokens` may be guessed in one step.
+    answers, `guess_tokens` may be guessed in one step. With a `pooling` the model makes vectors,
+    else text.
     """
 
     context_tokens: int
@@ -46,11 +49,20 @@ class Runtime:
     load_mode: LoadMode = "none"
     flash_attention: FlashAttention = "auto"
     guess_tokens: int = 0
+    pooling: Pooling | None = None
 
     @property
     def outputs_max(self) -> int:
-        """Rows of logits that one step may have: one for each sequence and each guessed token."""
+        """Rows of logits that one step may have: one for each sequence and each guessed token, or
+        for each token where vectors are made."""
+        if self.pooling is not None:
+            return self.batch_tokens
         return self.sequences + self.guess_tokens
+
+    @property
+    def divides_texts(self) -> bool:
+        """Whether a text that is made into a vector may be computed in several steps."""
+        return self.batch_tokens < self.context_tokens
 
     @property
     def swa_full(self) -> bool:
@@ -70,6 +82,14 @@ class Runtime:
 def from_document(document: Mapping[str, Any]) -> Runtime:
     """The runtime that `Runtime.as_document` wrote."""
     return Runtime(**{**document, "tensor_split": tuple(document["tensor_split"])})
+
+
+POOLED_SEQUENCES = 64
+"""Texts that are made into vectors in one step, at most."""
+
+POOLED_OUTPUT_BYTES = 2 << 30
+"""The output buffer that an unasked context may lead to, where whole texts are computed at once:
+llama.cpp has room there for the logits of every token (1 MB each in a vocabulary of 250,000)."""
 
 
 def sequences_for(parallel: int, recurrent: bool) -> int:

@@ -22,7 +22,8 @@ class Speed:
 
     `token` is where the time of one token goes that has DECODE_AT_TOKENS before it. `prompt` and
     `first_token_seconds`, for a prompt of PROMPT_TOKENS, are None where a device's rate of
-    computing was not measured.
+    computing was not measured. Where vectors are made `token` is one of a prompt, and there is no
+    first one of an answer.
     """
 
     token: TokenTime
@@ -66,4 +67,7 @@ def predict(
     if first is None:
         return Speed(token, None, None)
     first *= corrections.prompt
+    if runtime.pooling is not None:
+        token = token * (first / PROMPT_TOKENS / token.total)
+        return Speed(token, PROMPT_TOKENS / first, None)
     return Speed(token, PROMPT_TOKENS / first, first)

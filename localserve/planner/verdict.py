@@ -6,16 +6,17 @@ counts as one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from localserve.catalog.spec import ModelSpec
-from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
+from localserve.config import Settings
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.formula import estimate
 from localserve.planner.hardware import Hardware
 from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
-from localserve.planner.runtime import Runtime, sequences_for
+from localserve.planner.plan import runtime_of, wanted_by, wanted_of
+from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 
 GIB = 1 << 30
@@ -104,14 +105,13 @@ def needed_bytes(usage: MemoryUsage) -> int:
 
 def runtime_for(facts: GgufFacts, settings: Settings, entry: ModelSpec | None) -> Runtime:
     """How `localserve up` would run the model, its context shortened to the trained one."""
-    sizes = facts.hyperparameters
-    parallel = settings.parallel or (entry and entry.parallel) or DEFAULT_PARALLEL
-    context = settings.context_tokens or (entry and entry.context_tokens) or DEFAULT_CONTEXT_TOKENS
-    return Runtime(
-        context_tokens=min(context, sizes.context_length or context),
-        sequences=sequences_for(parallel, sizes.recurrence is not None),
-        guess_tokens=settings.guess_tokens if sizes.can_be_cut else 0,
-    )
+    wanted = wanted_of(settings)
+    if entry is not None:
+        wanted = wanted.over(wanted_by(entry))
+    trained = facts.hyperparameters.context_length
+    if trained and wanted.context_tokens is not None:
+        wanted = replace(wanted, context_tokens=min(wanted.context_tokens, trained))
+    return runtime_of(facts, wanted)
 
 
 def free_room(hardware: Hardware) -> Room:

@@ -137,6 +137,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "context_tokens": facts.context_tokens if facts else None,
         "context_reduced_from_tokens": loaded.reduced_from_tokens if loaded else None,
         "parallel": facts.parallel if facts else None,
+        "capabilities": list(facts.capabilities) if facts else [],
         "requests": report.leases,
         "running": status.running if status else 0,
         "waiting": report.waiting + (status.waiting if status else 0),

@@ -46,6 +46,7 @@ from localserve.server.keys import Keys
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
+from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -150,11 +151,15 @@ def _routes(
         fingerprint=fingerprint,
         headers_after_seconds=headers_after_seconds,
     )
+    embedding = VectorEndpoint(EMBEDDING, manager, settings)
+    rerank = VectorEndpoint(RERANK, manager, settings)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/rerank", rerank),
+            post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),
             Route(f"{prefix}/models/{{name:path}}", models.show),
             Route(f"{prefix}/health", health.ready),
@@ -176,7 +181,11 @@ def _routes(
             ),
             Route(prefix or "/", _greet),
         ]
-    return [*everywhere, post("/v1/completions", completion)]
+    return [
+        *everywhere,
+        post("/v1/completions", completion),
+        post("/v1/embeddings", embedding),
+    ]
 
 
 def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Response]]:

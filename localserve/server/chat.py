@@ -111,7 +111,7 @@ class AnswerEndpoint(Generic[Question]):
             fingerprint=self._fingerprint,
         )
         async with Feed(
-            self._manager, request.model, lambda lease: begin(_told(scope, lease), request), receive
+            self._manager, request.model, lambda lease: begin(told(scope, lease), request), receive
         ) as feed:
             if asked.stream:
                 await EventStream(
@@ -137,7 +137,7 @@ class AnswerEndpoint(Generic[Question]):
         return await asyncio.to_thread(self._exchange.parse, body)
 
 
-def _told(scope: Scope, lease: Lease) -> Backend:
+def told(scope: Scope, lease: Lease) -> Backend:
     """The backend; a context that had to be made smaller is told in the response's headers."""
     if lease.reduced_from_tokens is not None:
         tokens = lease.backend.facts.context_tokens

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from localserve.backends.base import ModelFacts
+from localserve.backends.base import Capability, ModelFacts
+from localserve.catalog.spec import ModelSpec
 from localserve.dialects.openai import (
     ListedModel,
     LoadedModel,
@@ -49,7 +50,7 @@ class Models:
         loaded = tuple(_listed(facts) for facts in self._manager.models())
         known = {model.name.casefold() for model in loaded}
         others = [
-            ListedModel(spec.name, spec.aliases, self._started)
+            ListedModel(spec.name, spec.aliases, self._started, capabilities=_can(spec))
             for spec in await self._manager.offered()
             if spec.name.casefold() not in known
         ]
@@ -66,4 +67,13 @@ def _listed(facts: ModelFacts) -> ListedModel:
         parameters=facts.parameters,
         weights_bytes=facts.weights_bytes,
     )
-    return ListedModel(facts.name, facts.aliases, facts.created, loaded)
+    return ListedModel(facts.name, facts.aliases, facts.created, loaded, facts.capabilities)
+
+
+def _can(spec: ModelSpec) -> tuple[Capability, ...]:
+    """What is known of a model before its file is read."""
+    if spec.pooling == "rank":
+        return ("rerank",)
+    if spec.pooling is not None or spec.kind == "embedding":
+        return ("embedding",)
+    return ()

@@ -24,7 +24,7 @@ from weakref import WeakSet
 
 import psutil
 
-from localserve.backends import local
+from localserve.backends import embedding, local
 from localserve.backends.base import Backend
 from localserve.catalog.registry import Registry, load_registry, shipped_registry
 from localserve.catalog.spec import ModelSpec
@@ -78,7 +78,7 @@ class Worker:
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
         self._templates = TemplateProcess()
-        self._backends: WeakSet[local.LocalBackend] = WeakSet()
+        self._backends: WeakSet[local.LocalBackend | embedding.EmbeddingBackend] = WeakSet()
         self._served = False
         settings = self._settings
         limit = settings.model_ram_bytes
@@ -159,14 +159,17 @@ class Worker:
             progress(share)
             self._reporter.report(LoadProgress(spec.name, share))
 
-        backend = await local.load(
-            spec,
-            self._options_of(spec),
-            report,
-            self._templates,
-            placed=need.placed,
-            on_abort=lambda reason: self._say_goodbye(reason, loop),
-        )
+        def on_abort(reason: str) -> None:
+            self._say_goodbye(reason, loop)
+
+        options, placed = self._options_of(spec), need.placed
+        backend: local.LocalBackend | embedding.EmbeddingBackend
+        if need.runtime.pooling is not None:
+            backend = await embedding.load(spec, options, report, placed=placed, on_abort=on_abort)
+        else:
+            backend = await local.load(
+                spec, options, report, self._templates, placed=placed, on_abort=on_abort
+            )
         self._backends.add(backend)
         seconds = time.monotonic() - began
         memory_bytes = psutil.Process().memory_info().rss

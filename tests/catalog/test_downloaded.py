@@ -207,3 +207,17 @@ def test_of_the_files_of_an_entry_the_first_that_is_whole_is_taken() -> None:
     whole = _model("Qwen3-8B-Q4_K_M")
     assert match_entry(HUB, (_model("x"), cut, whole), REGISTRY) is whole
     assert match_entry(ANY, (cut, whole), REGISTRY) is None
+
+
+def test_a_model_that_makes_vectors_is_known_as_one(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "vectors.gguf", {"llama.pooling_type": 2})
+    plain = write_gguf(tmp_path / "plain.gguf")
+    registry = Registry(
+        (ModelSpec("one", LocalFile(path)), ModelSpec("two", LocalFile(plain), pooling="last"))
+    )
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    found = {model.name: model for model in find_downloaded(registry, settings).models}
+    assert found["one"].pooling == "cls"
+    assert found["two"].pooling == "last"
+    assert to_spec(found["one"], Registry(())).pooling == "cls"
+    assert to_spec(found["two"], registry).pooling == "last"

@@ -18,6 +18,7 @@ repo = "owner/Big-One-GGUF"
 pattern = "Big-One-{quantization}.gguf"
 aliases = ["big:1", "b1"]
 kind = "completion"
+pooling = "cls"
 context = 16384
 parallel = 3
 max_tokens = 100
@@ -58,6 +59,7 @@ def test_every_key_of_an_entry_arrives(tmp_path: Path) -> None:
         source=HubFile("owner/Big-One-GGUF", "Big-One-{quantization}.gguf"),
         aliases=("big:1", "b1"),
         kind="completion",
+        pooling="cls",
         context_tokens=16384,
         parallel=3,
         max_tokens=100,
@@ -144,6 +146,7 @@ def test_an_entry_with_a_source_of_its_own_takes_the_name_and_nothing_else(tmp_p
         ("[models.m]\nrepo='o/r'\naliases = [\n'a',\n3]\n", 3, "aliases is 3"),
         ("[models.m]\nrepo='o/r'\naliases = ['a b']\n", 3, "aliases is 'a b'"),
         ("[models.m]\nrepo='o/r'\nkind = 'chatty'\n", 3, "kind is 'chatty'"),
+        ("[models.m]\nrepo='o/r'\npooling = 'max'\n", 3, "pooling is 'max'"),
         ("[models.m]\nrepo='nonsense'\n", 2, "repo is 'nonsense'"),
         ("[models.m]\nrepo='../..'\n", 2, "repo is '../..'"),
         (

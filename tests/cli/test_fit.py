@@ -25,6 +25,7 @@ from localserve.planner.machine import Program
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
 from tests.gguf.projectors import SmallProjector, write_projector
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 from tests.planner.real_shapes import SHAPES, write_header
 from tests.planner.recorded import GIB, RecordedReadings
 from tests.planner.stand_in import counted
@@ -189,6 +190,7 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
         "load_mode": "none",
         "kv_unified": True,
         "flash_attn": "auto",
+        "pooling": None,
     }
     assert document["speed"]["calibrated_by_answers"] == 0
     assert by_name(document).keys() == {"Q2_K", "Q4_K_M", "Q8_0", "F16"}
@@ -448,3 +450,14 @@ def test_a_path_that_looks_like_a_repository_is_the_path(
 
 def test_the_default_context_is_that_of_up() -> None:
     assert planning.DEFAULT_CONTEXT_TOKENS == 8_192
+
+
+def test_a_model_that_makes_vectors_is_planned_for_texts(run: Run, tmp_path: Path) -> None:
+    path = write_small_model(tmp_path / "encoder.gguf", SMALL_MODELS["bert"])
+    ran = run("fit", str(path))
+    assert ran.status == 0, ran
+    assert "vectors of texts of up to 512 tokens, 64 at once, pooled by mean" in ran.out
+    assert "first token" not in ran.out
+    document = asked(run, str(path))
+    assert document["runtime"]["pooling"] == "mean"
+    assert document["memory"]["output_bytes"] == 4 * 512 * (512 + 64)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from localserve.backends.base import Capability
 from localserve.cli import screen
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting
@@ -140,3 +141,18 @@ def test_a_model_that_is_loaded_beside_the_default_one_is_one_line() -> None:
     assert out.count("ready") == 1
     *_, last = out.splitlines()
     assert "another is loaded, too, after 2.5 s" in last
+
+
+@pytest.mark.parametrize(
+    ("can", "route", "context"),
+    [
+        ("completion", "/v1/chat/completions", "up to 4 requests at once"),
+        ("embedding", "/v1/embeddings", "each text, up to 4 texts at once"),
+        ("rerank", "/v1/rerank", "each text, up to 4 texts at once"),
+    ],
+)
+def test_what_to_try_is_what_the_model_can_do(can: Capability, route: str, context: str) -> None:
+    facts = replace(FACTS, capabilities=(can,), parallel=4)
+    out, _ = shown(Loaded(facts, 1.0, 1 << 20))
+    assert f"curl http://127.0.0.1:1{route} -d '{{" in out
+    assert context in out

@@ -165,6 +165,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.kill()
 
 
+@contextlib.contextmanager
+def serve_with(home: Path, *arguments: str) -> Iterator[Server]:
+    """A server for the tests of one module, which leave it as it was."""
+    command = [sys.executable, "-m", "localserve", "up", "--port", "0", *arguments]
+    one = Server(command, home, {})
+    try:
+        assert one.url
+        yield one
+        assert one.stop() == 0, one.output
+    finally:
+        one.kill()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server on the built-in model, shared by all tests that leave it as it was."""

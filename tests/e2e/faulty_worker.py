@@ -17,7 +17,7 @@ import llama_cpp
 import localserve.server.worker
 from localserve.backends.local import LocalBackend
 from localserve.engine.runner import Sampled, Slice, Unsampled
-from localserve.llama.runner import LlamaRunner, _BatchArrays
+from localserve.llama.runner import BatchArrays, LlamaRunner
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run(self: LlamaRunner, batch: Sequence[Slice]) -> list[list[Sampled | Unsamp
         FAULT.unlink()
         # One more than llama.cpp was told to expect: GGML_ASSERT(n_tokens_all <= n_batch).
         too_many = self.batch_tokens + 1
-        arrays = _BatchArrays(too_many)
+        arrays = BatchArrays(too_many)
         arrays.fill([Slice(self.slots - 1, 0, [0] * too_many, None)])
         llama_cpp.llama_decode(self._context, arrays.struct)
     return _run(self, batch)

@@ -6,11 +6,11 @@ import ctypes
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
-from localserve.llama import bandwidth, child, devices
+from localserve.llama import bandwidth, child, devices, graphs
 from localserve.llama.library import ggml
 from localserve.planner.devices import parse_listed
 from localserve.planner.processor import our_names
@@ -43,38 +43,50 @@ def test_the_child_prints_what_the_planner_reads() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products so small that measuring takes milliseconds."""
-    for name, value in {
+    """Graphs so small that measuring takes milliseconds."""
+    sizes = {
         "WIDTH": 256,
         "STREAM_ROWS": 64,
         "PROMPT_ROWS": 64,
-        "PROMPT_COLUMNS": 8,
-        "RUN_SECONDS": 0.0,
+        "MORE_PROMPT_ROWS": 128,
+        "COLUMNS": 8,
         "REPEATS": 2,
-    }.items():
+        "OPERATIONS": 4,
+        "CELLS": 32,
+        "CACHES": 2,
+    }
+    for name, value in sizes.items():
         monkeypatch.setattr(bandwidth, name, value)
+    monkeypatch.setattr(graphs, "RUN_SECONDS", 0.0)
 
 
 def cpu_index() -> int:
     return [one.kind for one in devices.devices()].index("cpu")
 
 
+def measured() -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """The rates of the types, and those of the rest of a step."""
+    document = cast("dict[str, Any]", bandwidth.measure(cpu_index(), 1, stream_bytes=1 << 20))
+    return document["types"], document["steps"]
+
+
 @pytest.mark.usefixtures("small")
 def test_every_type_has_a_rate_of_reading_and_weights_one_of_prompts() -> None:
-    rates = bandwidth.measure(cpu_index(), threads=1, stream_bytes=1 << 20)
-    assert list(rates) == list(bandwidth.TYPES)
-    for name, one in rates.items():
+    types, steps = measured()
+    assert list(types) == list(bandwidth.TYPES)
+    for name, one in types.items():
         expected = {"decode_bytes_per_second"}
-        expected |= {"prompt_flops_per_second"} if name in bandwidth.PROMPT_TYPES else set()
+        expected |= {"prompt_flops_per_second"} if name != "F32" else set()
         assert set(one) == expected
         assert all(math.isfinite(rate) and rate > 0 for rate in one.values())
+    assert all(math.isfinite(rate) and rate > 0 for rate in steps.values())
 
 
 @pytest.mark.skipif("REPACK" not in devices.processor_features(), reason="this build repacks not")
 def test_weights_may_lie_in_the_buffers_that_llama_cpp_repacks_into() -> None:
     handle = devices.handles()[cpu_index()]
     name = ggml("ggml_backend_buft_name", ctypes.c_char_p, [ctypes.c_void_p])
-    assert b"CPU_REPACK" in map(name, bandwidth._extra_buffer_types(handle))
+    assert b"CPU_REPACK" in map(name, graphs._extra_buffer_types(handle))
 
 
 @pytest.mark.usefixtures("small")
@@ -82,35 +94,27 @@ def test_rates_are_bytes_and_operations_by_the_shortest_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run takes half a second by a clock of our own: the rest is arithmetic."""
-    ticks = iter(range(10_000))
-    monkeypatch.setattr(bandwidth.time, "perf_counter", lambda: next(ticks) * 0.5)
-    rates = bandwidth.measure(cpu_index(), threads=1, stream_bytes=1 << 20)
+    ticks = iter(range(100_000))
+    monkeypatch.setattr("localserve.llama.graphs.time.perf_counter", lambda: next(ticks) * 0.5)
+    types, steps = measured()
     matrix_bytes = 256 * 64 * 2
     count = (1 << 20) // matrix_bytes
-    assert rates["F16"]["decode_bytes_per_second"] == count * matrix_bytes / 0.5
-    assert rates["F16"]["prompt_flops_per_second"] == 2 * 256 * 64 * 8 / 0.5
-    assert rates["Q8_0"]["decode_bytes_per_second"] == pytest.approx(
+    assert types["F16"]["decode_bytes_per_second"] == count * matrix_bytes / 0.5
+    assert types["F16"]["prompt_flops_per_second"] == 2 * 256 * 64 * 8 / 0.5
+    assert types["Q8_0"]["decode_bytes_per_second"] == pytest.approx(
         ((1 << 20) // (64 * 256 // 32 * 34)) * 64 * 256 // 32 * 34 / 0.5
     )
+    assert steps["operation_seconds"] == 0.5 / 4
+    assert steps["element_bytes_per_second"] == 3 * 4 * 256 * 8 / (0.5 / 2)
 
 
 @pytest.mark.usefixtures("small")
-def test_a_run_that_is_too_short_is_repeated_within_one_graph(
+def test_a_run_that_is_too_short_is_measured_with_more_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    counts: list[int] = []
-    compute: Callable[..., float | None] = bandwidth._seconds
-
-    def seconds(device: int, backend: int, product: bandwidth.Product) -> float | None:
-        if not product.distinct:
-            counts.append(product.count)
-        assert compute(device, backend, product) is not None
-        return 0.001
-
-    monkeypatch.setattr(bandwidth, "_seconds", seconds)
-    rates = bandwidth.measure(cpu_index(), threads=1, stream_bytes=1 << 20)
-    assert counts == [1, 2] * len(bandwidth.PROMPT_TYPES)
-    assert rates["F16"]["prompt_flops_per_second"] == 2 * 256 * 64 * 8 * 2 / 0.001
+    monkeypatch.setattr(graphs.Graphs, "_shortest", lambda *_: 0.001)
+    types, _ = measured()
+    assert types["F16"]["prompt_flops_per_second"] == 2 * 256 * 128 * 8 * 2 / 0.001
 
 
 def run_child(program: str, *, feed: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -28,12 +28,14 @@ def load_all(models: Sequence[tuple[Path, Runtime]]) -> list[MemoryUsage]:
 
 def main() -> None:
     """The child."""
+    from localserve.llama.embedder import LlamaEmbedder
     from localserve.llama.model import LlamaModel
     from localserve.llama.runner import LlamaRunner
 
     for path, document in json.load(sys.stdin):
         runtime = from_document(document)
-        runner = LlamaRunner(LlamaModel(Path(path), runtime), runtime, threads=1)
+        kind = LlamaRunner if runtime.pooling is None else LlamaEmbedder
+        runner = kind(LlamaModel(Path(path), runtime), runtime, threads=1)
         runner.warm_up()
         print(json.dumps(runner.memory().as_document()))
         runner.close()

@@ -123,6 +123,8 @@ def test_gpus_count_and_so_do_settings_entries_and_lessons(
         ({"name": "bge-m3", "architecture": "bert"}, "embeddings"),
         ({"name": "x", "architecture": "nomic-bert-moe"}, "embeddings"),
         ({"name": "Qwen3-Embedding-0.6B"}, "embeddings"),
+        ({"name": "gte-large", "architecture": "qwen2", "pooling": "last"}, "embeddings"),
+        ({"name": "mxbai-large", "architecture": "qwen2", "pooling": "rank"}, "ranks texts"),
         ({"name": "Qwen3-Reranker-0.6B"}, "ranks texts"),
     ],
 )

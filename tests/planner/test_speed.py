@@ -217,3 +217,14 @@ def test_what_a_real_machine_took_is_predicted(
     assert seconds(forecast.token_seconds(25)) * 1e3 == pytest.approx(early_ms, rel=0.2)
     assert seconds(forecast.token_seconds(519)) * 1e3 == pytest.approx(late_ms, rel=0.2)
     assert seconds(forecast.prompt_seconds(513)) * 1e3 == pytest.approx(prompt_ms, rel=0.3)
+
+
+def test_a_model_that_makes_vectors_is_as_fast_as_it_reads(tmp_path: Path) -> None:
+    facts = facts_of("qwen3-0.6b", tmp_path)
+    writing = predict(facts, RUNTIME, machine())
+    reading = predict(facts, replace(RUNTIME, pooling="last"), machine())
+    assert writing is not None
+    assert reading is not None
+    assert reading.prompt == writing.prompt
+    assert reading.decode == pytest.approx(reading.prompt)
+    assert reading.first_token_seconds is None

@@ -62,6 +62,7 @@ def to_model(shards: list[Path], source: Source, repo: str | None) -> FoundModel
         used_at=max(written for _, written in sizes_and_times),
         repo=repo,
         architecture=peeked.architecture,
+        pooling=peeked.pooling,
         problem=problem,
     )
 

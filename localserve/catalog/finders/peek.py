@@ -1,9 +1,10 @@
 """The first 64 KiB of a GGUF file -> whether it is a model at all.
 
-Enough for a list of many files: adapters, projectors, importance matrices and bare vocabularies
-say what they are among their first keys. The bytes are untrusted; nothing beyond them is read, and
-a file that says nothing within them counts as a model. Blocking disk access; any thread.
-Source: docs/gguf.md of ggml, for `general.type`.
+Enough for a list of many files: adapters, projectors, importance matrices, bare vocabularies and
+models that make vectors say what they are among their first keys. The bytes are untrusted; nothing
+beyond them is read, and a file that says nothing within them counts as a model. Blocking disk
+access; any thread.
+Source: docs/gguf.md of ggml, for the layout and for `general.type`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from localserve.catalog.filenames import shard_of
 from localserve.errors import ModelMalformed
 from localserve.gguf.header import parse_beginning
+from localserve.gguf.pooling import POOLINGS, Pooling
 
 PEEKED_BYTES: Final = 1 << 16
 
@@ -24,11 +26,13 @@ _NO_MODELS: Final = frozenset({"adapter", "imatrix", "mmproj", "projector", "voc
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """`problem` says why the file cannot be one of GGUF; the rest is empty then."""
+    """`problem` says why the file cannot be one of GGUF; the rest is empty then. `pooling` is how
+    the model makes vectors, if the file says that it does."""
 
     is_model: bool = True
     architecture: str = ""
     problem: str = ""
+    pooling: Pooling | None = None
 
 
 def peek(path: Path) -> Peeked:
@@ -54,4 +58,5 @@ def peek(path: Path) -> Peeked:
         and architecture not in ("clip", "imatrix")
         and (beginning.tensor_count > 0 or partial)
     )
-    return Peeked(is_model, architecture)
+    pooling = POOLINGS.get(beginning.counts.get(f"{architecture}.pooling_type", 0))
+    return Peeked(is_model, architecture, pooling=pooling)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from localserve.catalog.filenames import quantization_of
+from localserve.gguf.pooling import Pooling
 
 Source = Literal["built-in", "models.toml", "localserve", "hub", "lm-studio", "llama.cpp", "ollama"]
 
@@ -29,7 +30,8 @@ class FoundModel:
 
     `used_at` is when it was last served, else when its files were written, in seconds since the
     epoch. `repo` is the hub's OWNER/NAME, where the place of the file tells it. `architecture` is
-    what the file's header says; empty where it was not read. `problem` says why it cannot be
+    what the file's header says; empty where it was not read. `pooling` is how it makes vectors, if
+    its header or its entry in models.toml says that it does. `problem` says why it cannot be
     served; empty where nothing speaks against it.
     """
 
@@ -41,6 +43,7 @@ class FoundModel:
     aliases: tuple[str, ...] = ()
     repo: str | None = None
     architecture: str = ""
+    pooling: Pooling | None = None
     problem: str = ""
 
     @property

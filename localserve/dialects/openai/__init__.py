@@ -1,4 +1,5 @@
-"""OpenAI's chat and text completions, models and errors: wire format to vocabulary and back.
+"""OpenAI's chat and text completions, embeddings, models and errors, and reranking: wire format to
+vocabulary and back.
 
 Knows nothing of HTTP, of other dialects and of who answers. Pure; any thread.
 """
@@ -7,6 +8,7 @@ from localserve.dialects.openai.answers import ChatAnswer, CompletionAnswer
 from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.chat import parse_chat
 from localserve.dialects.openai.completions import parse_completion
+from localserve.dialects.openai.embeddings import AskedEmbedding, parse_embedding
 from localserve.dialects.openai.errors import description_fields, error_fields, error_frame
 from localserve.dialects.openai.frames import Answer
 from localserve.dialects.openai.models import (
@@ -16,10 +18,13 @@ from localserve.dialects.openai.models import (
     list_fields,
     model_fields,
 )
+from localserve.dialects.openai.rerank import AskedRerank, parse_rerank
 
 __all__ = [
     "Answer",
     "Asked",
+    "AskedEmbedding",
+    "AskedRerank",
     "ChatAnswer",
     "CompletionAnswer",
     "ListedModel",
@@ -32,4 +37,6 @@ __all__ = [
     "model_fields",
     "parse_chat",
     "parse_completion",
+    "parse_embedding",
+    "parse_rerank",
 ]

@@ -23,9 +23,10 @@ MAX_ANSWERS = 128
 """Prompts times `n`."""
 
 Token = Annotated[int, Field(ge=0, le=(1 << 31) - 1)]
-Tokens = Annotated[list[Token], Field(min_length=1)]
-Texts = Annotated[list[str], Field(min_length=1)]
-TokenLists = Annotated[list[Tokens], Field(min_length=1)]
+Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]
+Texts = Annotated[list[str], Field(min_length=1, fail_fast=True)]
+TokenLists = Annotated[list[Tokens], Field(min_length=1, fail_fast=True)]
+"""Of a list of millions the first wrong element is told, and not all of them."""
 
 
 class CompletionBody(GenerationBody):

@@ -22,12 +22,14 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that can be asked for; `loaded` is None while it is not loaded."""
+    """A model that can be asked for; `loaded` is None while it is not loaded. `capabilities` are
+    empty where it is not known yet what it can do."""
 
     name: str
     aliases: tuple[str, ...]
     created: int
     loaded: LoadedModel | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 def list_fields(models: Sequence[ListedModel]) -> dict[str, object]:
@@ -52,6 +54,8 @@ def model_fields(model: ListedModel) -> dict[str, object]:
         "owned_by": OWNER,
         "aliases": list(model.aliases),
     }
+    if model.capabilities:
+        fields["capabilities"] = list(model.capabilities)
     if (loaded := model.loaded) is not None:
         fields["max_model_len"] = loaded.context_tokens
         fields["meta"] = {

@@ -1,0 +1,134 @@
+"""`POST /v1/embeddings` and `/v1/rerank`: what is answered at once and as a whole.
+
+Lives on the event loop; large bodies and answers are handled in a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from localserve.backends.base import Backend
+from localserve.chat import EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest
+from localserve.config import Settings
+from localserve.dialects.openai import parse_embedding, parse_rerank
+from localserve.gateway.metered import expected_tokens, meter_of
+from localserve.manager import ModelManager
+from localserve.server.bodies import read_body
+from localserve.server.callers import check_model
+from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
+from localserve.server.errors import shutting_down
+from localserve.server.feed import ClientLeft
+from localserve.server.records import record_of
+
+RENDER_AT_ONCE = 8
+"""So many vectors are made into JSON in about a millisecond; more are in a worker."""
+
+Result = TypeVar("Result")
+Question = TypeVar("Question", bound=EmbeddingRequest | RerankRequest)
+Answer = TypeVar("Answer", bound=EmbeddingAnswer | RerankAnswer)
+Asking = TypeVar("Asking", covariant=True)
+Answering = TypeVar("Answering", contravariant=True)
+
+
+class Asked(Protocol[Asking, Answering]):
+    """What a body asks for, and how its answer is written."""
+
+    @property
+    def request(self) -> Asking: ...
+
+    def render(self, answer: Answering) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[Question, Answer]):
+    """One kind of question. `parse` raises InvalidRequest; `size` counts what an answer has."""
+
+    parse: Callable[[bytes], Asked[Question, Answer]]
+    ask: Callable[[Backend, Question], Awaitable[Answer]]
+    size: Callable[[Question], int]
+
+
+EMBEDDING: Exchange[EmbeddingRequest, EmbeddingAnswer] = Exchange(
+    parse_embedding,
+    lambda backend, request: backend.embed(request),
+    lambda request: len(request.inputs),
+)
+RERANK: Exchange[RerankRequest, RerankAnswer] = Exchange(
+    parse_rerank,
+    lambda backend, request: backend.rerank(request),
+    lambda request: len(request.documents),
+)
+
+
+class VectorEndpoint(Generic[Question, Answer]):
+    """Answers the questions of one exchange."""
+
+    def __init__(
+        self, exchange: Exchange[Question, Answer], manager: ModelManager, settings: Settings
+    ) -> None:
+        self._exchange = exchange
+        self._manager = manager
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._respond(scope, receive, send)
+        except (ClientLeft, ClientDisconnect):
+            record_of(scope).client_left = True
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
+        parse = self._exchange.parse
+        large = len(body) >= PARSE_IN_WORKER_BYTES
+        asked = await asyncio.to_thread(parse, body) if large else parse(body)
+        await check_model(scope, self._manager, asked.request.model)
+        record, meter = record_of(scope), meter_of(scope)
+        record.model = asked.request.model or self._manager.spec.name
+        await meter.reserve_tokens(expected_tokens(len(body), max_tokens=0, choices=1))
+        try:
+            answer = await while_wanted(self._ask(scope, asked.request), receive)
+            record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
+        finally:
+            await meter.settle_tokens(record.tokens_used)
+        small = self._exchange.size(asked.request) <= RENDER_AT_ONCE
+        rendered = asked.render(answer) if small else await asyncio.to_thread(asked.render, answer)
+        await Response(rendered, media_type="application/json")(scope, receive, send)
+
+    async def _ask(self, scope: Scope, request: Question) -> Answer:
+        async with self._manager.lease(request.model) as lease:
+            return await self._exchange.ask(told(scope, lease), request)
+
+
+async def while_wanted(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
+    """The result of `work`, which is cancelled when the client leaves.
+
+    Raises: ClientLeft; Unavailable, where the server ends first; what the work raises.
+    """
+    working = asyncio.create_task(work, name="answer")
+    watching = asyncio.create_task(_left(receive), name="watch the client")
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        raise shutting_down() from None
+    finally:
+        left = not working.done()
+        working.cancel()
+        watching.cancel()
+        await asyncio.wait({working, watching})
+        if left and not working.cancelled():
+            working.exception()  # nobody is left to hear of it
+    if left:
+        raise ClientLeft
+    return working.result()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
