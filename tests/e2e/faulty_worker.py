@@ -41,7 +41,7 @@ async def hang(self: object) -> None:
     time.sleep(600)  # noqa: ASYNC251 (a hang is meant)
 
 
-def stall(self: object, text: str) -> list[int]:
+def stall(self: object, text: str, param: str) -> list[int]:
     log.warning("it is stuck")
     time.sleep(600)
     return []

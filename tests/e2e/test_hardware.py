@@ -32,7 +32,8 @@ def test_this_machine_is_measured_once_and_shown(tmp_path: Path) -> None:
     assert first["bandwidth"]["problems"] == []
     assert not first["bandwidth"]["cached"]
     assert first["bandwidth"]["ram_bytes_per_second"] > 0
-    assert set(first["bandwidth"]["throughput"]["CPU"]) == {"F32", "F16", "Q8_0", "Q6_K", "Q4_K"}
+    measured = set(first["bandwidth"]["throughput"]["CPU"])
+    assert measured >= {"F32", "F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q4_0", "Q3_K"}
     again = json.loads(run(tmp_path, "--json"))
     assert again["bandwidth"] == {**first["bandwidth"], "cached": True}
     page = run(tmp_path)
