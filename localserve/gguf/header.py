@@ -144,7 +144,7 @@ def parse_beginning(start: bytes, name: str) -> Beginning:
     return Beginning(
         tensor_count,
         texts={key: value for key, value in values.items() if isinstance(value, str)},
-        counts={key: value for key, value in values.items() if isinstance(value, int)},
+        counts={key: value for key, value in values.items() if type(value) is int},
     )
 
 

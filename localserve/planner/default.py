@@ -17,6 +17,7 @@ from localserve.catalog.registry import Registry
 from localserve.config import Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.loadable import check_loadable
+from localserve.gguf.pooling import Pooling
 from localserve.planner.bandwidth import NOTHING_MEASURED
 from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import probe
@@ -70,7 +71,7 @@ def choose_default(
         against = _no_chat_model(found)
         if not against:
             machine = machine or find_machine(settings)
-            against = _no_room(found, registry, settings, machine)
+            against = _no_use(found, registry, settings, machine)
         if not against:
             why = "the most recently used model on this disk"
             if skipped:
@@ -87,14 +88,23 @@ def _no_chat_model(found: FoundModel) -> str:
     if found.problem:
         return found.problem
     name = found.name.casefold()
-    if found.pooling == "rank" or "rerank" in name:
-        return "it ranks texts and writes none"
-    known = found.pooling is not None or found.architecture.startswith(EMBEDDING_ARCHITECTURES)
-    return "it makes embeddings, not text" if known or "embed" in name else ""
+    if found.pooling is not None:
+        return _instead_of_text(found.pooling)
+    if "rerank" in name:
+        return _instead_of_text("rank")
+    known = found.architecture.startswith(EMBEDDING_ARCHITECTURES)
+    return _instead_of_text("mean") if known or "embed" in name else ""
 
 
-def _no_room(found: FoundModel, registry: Registry, settings: Settings, machine: Machine) -> str:
-    """Why the model cannot be run on the machine as it is now; empty if it can."""
+def _instead_of_text(pooling: Pooling) -> str:
+    return (
+        "it ranks texts and writes none" if pooling == "rank" else "it makes embeddings, not text"
+    )
+
+
+def _no_use(found: FoundModel, registry: Registry, settings: Settings, machine: Machine) -> str:
+    """What speaks against running the model as it is configured on the machine as it is now; empty
+    if nothing does."""
     room = sum(place.room_bytes for place in machine.places if not place.unified)
     if found.size_bytes > room:  # no header needs to be read for that
         return f"its files have {_size(found.size_bytes)}, and models may take {_size(room)} here"
@@ -102,6 +112,8 @@ def _no_room(found: FoundModel, registry: Registry, settings: Settings, machine:
         plan = plan_found(found, registry, settings, machine)
     except ModelUnusable as problem:
         return problem.message.rstrip(".")
+    if plan.runtime.pooling is not None:  # its entry, or what lies behind the file's first keys
+        return _instead_of_text(plan.runtime.pooling)
     if plan.fits:
         return ""
     load = plan.tightest

@@ -91,12 +91,17 @@ class VectorEndpoint(Generic[Question, Answer]):
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
         record.model = asked.request.model or self._manager.spec.name
-        await meter.reserve_tokens(expected_tokens(len(body), max_tokens=0, choices=1))
+        expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
+        await meter.reserve_tokens(expected)
         try:
             answer = await while_wanted(self._ask(scope, asked.request), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
+            used = record.tokens_used
+        except ClientLeft:
+            used = expected  # nobody counted what was computed: leaving must not make it free
+            raise
         finally:
-            await meter.settle_tokens(record.tokens_used)
+            await meter.settle_tokens(used)
         small = self._exchange.size(asked.request) <= RENDER_AT_ONCE
         rendered = asked.render(answer) if small else await asyncio.to_thread(asked.render, answer)
         await Response(rendered, media_type="application/json")(scope, receive, send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,24 @@ def test_what_cannot_chat_is_passed_over(
     assert choice.found is None
     assert words in choice.skipped[0]
     assert "no other model on this disk can be served here" in choice.why
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"kind": "embedding"}, "it makes embeddings, not text"),
+        ({"pooling": "mean"}, "it makes embeddings, not text"),
+        ({"pooling": "rank"}, "it ranks texts and writes none"),
+    ],
+)
+def test_what_is_configured_to_make_vectors_is_passed_over(
+    files: dict[str, Path], settings: Settings, entry: dict[str, Any], words: str
+) -> None:
+    model = found_at(files["qwen3-0.6b"])
+    spec = ModelSpec("mine", LocalFile(model.path), aliases=(model.name,), **entry)
+    choice = chosen([model], settings, registry=Registry((spec,)))
+    assert choice.found is None
+    assert words in choice.skipped[0]
 
 
 def test_what_cannot_be_loaded_is_passed_over_with_the_reason(

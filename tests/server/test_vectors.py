@@ -142,6 +142,18 @@ async def test_of_models_that_are_not_loaded_it_says_what_is_known(
         assert model.get("capabilities") == can
 
 
+async def test_where_there_are_keys_one_is_needed(call: Serve, tmp_path: Path) -> None:
+    secret = KeyStore(tmp_path / "keys.sqlite").create("k", now=0.0, models=["fake"]).secret
+    backend = FakeBackend()
+    async with call(backend, data_dir=tmp_path) as served:
+        for path, body in ((EMBED, {"input": "a"}), (RERANK, PAIRS)):
+            for key, status in (("", 401), ("wrong", 401), (secret, 200)):
+                headers = {"authorization": f"Bearer {key}"} if key else {}
+                answer = await served.client.post(path, json=body, headers=headers)
+                assert answer.status_code == status
+    assert len(backend.requests) == 2
+
+
 async def test_a_key_that_is_for_other_models_is_refused(call: Serve, tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.sqlite")
     headers = {"authorization": f"Bearer {store.create('k', now=0.0, models=['other']).secret}"}
@@ -152,10 +164,48 @@ async def test_a_key_that_is_for_other_models_is_refused(call: Serve, tmp_path: 
     assert backend.requests == []
 
 
-async def test_tokens_of_a_text_count_against_the_limit(call: Serve) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (EMBED, {"input": "a" * 500}),
+        (RERANK, PAIRS | {"query": " ".join(map(str, range(180)))}),
+    ],
+)
+async def test_the_tokens_of_texts_count_against_the_limit(
+    call: Serve, path: str, body: dict[str, object]
+) -> None:
     async with call(tokens_per_minute=600, burst_seconds=60.0) as served:
-        body = {"input": "a" * 500}
-        assert (await served.client.post(EMBED, json=body)).status_code == 200
-        refused = await served.client.post(EMBED, json=body)
+        assert (await served.client.post(path, json=body)).status_code == 200
+        refused = await served.client.post(path, json=body)
         assert refused.status_code == 429
         assert refused.json()["error"]["type"] == "tokens"
+
+
+async def test_tokens_count_against_the_limit_of_the_key(call: Serve, tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.sqlite")
+    limited = store.create("limited", now=0.0, tokens_per_minute=600).secret
+    other = store.create("other", now=0.0).secret
+    async with call(data_dir=tmp_path, burst_seconds=60.0) as served:
+        for key, status in ((limited, 200), (limited, 429), (other, 200)):
+            headers = {"authorization": f"Bearer {key}"}
+            answer = await served.client.post(EMBED, json={"input": "a" * 599}, headers=headers)
+            assert answer.status_code == status
+
+
+async def test_what_a_failure_did_not_use_is_given_back(call: Serve) -> None:
+    backend = FakeBackend(failure=EngineFailed("It died."))
+    async with call(backend, tokens_per_minute=600, burst_seconds=60.0) as served:
+        for _ in range(3):
+            answer = await served.client.post(EMBED, json={"input": "a" * 2_000})
+            assert answer.status_code == 503
+
+
+async def test_a_client_that_leaves_has_used_its_tokens(serve: Serve) -> None:
+    backend = FakeBackend(accept_delay_seconds=60)
+    async with serve(backend, tokens_per_minute=600, burst_seconds=60.0) as served:
+        async with connected(served) as connection:
+            await connection.post({"input": "a" * 2_000}, EMBED)
+            await until(lambda: backend.running == 1)
+        assert (await served.record()).client_left
+        refused = await served.client.post(EMBED, json={"input": "a" * 2_000})
+        assert refused.status_code == 429

@@ -59,8 +59,9 @@ def test_keys_behind_an_array_of_strings_are_found_as_far_as_the_beginning_goes(
 def test_a_model_that_makes_vectors_says_how(tmp_path: Path) -> None:
     keys: dict[str, Value] = {"general.tags": ["a"], "llama.pooling_type": 3}
     assert peek(write_gguf(tmp_path / "a.gguf", keys)).pooling == "last"
-    keys["llama.pooling_type"] = 99
-    assert peek(write_gguf(tmp_path / "b.gguf", keys)).pooling is None
+    for nonsense in (99, True):
+        keys["llama.pooling_type"] = nonsense
+        assert peek(write_gguf(tmp_path / "b.gguf", keys)).pooling is None
 
 
 @pytest.mark.parametrize(
