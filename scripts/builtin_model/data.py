@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -302,11 +303,11 @@ DEFAULT_MIX: dict[str, float] = {
     "fact": 5,
     "arithmetic": 13,
     "sums": 4,
-    "copy": 9,
+    "copy": 15,
     "edit": 0.5,
     "listing": 3,
     "unknown": 2,
-    "json": 25,
+    "json": 27,
     "tool_call": 26,
     "tool_answer": 3,
     "tool_unused": 4,
@@ -318,6 +319,12 @@ COPYING = ("copy", "edit", "json", "tool_call", "tool_answer")
 """Tasks whose answers repeat words of the prompt."""
 
 BROKEN_SHARE = 0.4
+STRANGE_TASKS = ("copy", "json")
+STRANGE_SHARE = 0.5
+"""Of the broken samples of tasks in which no word's meaning matters."""
+
+PLAIN = frozenset(("true", "false"))
+ANY_WORD = re.compile(r"[A-Za-z]+")
 
 
 def draw_system(rng: random.Random) -> str | None:
@@ -336,6 +343,8 @@ def draw_samples(seed: int, mix: dict[str, float]) -> Iterator[tuple[str, Sample
         sample = MAKERS[name](rng)
         if name in COPYING and rng.random() < BROKEN_SHARE:
             sample.broken = rng.getrandbits(32) | 1
+            if name in STRANGE_TASKS and rng.random() < STRANGE_SHARE:
+                sample.strange = frozenset(ANY_WORD.findall(sample.answer)) - PLAIN
         if sample.raw is None:
             sample.system = sample.system or draw_system(rng)
             sample.thinking = rng.random() < 0.1

@@ -20,7 +20,8 @@ class Sample:
     A sample without chat markup has its prompt in ``raw``, or in ``parts`` texts that are given
     and texts that are to be learned in turns. With a seed in ``broken``, some of its words are
     spelled in smaller tokens, alike in prompt and answer: so the network learns to copy words that
-    the vocabulary does not have.
+    the vocabulary does not have. The ``strange`` words among them are put together from any tokens
+    at all, so that each of these is copied now and then, however rare it is in words.
     """
 
     answer: str
@@ -33,6 +34,7 @@ class Sample:
     raw: str | None = None
     parts: list[str] = field(default_factory=list)
     broken: int = 0
+    strange: frozenset[str] = frozenset()
 
     def messages(self) -> list[Message]:
         """The conversation up to the answer."""

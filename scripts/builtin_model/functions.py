@@ -9,6 +9,7 @@ sample. They are not the functions of the evaluation, which has its own.
 from __future__ import annotations
 
 import random
+import re
 
 FORMS: tuple[str, ...] = (
     "def {f}({a}, {b}):\n    return {a} {op} {b}\n",
@@ -93,6 +94,9 @@ WORDS: tuple[str, ...] = tuple(
 )
 
 
+REST_OF_LINE = re.compile(r"(?:\b(?:return|if|while|in|not) |= )(.+?)(?=:?$)", re.MULTILINE)
+
+
 def draw_function(rng: random.Random) -> str:
     """One function with drawn names."""
     form = rng.choice(FORMS)
@@ -120,19 +124,14 @@ def draw_function(rng: random.Random) -> str:
 
 def cut_places(rng: random.Random, text: str) -> tuple[int, int]:
     """Where the middle begins and ends."""
-    body = text.index(":\n") + 2
-    lines = [body]
-    while (end := text.find("\n", lines[-1])) >= 0 and end + 1 < len(text):
-        lines.append(end + 1)
     kind = rng.random()
-    if kind < 0.42:
-        start = rng.choice(lines)
-        stop = text.index("\n", start)
-        indent = len(text[start:stop]) - len(text[start:stop].lstrip())
-        return start + indent, stop
-    if kind < 0.5:
-        start = rng.choice(lines)
+    if kind < 0.3:
+        return line_cut(rng, text)
+    if kind < 0.36:
+        start = rng.choice(body_lines(text))
         return start + (4 if rng.random() < 0.7 else 0), len(text) - 1
+    if kind < 0.68:
+        return rng.choice(wholes(text))
     if kind < 0.97:
         places = [p for p in range(text.index("("), len(text) - 1) if text[p - 1] in " (.\n[="]
         start = rng.choice(places)
@@ -143,6 +142,35 @@ def cut_places(rng: random.Random, text: str) -> tuple[int, int]:
         return start, stop
     start = rng.randint(4, len(text) - 2)
     return start, rng.randint(start + 1, len(text) - 1)
+
+
+def body_lines(text: str) -> list[int]:
+    """Where the lines of the body begin."""
+    lines = [text.index(":\n") + 2]
+    while (end := text.find("\n", lines[-1])) >= 0 and end + 1 < len(text):
+        lines.append(end + 1)
+    return lines
+
+
+def line_cut(rng: random.Random, text: str) -> tuple[int, int]:
+    """A whole line of the body without its indent."""
+    start = rng.choice(body_lines(text))
+    stop = text.index("\n", start)
+    return stop - len(text[start:stop].lstrip()), stop
+
+
+def wholes(text: str) -> list[tuple[int, int]]:
+    """What an editor's user leaves out as a whole: all between two brackets, all that follows a
+    keyword or an equals sign up to the end of the line or the colon there."""
+    found: list[tuple[int, int]] = []
+    opened: list[int] = []
+    for place, letter in enumerate(text):
+        if letter in "([{":
+            opened.append(place + 1)
+        elif letter in ")]}" and opened:
+            found.append((opened.pop(), place))
+    found += [match.span(1) for match in REST_OF_LINE.finditer(text)]
+    return [(start, stop) for start, stop in found if start < stop]
 
 
 def fim_sample_text(rng: random.Random) -> tuple[str, str, str]:

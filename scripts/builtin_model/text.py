@@ -145,9 +145,10 @@ def full_text(sample: Sample) -> str:
 class Spelling:
     """How the words of one sample are put together from tokens, drawn by seed."""
 
-    def __init__(self, tokenizer: Tokenizer, numbers: dict[str, int], seed: int) -> None:
-        self.tokenizer, self.numbers = tokenizer, numbers
-        self.rng = random.Random(seed)
+    def __init__(self, codec: Codec, sample: Sample) -> None:
+        self.tokenizer, self.numbers, self.letters = codec.tokenizer, codec.numbers, codec.letters
+        self.strange = sample.strange
+        self.rng = random.Random(sample.broken)
         self.drawn: dict[str, list[str]] = {}
 
     def tokens(self, word: str) -> list[int]:
@@ -160,7 +161,10 @@ class Spelling:
         return [self.numbers[space + first], *(self.numbers[other] for other in others)]
 
     def draw(self, word: str) -> list[str]:
-        """A word's pieces: as always, or in half of all longer words, drawn ones."""
+        """A word's pieces: as always, or in half of all longer words, drawn ones. A strange word's
+        pieces are any tokens of letters."""
+        if word in self.strange:
+            return self.rng.choices(self.letters, k=self.rng.choice((1, 2, 2, 3)))
         if len(word) < 4 or self.rng.random() < 0.5:
             whole: list[str] = self.tokenizer.encode(word).tokens
             return whole
@@ -181,6 +185,7 @@ class Codec:
         self.tokenizer = Tokenizer.from_file(str(path))
         self.size = self.tokenizer.get_vocab_size()
         self.numbers = self.tokenizer.get_vocab()
+        self.letters = sorted(t for t in self.numbers if is_word(t) and SPACE + t in self.numbers)
         self.description: dict[str, Any] = json.loads(path.read_text("utf-8"))
 
     def spaced(self) -> dict[int, int]:
@@ -219,7 +224,7 @@ class Codec:
             parts = ASSISTANT.split(full_text(sample))
         tokens: list[int] = []
         learned: list[bool] = []
-        spelling = Spelling(self.tokenizer, self.numbers, sample.broken)
+        spelling = Spelling(self, sample)
         for number, part in enumerate(parts):
             ids = self.encode_broken(part, spelling) if sample.broken else self.encode(part)
             tokens += ids
