@@ -9,7 +9,14 @@ from urllib.parse import quote
 
 import typer
 
-from localserve.cli.options import CacheTypeK, CacheTypeV, CpuMoeLayers, GpuLayers, Parallel
+from localserve.cli.options import (
+    CacheTypeK,
+    CacheTypeV,
+    ContextAsUp,
+    CpuMoeLayers,
+    GpuLayers,
+    Parallel,
+)
 from localserve.cli.reach import LOAD_SECONDS, Port, ask, find_server
 from localserve.cli.terminal import console, errors, memory_text, plain
 from localserve.config import read_settings
@@ -51,10 +58,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def load(
     name: Name,
-    ctx: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Tokens of context, as for `up` [the model's, else 8192]."),
-    ] = None,
+    ctx: ContextAsUp = None,
     parallel: Parallel = None,
     cache_type_k: CacheTypeK = None,
     cache_type_v: CacheTypeV = None,
