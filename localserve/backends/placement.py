@@ -133,16 +133,17 @@ def _fits_without_margin(plan: Plan, machine: Machine) -> bool:
 
 def _refusal(plan: Plan, machine: Machine, dry: DryRuns) -> LocalserveError:
     """Why it is not loaded: for good, or as long as other programs hold the memory."""
-    changes = explain(plan, machine, dry.measure).changes
-    hint = f"{changes[0].text} would fit." if changes else "Choose a smaller model."
     if plan.problem is not None:
         name = plan.facts.name or plan.facts.file
-        return ModelUnusable(f"llama.cpp would not run {name!r} so: {plan.problem}", hint=hint)
-    alone = make_plan(plan.facts, plan.wanted, emptied(machine), dry.measure)
+        message = f"llama.cpp would not run {name!r} so: {plan.problem}"
+        return ModelUnusable(message, hint=_cheapest_change(plan, machine, dry))
+    empty = emptied(machine)
+    alone = make_plan(plan.facts, plan.wanted, empty, dry.measure)
     if not alone.fits:
         place = machine.place(alone.tightest.place)
         most = f"of its {place.total_bytes / GIB:.1f} GiB models may take"
         most += f" {alone.tightest.room_bytes / GIB:.1f} GiB at most"
+        hint = _cheapest_change(alone, empty, dry)
         return ModelTooLarge(f"{_numbers(plan, machine)}; {most}.", hint=hint)
     programs = machine.place(plan.tightest.place).programs
     held = ", ".join(
@@ -152,8 +153,13 @@ def _refusal(plan: Plan, machine: Machine, dry: DryRuns) -> LocalserveError:
     return MemoryBusy(
         f"{_numbers(plan, machine)}: {held or 'other programs'} hold the rest.",
         retry_after_seconds=BUSY_RETRY_SECONDS,
-        hint=f"Try again when they have ended. {hint}",
+        hint=f"Try again when they have ended. {_cheapest_change(plan, machine, dry)}",
     )
+
+
+def _cheapest_change(plan: Plan, machine: Machine, dry: DryRuns) -> str:
+    changes = explain(plan, machine, dry.measure).changes
+    return f"{changes[0].text} would fit." if changes else "Choose a smaller model."
 
 
 def _numbers(plan: Plan, machine: Machine) -> str:
