@@ -1,0 +1,59 @@
+"""Ollama's API: chat, generate, embeddings, models, pulls and errors: wire format to vocabulary and
+back.
+
+Knows nothing of HTTP, of other dialects and of who answers. Pure; any thread. Source: Ollama's
+docs/api.md and api/types.go.
+"""
+
+from localserve.dialects.ollama.answers import ChatAnswer, Clock, GenerateAnswer
+from localserve.dialects.ollama.asked import Asked
+from localserve.dialects.ollama.chat import parse_chat
+from localserve.dialects.ollama.embed import (
+    AskedEmbed,
+    AskedEmbedding,
+    parse_embed,
+    parse_embedding,
+)
+from localserve.dialects.ollama.errors import error_fields, error_line, error_status
+from localserve.dialects.ollama.generate import Generate, parse_generate
+from localserve.dialects.ollama.library import (
+    parse_delete,
+    parse_pull,
+    pull_line,
+)
+from localserve.dialects.ollama.models import (
+    Described,
+    Running,
+    VERSION,
+    list_fields,
+    parse_show,
+    running_fields,
+    show_fields,
+)
+
+__all__ = [
+    "VERSION",
+    "Asked",
+    "AskedEmbed",
+    "AskedEmbedding",
+    "ChatAnswer",
+    "Clock",
+    "Described",
+    "Generate",
+    "GenerateAnswer",
+    "Running",
+    "error_fields",
+    "error_line",
+    "error_status",
+    "list_fields",
+    "parse_chat",
+    "parse_delete",
+    "parse_embed",
+    "parse_embedding",
+    "parse_generate",
+    "parse_pull",
+    "parse_show",
+    "pull_line",
+    "running_fields",
+    "show_fields",
+]
