@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,7 +34,7 @@ from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
-from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
+from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
@@ -137,20 +138,12 @@ def _routes(
     def post(path: str, endpoint: object) -> Route:
         return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
 
-    chat = AnswerEndpoint(
-        CHAT,
-        manager,
-        settings,
-        fingerprint=fingerprint,
-        headers_after_seconds=headers_after_seconds,
-    )
-    completion = AnswerEndpoint(
-        COMPLETION,
-        manager,
-        settings,
-        fingerprint=fingerprint,
-        headers_after_seconds=headers_after_seconds,
-    )
+    def answers(exchange: Exchange[Any]) -> object:
+        return AnswerEndpoint(
+            exchange, manager, settings, headers_after_seconds=headers_after_seconds
+        )
+
+    chat = answers(chat_exchange(fingerprint))
     embedding = VectorEndpoint(EMBEDDING, manager, settings)
     rerank = VectorEndpoint(RERANK, manager, settings)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
@@ -183,7 +176,7 @@ def _routes(
         ]
     return [
         *everywhere,
-        post("/v1/completions", completion),
+        post("/v1/completions", answers(completion_exchange(fingerprint))),
         post("/v1/embeddings", embedding),
     ]
 
