@@ -116,7 +116,8 @@ class ChatRequest:
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
-    on reasoning (None: as many as the model likes).
+    on reasoning (None: as many as the model likes). `keep_alive_seconds` is how long the model is to
+    stay loaded after the answer (None: as the server says; infinite: as long as it can).
     """
 
     model: str
@@ -129,6 +130,7 @@ class ChatRequest:
     reasoning_tokens: int | None = None
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
 Prompt = str | tuple[int, ...]
@@ -149,6 +151,7 @@ class CompletionRequest:
     generation: Generation = Generation()
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class EmbeddingRequest:
     model: str
     inputs: tuple[Prompt, ...]
     dimensions: int | None = None
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,6 +181,7 @@ class RerankRequest:
     model: str
     query: str
     documents: tuple[str, ...]
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from localserve.chat import (
 )
 from localserve.planner.usage import MemoryUsage
 
-Capability = Literal["completion", "insert", "embedding", "rerank"]
+Capability = Literal["completion", "tools", "thinking", "insert", "embedding", "rerank"]
 """What a model can do, in the words of other local servers; those that complete chat, too."""
 
 

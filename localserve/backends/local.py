@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
-from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
@@ -53,6 +53,7 @@ from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.abilities import abilities
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
@@ -319,7 +320,13 @@ class LocalBackend:
     def reconfigure(self, spec: ModelSpec) -> None:
         old = self._spec
         self._spec = spec
-        self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
+        template = spec.chat_template or self._chat_template
+        self._facts = replace(
+            self._facts,
+            name=spec.name,
+            aliases=spec.aliases,
+            capabilities=capabilities_of(template, self._facts.fills_middle),
+        )
         if wanted_by(old) != wanted_by(spec):
             what = "a new context, parallel, cache type or placement"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
@@ -468,6 +475,12 @@ def _rate(now: Snapshot) -> float:
     return step.answering / max(1e-6, (step.run_ms + step.thread_ms) / 1e3)
 
 
+def capabilities_of(template: str | None, fills_middle: bool) -> tuple[Capability, ...]:
+    """What a model that writes text can do."""
+    insert: tuple[Capability, ...] = ("insert",) if fills_middle else ()
+    return ("completion", *abilities(template), *insert)
+
+
 def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
     assert isinstance(spec.source, LocalFile)
     model = runner.model
@@ -488,5 +501,5 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         has_chat_template=model.chat_template is not None,
         device=runner.device,
         file=str(spec.source.path),
-        capabilities=("completion", "insert") if fills_middle else ("completion",),
+        capabilities=capabilities_of(spec.chat_template or model.chat_template, fills_middle),
     )

@@ -42,13 +42,17 @@ class DiskOffer:
         self._settings = settings
         self._registry = registry
         self._found: tuple[FoundModel, ...] = ()
-        self._looked_at = float("-inf")
+        self.look_again()
         self._looking = asyncio.Lock()
 
     @property
     def registry(self) -> Registry:
         """What models.toml says."""
         return self._registry
+
+    def look_again(self) -> None:
+        """Something has come or gone: what was seen before does not count any more."""
+        self._looked_at = float("-inf")
 
     def reconfigure(self, registry: Registry) -> None:
         """Take over what models.toml says now."""

@@ -103,7 +103,7 @@ class AnswerEndpoint(Generic[Asking]):
         asked = await self._parse(scope, body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = asked.request.model or self._manager.spec.name
+        record.ask(asked.request.model or self._manager.spec.name)
         await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
         try:
             await self._answer(scope, receive, send, asked)
@@ -112,9 +112,13 @@ class AnswerEndpoint(Generic[Asking]):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asking) -> None:
         request = replace(asked.request, scope=caller_of(scope).prefix_scope)
-        answer = self._exchange.answer(asked)
+        answer = self._written(scope, asked)
         async with Feed(
-            self._manager, request.model, lambda lease: _begin(told(scope, lease), request), receive
+            self._manager,
+            request.model,
+            lambda lease: _begin(told(scope, lease), request),
+            receive,
+            keep_alive_seconds=request.keep_alive_seconds,
         ) as feed:
             if asked.stream:
                 await EventStream(
@@ -127,6 +131,10 @@ class AnswerEndpoint(Generic[Asking]):
             events = await _all_events(feed, record_of(scope))
         response = Response(answer.body(events), media_type="application/json")
         await response(scope, receive, send)
+
+    def _written(self, scope: Scope, asked: Asking) -> Answer:
+        """How the answer is written."""
+        return self._exchange.answer(asked)
 
     def _expected_tokens(self, asked: Asking, body_bytes: int) -> int:
         max_tokens = asked.request.generation.max_tokens
@@ -152,6 +160,7 @@ def _begin(
 
 def told(scope: Scope, lease: Lease) -> Backend:
     """The backend; a context that had to be made smaller is told in the response's headers."""
+    record_of(scope).leased()
     if lease.reduced_from_tokens is not None:
         tokens = lease.backend.facts.context_tokens
         record_of(scope).headers.append(

@@ -10,16 +10,18 @@ from localserve.dialects.ollama.asked import Asked
 from localserve.dialects.ollama.chat import parse_chat
 from localserve.dialects.ollama.embed import (
     AskedEmbed,
-    AskedEmbedding,
     parse_embed,
     parse_embedding,
 )
-from localserve.dialects.ollama.errors import error_fields, error_line, error_status
+from localserve.dialects.ollama.errors import error_answer, error_fields, error_line
 from localserve.dialects.ollama.generate import Generate, parse_generate
 from localserve.dialects.ollama.library import (
+    SUCCESS,
+    AskedPull,
     parse_delete,
     parse_pull,
-    pull_line,
+    progress_line,
+    status_line,
 )
 from localserve.dialects.ollama.models import (
     Described,
@@ -32,19 +34,20 @@ from localserve.dialects.ollama.models import (
 )
 
 __all__ = [
+    "SUCCESS",
     "VERSION",
     "Asked",
     "AskedEmbed",
-    "AskedEmbedding",
+    "AskedPull",
     "ChatAnswer",
     "Clock",
     "Described",
     "Generate",
     "GenerateAnswer",
     "Running",
+    "error_answer",
     "error_fields",
     "error_line",
-    "error_status",
     "list_fields",
     "parse_chat",
     "parse_delete",
@@ -53,7 +56,8 @@ __all__ = [
     "parse_generate",
     "parse_pull",
     "parse_show",
-    "pull_line",
+    "progress_line",
     "running_fields",
     "show_fields",
+    "status_line",
 ]

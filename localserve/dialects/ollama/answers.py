@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from localserve.chat import ChatEvent, ChatRequest, Completed, TokenLogprob
@@ -30,30 +30,32 @@ Fields = dict[str, Any]
 class Answer(ABC, Generic[Request]):
     """Renders the events of one request."""
 
-    content_type = "application/x-ndjson"
+    media_type = "application/x-ndjson"
+    told_in_stream: tuple[type[LocalserveError], ...] = ()
 
     def __init__(self, asked: Asked[Request], clock: Clock) -> None:
         self._model = asked.model
         self._clock = clock
         self._parts = Parts()
 
-    def chunk(self, events: Sequence[ChatEvent]) -> bytes:
-        """The lines of a stream that these events bring."""
+    def stream(self, events: Sequence[ChatEvent]) -> str:
+        """The lines that these events bring; none where a call has only begun."""
         fields = [self._part(part) for part in self._parts.take(events)]
         lines = [self._head() | one | {"done": False} for one in fields]
         if self._parts.end is not None:
             lines.append(self._head() | self._text("") | self._counts(self._parts.end))
-        return b"".join(map(_line, lines))
+        return "".join(map(_line, lines))
 
-    def keepalive(self) -> bytes:
+    @property
+    def keepalive(self) -> str:
         """A line that says nothing."""
         return _line(self._head() | self._text("") | {"done": False})
 
-    def failure(self, error: LocalserveError) -> bytes:
-        """The end of a stream that fails."""
+    def stream_error(self, error: LocalserveError) -> str:
+        """The last line of a stream that fails."""
         return error_line(error)
 
-    def body(self, events: Sequence[ChatEvent]) -> str:
+    def body(self, events: Iterable[ChatEvent]) -> str:
         """The whole answer."""
         parts = self._parts.take(events)
         assert self._parts.end is not None, "the events of an answer end with Completed"
@@ -142,8 +144,8 @@ class GenerateAnswer(Answer[Generate]):
         return fields
 
 
-def _line(fields: Fields) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+def _line(fields: Fields) -> str:
+    return json.dumps(fields, separators=(",", ":")) + "\n"
 
 
 def _call_fields(call: Called) -> Fields:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -41,43 +41,29 @@ class EmbeddingBody(WireBody):
 
 @dataclass(frozen=True, slots=True)
 class AskedEmbed:
-    """The request; `model` is the name as it was written. An `empty` one loads the model."""
+    """The request, and how its answer is written. Without inputs it only loads the model.
+
+    `model` is the name as it was written. `alone` is the older form: one vector and nothing else.
+    With a `clock` the answer says how long it took.
+    """
 
     request: EmbeddingRequest
     model: str
+    alone: bool = False
+    clock: Clock | None = None
 
-    @property
-    def empty(self) -> bool:
-        return not self.request.inputs
-
-    def render(self, answer: EmbeddingAnswer, clock: Clock) -> bytes:
+    def render(self, answer: EmbeddingAnswer) -> bytes:
         """The body of the answer."""
-        fields = {
-            "model": self.model or answer.model,
-            "embeddings": answer.vectors.tolist(),
-            "total_duration": nanoseconds(clock.elapsed_ms),
-            "load_duration": nanoseconds(clock.load_ms),
-            "prompt_eval_count": answer.prompt_tokens,
-        }
+        vectors: list[list[float]] = answer.vectors.tolist()
+        if self.alone:
+            fields: dict[str, object] = {"embedding": vectors[0] if vectors else []}
+        else:
+            fields = {"model": self.model or answer.model, "embeddings": vectors}
+            if self.clock is not None:
+                fields["total_duration"] = nanoseconds(self.clock.elapsed_ms)
+                fields["load_duration"] = nanoseconds(self.clock.load_ms)
+            fields["prompt_eval_count"] = answer.prompt_tokens
         return json.dumps(fields, separators=(",", ":")).encode()
-
-    def nothing(self) -> dict[str, Any]:
-        """The answer to an empty one."""
-        return {"model": self.model, "embeddings": []}
-
-
-@dataclass(frozen=True, slots=True)
-class AskedEmbedding(AskedEmbed):
-    """The older form: one text, one vector and nothing else."""
-
-    def render(self, answer: EmbeddingAnswer, clock: Clock) -> bytes:
-        """The body of the answer."""
-        (vector,) = answer.vectors.tolist()
-        return json.dumps({"embedding": vector}, separators=(",", ":")).encode()
-
-    def nothing(self) -> dict[str, Any]:
-        """The answer to an empty one."""
-        return {"embedding": []}
 
 
 def parse_embed(body: bytes) -> AskedEmbed:
@@ -106,10 +92,10 @@ def parse_embed(body: bytes) -> AskedEmbed:
     return AskedEmbed(request, model)
 
 
-def parse_embedding(body: bytes) -> AskedEmbedding:
+def parse_embedding(body: bytes) -> AskedEmbed:
     """Read a request of the older form. Raises: InvalidRequest, InvalidSchema."""
     embedding = read_json(EmbeddingBody, body)
     model = embedding.model or ""
     inputs = (embedding.prompt,) if embedding.prompt else ()
     request = EmbeddingRequest(model, inputs, keep_alive_seconds=embedding.keep_alive)
-    return AskedEmbedding(request, model)
+    return AskedEmbed(request, model, alone=True)

@@ -11,20 +11,24 @@ import json
 from localserve.errors import InvalidSchema, LocalserveError, NotDownloaded, UnknownModel
 
 
+def error_answer(
+    error: LocalserveError, status: int, request_id: str
+) -> tuple[int, dict[str, object]]:
+    """The status and the body of an error answer; `status` is the server's own for the error."""
+    if isinstance(error, InvalidSchema):
+        status = 400
+    elif isinstance(error, NotDownloaded):
+        status = 404
+    return status, error_fields(error)
+
+
 def error_fields(error: LocalserveError) -> dict[str, object]:
-    """The body of an error answer."""
+    """The object that says what is wrong."""
     if isinstance(error, UnknownModel | NotDownloaded):
         return {"error": f"model not found: {error}"}
     return {"error": str(error)}
 
 
-def error_status(error: LocalserveError, status: int) -> int:
-    """The status, where this API has another one than the server's own."""
-    if isinstance(error, InvalidSchema):
-        return 400
-    return 404 if isinstance(error, NotDownloaded) else status
-
-
-def error_line(error: LocalserveError) -> bytes:
+def error_line(error: LocalserveError) -> str:
     """The last line of a stream that fails after its headers went out."""
-    return json.dumps(error_fields(error)).encode() + b"\n"
+    return json.dumps(error_fields(error)) + "\n"

@@ -29,7 +29,7 @@ _DURATION: Final = re.compile(rf"([+-]?)((?:{_PART})+)")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _LONGEST_CHARACTERS: Final = 64
 
-LONGEST_SECONDS: Final = 100 * 365 * 86_400.0
+LONGEST_SECONDS: Final = 365 * 86_400.0
 """Longer is for ever: timers and dates have their bounds."""
 
 
