@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from localserve.catalog.download import Progress, Said, download
-from localserve.catalog.downloaded import find_downloaded, to_spec
+from localserve.catalog.downloaded import builtin_model, find_downloaded, to_spec
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.remove import check_removable, model_to_remove, remove
 from localserve.catalog.spec import ModelSpec
@@ -87,7 +87,8 @@ class DiskLibrary:
 
     async def pull(self, name: str) -> AsyncGenerator[PullNews, None]:
         news = _News()
-        work = asyncio.create_task(asyncio.to_thread(self._pull_until_ended, name, news), name=f"pull {name}")
+        pulling = asyncio.to_thread(self._pull_until_ended, name, news)
+        work = asyncio.create_task(pulling, name="pull")
         work.add_done_callback(news.end)
         try:
             while not work.done() or news.waiting:
@@ -136,7 +137,7 @@ class DiskLibrary:
 
     def _find(self, name: str) -> FoundModel:
         registry = self._offer.registry
-        models = find_downloaded(registry, self._settings).models
+        models = (*find_downloaded(registry, self._settings).models, builtin_model())
         try:
             found = model_to_remove(name, models, registry)
         except UnknownModel:

@@ -42,7 +42,7 @@ class DiskOffer:
         self._settings = settings
         self._registry = registry
         self._found: tuple[FoundModel, ...] = ()
-        self.look_again()
+        self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
 
     @property
@@ -57,7 +57,7 @@ class DiskOffer:
     def reconfigure(self, registry: Registry) -> None:
         """Take over what models.toml says now."""
         self._registry = registry
-        self._looked_at = float("-inf")
+        self.look_again()
 
     async def find(self, name: str) -> ModelSpec:
         registry, settings = self._registry, self._settings

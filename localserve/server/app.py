@@ -32,6 +32,7 @@ from localserve.gateway.origins import parse_origins, split_list
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
+from localserve.manager.library import Library
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
@@ -45,6 +46,7 @@ from localserve.server.errors import (
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.models import Models
+from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
 from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
@@ -61,13 +63,15 @@ def create_app(
     settings: Settings,
     *,
     reload: Reload | None = None,
+    library: Library | None = None,
     owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
-    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
+    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls,
+    `library` what fetches models and deletes them.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     """
@@ -90,7 +94,7 @@ def create_app(
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
     app = Starlette(
-        routes=_routes(manager, settings, keys, reload, headers_after_seconds),
+        routes=_routes(manager, settings, keys, reload, library, headers_after_seconds),
         middleware=[
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
@@ -131,6 +135,7 @@ def _routes(
     settings: Settings,
     keys: Keys,
     reload: Reload | None,
+    library: Library | None,
     headers_after_seconds: float,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
@@ -176,6 +181,7 @@ def _routes(
         ]
     return [
         *everywhere,
+        *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
         post("/v1/completions", answers(completion_exchange(fingerprint))),
         post("/v1/embeddings", embedding),
     ]

@@ -112,7 +112,7 @@ class AnswerEndpoint(Generic[Asking]):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asking) -> None:
         request = replace(asked.request, scope=caller_of(scope).prefix_scope)
-        answer = self._written(scope, asked)
+        answer = self._exchange.answer(asked)
         async with Feed(
             self._manager,
             request.model,
@@ -131,10 +131,6 @@ class AnswerEndpoint(Generic[Asking]):
             events = await _all_events(feed, record_of(scope))
         response = Response(answer.body(events), media_type="application/json")
         await response(scope, receive, send)
-
-    def _written(self, scope: Scope, asked: Asking) -> Answer:
-        """How the answer is written."""
-        return self._exchange.answer(asked)
 
     def _expected_tokens(self, asked: Asking, body_bytes: int) -> int:
         max_tokens = asked.request.generation.max_tokens

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from localserve.dialects import anthropic
+from localserve.dialects import anthropic, ollama
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
     AccessRefused,
@@ -142,8 +142,12 @@ def _usual_shape(
     return status, error_fields(error, status, request_id)
 
 
-_SHAPES: tuple[tuple[str, Shape], ...] = (("/messages", anthropic.error_answer),)
-"""Routes, with all below them, whose dialect has errors of its own."""
+_SHAPES: tuple[tuple[str, Shape], ...] = (
+    ("/messages", anthropic.error_answer),
+    ("/api/v0", _usual_shape),  # LM Studio's
+    ("/api", ollama.error_answer),
+)
+"""Routes, with all below them, whose dialect has errors of its own; the first that fits."""
 
 
 def status_of(kind: type[LocalserveError]) -> int:

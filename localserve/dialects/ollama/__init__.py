@@ -5,7 +5,7 @@ Knows nothing of HTTP, of other dialects and of who answers. Pure; any thread. S
 docs/api.md and api/types.go.
 """
 
-from localserve.dialects.ollama.answers import ChatAnswer, Clock, GenerateAnswer
+from localserve.dialects.ollama.answers import Answer, ChatAnswer, GenerateAnswer
 from localserve.dialects.ollama.asked import Asked
 from localserve.dialects.ollama.chat import parse_chat
 from localserve.dialects.ollama.embed import (
@@ -36,11 +36,11 @@ from localserve.dialects.ollama.models import (
 __all__ = [
     "SUCCESS",
     "VERSION",
+    "Answer",
     "Asked",
     "AskedEmbed",
     "AskedPull",
     "ChatAnswer",
-    "Clock",
     "Described",
     "Generate",
     "GenerateAnswer",

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from localserve.chat import ChatEvent, ChatRequest, Completed, TokenLogprob
+from localserve.chat import ChatEvent, Completed, TokenLogprob
 from localserve.dialects.ollama.asked import Asked
 from localserve.dialects.ollama.errors import error_line
 from localserve.dialects.ollama.generate import Generate
 from localserve.dialects.ollama.parts import Called, Part, Parts, Said, Thought
-from localserve.dialects.ollama.times import Clock, nanoseconds, now_text
+from localserve.dialects.ollama.times import nanoseconds, now_text
 from localserve.errors import LocalserveError
 
 LOWEST_LOGPROB = -9999.0
@@ -27,21 +27,21 @@ Request = TypeVar("Request")
 Fields = dict[str, Any]
 
 
-class Answer(ABC, Generic[Request]):
+class Answer(ABC):
     """Renders the events of one request."""
 
     media_type = "application/x-ndjson"
     told_in_stream: tuple[type[LocalserveError], ...] = ()
 
-    def __init__(self, asked: Asked[Request], clock: Clock) -> None:
+    def __init__(self, asked: Asked[Generate]) -> None:
         self._model = asked.model
-        self._clock = clock
+        self._clock = asked.clock
         self._parts = Parts()
 
     def stream(self, events: Sequence[ChatEvent]) -> str:
         """The lines that these events bring; none where a call has only begun."""
-        fields = [self._part(part) for part in self._parts.take(events)]
-        lines = [self._head() | one | {"done": False} for one in fields]
+        parts = self._parts.take(events)
+        lines = [self._head() | self._fields([part]) | {"done": False} for part in parts]
         if self._parts.end is not None:
             lines.append(self._head() | self._text("") | self._counts(self._parts.end))
         return "".join(map(_line, lines))
@@ -60,7 +60,7 @@ class Answer(ABC, Generic[Request]):
         parts = self._parts.take(events)
         assert self._parts.end is not None, "the events of an answer end with Completed"
         return json.dumps(
-            self._head() | self._whole(parts) | self._counts(self._parts.end),
+            self._head() | self._fields(parts) | self._counts(self._parts.end),
             separators=(",", ":"),
         )
 
@@ -81,18 +81,23 @@ class Answer(ABC, Generic[Request]):
         """
         usage, timings = end.usage, end.timings
         per_token_ms = timings.answer_ms / timings.timed_tokens if timings.timed_tokens else 0.0
+        times = {}
+        if self._clock is not None:
+            times = {
+                "total_duration": nanoseconds(self._clock.elapsed_ms),
+                "load_duration": nanoseconds(self._clock.load_ms),
+            }
         return {
             "done": True,
             "done_reason": self._parts.reason,
-            "total_duration": nanoseconds(self._clock.elapsed_ms),
-            "load_duration": nanoseconds(self._clock.load_ms),
+            **times,
             "prompt_eval_count": usage.prompt_tokens,
             "prompt_eval_duration": nanoseconds(timings.prompt_ms),
             "eval_count": usage.completion_tokens,
             "eval_duration": nanoseconds(per_token_ms * usage.completion_tokens),
         }
 
-    def _whole(self, parts: Sequence[Part]) -> Fields:
+    def _fields(self, parts: Sequence[Part]) -> Fields:
         """All of an answer but its head and its end."""
         fields = self._text("".join(part.text for part in parts if isinstance(part, Said)))
         scored = [one for part in parts if isinstance(part, Said) for one in part.logprobs]
@@ -103,10 +108,6 @@ class Answer(ABC, Generic[Request]):
         if calls:
             self._inside(fields)["tool_calls"] = calls
         return fields | _logprob_fields(scored)
-
-    def _part(self, part: Part) -> Fields:
-        """One line of a stream."""
-        return self._whole([part])
 
     @staticmethod
     @abstractmethod
@@ -119,7 +120,7 @@ class Answer(ABC, Generic[Request]):
         """Where its thinking and its calls stand."""
 
 
-class ChatAnswer(Answer[ChatRequest]):
+class ChatAnswer(Answer):
     """All of the answer but its end is a message."""
 
     @staticmethod
@@ -132,7 +133,7 @@ class ChatAnswer(Answer[ChatRequest]):
         return message
 
 
-class GenerateAnswer(Answer[Generate]):
+class GenerateAnswer(Answer):
     """The text is `response`, thinking stands beside it."""
 
     @staticmethod
