@@ -7,10 +7,10 @@ from typing import Any, Final
 
 OPEN_PATHS: Final = frozenset({"", "/", "/health", "/health/live", "/health/ready"})
 """What tells whether the server is there: those who probe it have no key."""
-
-
 ADMIN_PATHS: Final = frozenset({"/api/pull", "/api/delete"})
 """What changes the server below the paths of another wire format."""
+
+
 
 
 def route_path(scope: Mapping[str, Any]) -> str:

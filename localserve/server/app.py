@@ -198,6 +198,8 @@ def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Res
 
 
 async def _greet(request: Request) -> Response:
+    if means_ollama(request):
+        return PlainTextResponse(GREETING)
     return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
 
 
