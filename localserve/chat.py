@@ -116,8 +116,8 @@ class ChatRequest:
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
-    on reasoning (None: as many as the model likes). `keep_alive_seconds` is how long the model is to
-    stay loaded after the answer (None: as the server says; infinite: as long as it can).
+    on reasoning (None: as many as the model likes). `keep_alive_seconds` is how long the model is
+    to stay loaded after the answer (None: as the server says; infinite: as long as it can).
     """
 
     model: str

@@ -24,9 +24,7 @@ from localserve.errors import ModelUnusable, NotDownloaded
 LOCK: Final = ".download.lock"
 
 
-def model_to_remove(
-    name: str, models: tuple[FoundModel, ...], registry: Registry
-) -> FoundModel:
+def model_to_remove(name: str, models: tuple[FoundModel, ...], registry: Registry) -> FoundModel:
     """The model of exactly that name; localserve's own goes before others.
 
     Raises: AmbiguousName, where it has several of that name; NotDownloaded, UnknownModel.

@@ -11,8 +11,6 @@ ADMIN_PATHS: Final = frozenset({"/api/pull", "/api/delete"})
 """What changes the server below the paths of another wire format."""
 
 
-
-
 def route_path(scope: Mapping[str, Any]) -> str:
     """The path below the place where the application is mounted, without `/v1`."""
     path = str(scope["path"])

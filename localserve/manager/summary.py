@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,15 +78,15 @@ class Summaries:
         except OSError:
             return None
         key = (path, status.st_size, status.st_mtime_ns, spec.chat_template, wanted)
-        if key not in self._kept:
+        summary = self._kept.get(key)
+        if summary is None:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
-            self._kept[key] = _summary(spec, path, wanted)
-        return self._kept[key]
+            summary = self._kept[key] = _summary(spec, path, status, wanted)
+        return summary
 
 
-def _summary(spec: ModelSpec, path: Path, wanted: Wanted) -> Summary:
-    status = path.stat()
+def _summary(spec: ModelSpec, path: Path, status: os.stat_result, wanted: Wanted) -> Summary:
     place = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
     try:

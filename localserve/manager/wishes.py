@@ -1,4 +1,4 @@
-"""How long a model is to stay loaded after its last use, by the wishes of those who use it. Pure."""
+"""How long a model stays loaded after its last use, by the wishes of those who use it. Pure."""
 
 from __future__ import annotations
 

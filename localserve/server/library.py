@@ -107,9 +107,7 @@ class _Lines:
             if not self._started:
                 self._started = True
                 headers = [(b"content-type", b"application/x-ndjson")]
-                await self._send(
-                    {"type": "http.response.start", "status": 200, "headers": headers}
-                )
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             await self._send(
                 {"type": "http.response.body", "body": text.encode(), "more_body": more}
             )

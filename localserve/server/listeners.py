@@ -58,9 +58,7 @@ class Listeners:
             one.close()
 
 
-def listen(
-    host: str, port: int, *, also: Sequence[int] = (), scheme: str = "http"
-) -> Listeners:
+def listen(host: str, port: int, *, also: Sequence[int] = (), scheme: str = "http") -> Listeners:
     """Listen on `host`; on 127.0.0.1 also on ::1, which some clients try first.
 
     Port 0 takes any free one; those of `also` are served as well. Raises: ConfigInvalid, naming who
@@ -74,7 +72,9 @@ def listen(
     try:
         sockets += [_bind_also(host, more) for more in also if more != port]
         ports = [one.getsockname()[1] for one in sockets]
-        warnings = [_listen_on_ipv6(port, scheme, sockets) for port in ports if host in LOOPBACK_NAMES]
+        warnings = [
+            _listen_on_ipv6(port, scheme, sockets) for port in ports if host in LOOPBACK_NAMES
+        ]
     except BaseException:
         for one in sockets:
             one.close()

@@ -118,7 +118,8 @@ class OllamaEndpoint(AnswerEndpoint[Asked]):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
         if not asked.empty:
-            return await super()._answer(scope, receive, send, asked)
+            await super()._answer(scope, receive, send, asked)
+            return
         reason = await while_wanted(self._load_or_unload(scope, asked.request), receive)
         model = asked.model or self._manager.spec.name
         await JSONResponse(self._form.nothing(model, reason))(scope, receive, send)

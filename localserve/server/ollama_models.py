@@ -25,7 +25,7 @@ from localserve.server.callers import check_model
 
 MOST_BODY_BYTES = 64 << 10
 
-_UNREAD = Summary(size_bytes=0, modified_at=0.0, digest="")
+_UNREAD = Summary(size_bytes=0, modified_at=0.0, digest=64 * "0")
 """Of a file that is gone, although its model is loaded."""
 
 

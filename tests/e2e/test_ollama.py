@@ -123,9 +123,7 @@ def test_a_raw_prompt_and_one_with_a_suffix(client: ollama.Client) -> None:
     assert middle.eval_count
 
 
-def test_embeddings_are_those_of_the_published_model(
-    client: ollama.Client, minilm: MiniLm
-) -> None:
+def test_embeddings_are_those_of_the_published_model(client: ollama.Client, minilm: MiniLm) -> None:
     texts = ["A man eats pasta.", "The stock market fell today."]
     answer = client.embed("minilm", texts)
     for text, vector in zip(texts, answer.embeddings, strict=True):

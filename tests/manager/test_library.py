@@ -122,9 +122,13 @@ async def test_a_failure_in_the_middle_is_raised_after_its_news(
     monkeypatch.setattr("localserve.manager.library.download", broken)
     library, _ = library_of(settings)
     news: list[PullNews] = []
-    with pytest.raises(ModelUnusable, match="disk is full"):
+
+    async def gather() -> None:
         async for one in library.pull(REPO):
             news.append(one)  # noqa: PERF401
+
+    with pytest.raises(ModelUnusable, match="disk is full"):
+        await gather()
     assert Said("it starts again") in news
     assert any(isinstance(one, Arriving) for one in news)
 
@@ -132,7 +136,7 @@ async def test_a_failure_in_the_middle_is_raised_after_its_news(
 async def test_only_localserve_s_own_are_deleted(settings: Settings) -> None:
     library, offer = library_of(settings)
     await pull(library, REPO)
-    with pytest.raises(ModelUnusable, match="ships with localserve|belongs to localserve's"):
+    with pytest.raises(ModelUnusable, match="ships with localserve"):
         await library.find("localserve-tiny")
     with pytest.raises(UnknownModel):
         await library.find("nothing:latest")

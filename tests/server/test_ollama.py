@@ -426,10 +426,30 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
-FIELDS = (
-    "model name messages prompt suffix input raw stream format keep_alive options think tools "
-    "images context template system truncate dimensions logprobs top_logprobs verbose"
-).split()
+FIELDS = [
+    "model",
+    "name",
+    "messages",
+    "prompt",
+    "suffix",
+    "input",
+    "raw",
+    "stream",
+    "format",
+    "keep_alive",
+    "options",
+    "think",
+    "tools",
+    "images",
+    "context",
+    "template",
+    "system",
+    "truncate",
+    "dimensions",
+    "logprobs",
+    "top_logprobs",
+    "verbose",
+]
 MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "tool", "system"])},
     optional={
@@ -441,7 +461,7 @@ MESSAGE = st.fixed_dictionaries(
 )
 BODIES = ANYTHING | st.fixed_dictionaries(
     {},
-    optional={name: ANYTHING for name in FIELDS}
+    optional=dict.fromkeys(FIELDS, ANYTHING)
     | {"messages": st.lists(MESSAGE, max_size=3), "model": st.just("fake") | ANYTHING},
 )
 PATHS = [CHAT, GENERATE, "/api/embed", "/api/embeddings", "/api/show", "/api/pull"]

@@ -24,9 +24,9 @@ from localserve.dialects.ollama.library import (
     status_line,
 )
 from localserve.dialects.ollama.models import (
+    VERSION,
     Described,
     Running,
-    VERSION,
     list_fields,
     parse_show,
     running_fields,

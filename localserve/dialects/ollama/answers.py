@@ -22,7 +22,6 @@ from localserve.errors import LocalserveError
 LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, which JSON cannot say."""
 
-Request = TypeVar("Request")
 
 Fields = dict[str, Any]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from localserve.chat import Sampling
@@ -44,7 +44,7 @@ class Described:
     context_tokens: int = 0
     template: str = ""
     capabilities: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     values: Mapping[str, str | int | float | bool | None] | None = None
 
 

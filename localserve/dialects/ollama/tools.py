@@ -75,23 +75,22 @@ class CallIds:
     _open: list[ToolCall] = field(default_factory=list)
 
     def calls(self, wire: Sequence[WireCall]) -> tuple[ToolCall, ...]:
-        """The calls of one message; their results are still to come."""
+        """The calls of one message. Results that follow are of these, as far as it made any."""
         calls = tuple(self._call(one) for one in wire)
-        self._open += calls
+        if calls:
+            self._open = list(calls)
         return calls
 
     def result_of(self, call_id: str | None, name: str | None) -> str | None:
         """The id of the call whose result comes now: the one that is named, else the first of that
-        name, else the first of all that have none yet."""
+        name that has none yet, else, of a result without a name, the first of all."""
         if call_id is not None:
             self._open = [call for call in self._open if call.id != call_id]
             return call_id
-        named = [call for call in self._open if call.name == name]
-        waiting = named or (self._open if name is None else [])
-        if not waiting:
-            return None
-        self._open.remove(waiting[0])
-        return waiting[0].id
+        for place, call in enumerate(self._open):
+            if name is None or call.name == name:
+                return self._open.pop(place).id
+        return None
 
     def _call(self, wire: WireCall) -> ToolCall:
         self._made += 1

@@ -209,7 +209,11 @@ def test_calls_and_results_are_paired_by_name_and_order() -> None:
         ToolCall("call00002", "rain", "{}"),
         ToolCall("call00003", "wind", "{}"),
     )
-    assert [one.tool_call_id for one in (rain, sun, wind)] == ["call00002", "call00001", "call00003"]
+    assert [one.tool_call_id for one in (rain, sun, wind)] == [
+        "call00002",
+        "call00001",
+        "call00003",
+    ]
     assert (rain.name, wind.name) == ("rain", None)
 
 

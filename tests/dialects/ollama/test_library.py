@@ -55,9 +55,7 @@ def test_lines_of_progress() -> None:
         (KeyMissing("A key is needed."), 401, 401),
     ],
 )
-def test_errors_are_an_object_with_a_text(
-    error: LocalserveError, usual: int, status: int
-) -> None:
+def test_errors_are_an_object_with_a_text(error: LocalserveError, usual: int, status: int) -> None:
     found, fields = error_answer(error, usual, "req-1")
     assert found == status
     assert list(fields) == ["error"]
