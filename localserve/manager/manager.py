@@ -187,7 +187,7 @@ class ModelManager:
     def _report(self, model: ManagedModel) -> ModelReport:
         return ModelReport(
             spec=model.spec,
-            state=model.state,
+            state=model.state if model.unloading is None else Idle(model.spec.name),
             pinned=model.pinned,
             leases=model.leases,
             waiting=model.waiting,

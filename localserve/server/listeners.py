@@ -70,7 +70,7 @@ def listen(host: str, port: int, *, also: Sequence[int] = (), scheme: str = "htt
         raise _cannot_listen(host, port, error) from None
     sockets = [first]
     try:
-        sockets += [_bind_also(host, more) for more in also if more != port]
+        sockets += [_bind_also(host, more) for more in also if not port or more != port]
         ports = [one.getsockname()[1] for one in sockets]
         warnings = [
             _listen_on_ipv6(port, scheme, sockets) for port in ports if host in LOOPBACK_NAMES

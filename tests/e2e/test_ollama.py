@@ -51,8 +51,9 @@ def server(minilm: MiniLm, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def client(server: Server) -> ollama.Client:
-    return ollama.Client(host=server.url, timeout=WAIT_SECONDS)
+def client(server: Server) -> Iterator[ollama.Client]:
+    with ollama.Client(host=server.url, timeout=WAIT_SECONDS) as client:
+        yield client
 
 
 def test_a_chat(client: ollama.Client) -> None:
@@ -216,11 +217,12 @@ def test_a_second_port_serves_the_same(start: Start) -> None:
     server = start("--also", "0")
     other = server.wait_for_line(r"also listening at (http://\S+)").group(1)
     assert server.url != other
-    client = ollama.Client(host=other, timeout=WAIT_SECONDS)
-    assert client.list().models[0].model == TINY
-    server.worker.kill()
-    server.wait_for_line("was killed by SIGKILL")
-    assert client.chat(TINY, FRANCE, options=GREEDY).done
+    with ollama.Client(host=other, timeout=WAIT_SECONDS) as client:
+        assert TINY in {model.model for model in client.list().models}
+        server.worker.kill()
+        server.wait_for_line("was killed by SIGKILL")
+    with ollama.Client(host=other, timeout=WAIT_SECONDS) as client:
+        assert client.chat(TINY, FRANCE, options=GREEDY).done
     assert server.stop() == 0
 
 
@@ -244,7 +246,11 @@ def hub() -> Iterator[Hub]:
 def test_a_model_is_pulled_asked_and_deleted(start: Start, hub: Hub, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.url}
     server = start(environ=home)
-    client = ollama.Client(host=server.url, timeout=WAIT_SECONDS)
+    with ollama.Client(host=server.url, timeout=WAIT_SECONDS) as client:
+        pull_ask_and_delete(client)
+
+
+def pull_ask_and_delete(client: ollama.Client) -> None:
     with pytest.raises(ollama.ResponseError) as missing:
         client.chat("small-Q4_K_M", FRANCE)
     assert missing.value.status_code == 404

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from localserve.errors import ModelInUse, UnknownModel
+from localserve.manager import Idle, Ready
 from localserve.manager.wishes import Wishes
 from tests.manager.rig import Rig
 
@@ -50,6 +51,14 @@ async def test_zero_unloads_after_the_request() -> None:
     await use(rig, "chat", 0)
     await gone(rig, "chat")
     assert rig.held_bytes() == 0
+
+
+async def test_a_model_on_its_way_out_is_not_said_to_be_loaded() -> None:
+    rig = rig_of()
+    await use(rig, "code", 0)
+    assert isinstance((await rig.manager.report_on("code")).state, Idle)
+    await use(rig, "code", None)
+    assert isinstance((await rig.manager.report_on("code")).state, Ready)
 
 
 async def test_zero_unloads_nothing_that_others_use() -> None:

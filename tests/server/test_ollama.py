@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from localserve.catalog.download import Progress, Said
 from localserve.catalog.finders.record import FoundModel
+from localserve.catalog.headers import read_local
 from localserve.catalog.registry import BUILTIN_NAME, shipped_registry
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import ChatRequest, CompletionRequest, Message, ToolCall
+from localserve.config import DEFAULT_CONTEXT_TOKENS
 from localserve.errors import EngineFailed, ModelUnusable, NotDownloaded, UnknownModel
 from localserve.gateway.store import KeyStore
 from localserve.manager.library import Arriving, Looking, PullNews
@@ -151,15 +153,18 @@ async def test_the_models_that_run(call: Serve) -> None:
         assert model["size_vram"] == 0
 
 
-async def test_a_model_is_shown_the_same_loaded_and_not_loaded(call: Serve) -> None:
+async def test_a_model_that_is_not_loaded_is_shown_by_its_file(call: Serve) -> None:
     spec = shipped_registry().find(BUILTIN_NAME)
     assert spec is not None
+    assert isinstance(spec.source, LocalFile)
+    trained = read_local(spec.source.path).facts.hyperparameters.context_length or 0
+    context = min(trained, DEFAULT_CONTEXT_TOKENS)
     manager = fake_manager(FakeBackend(name=BUILTIN_NAME), spec=spec, load_seconds=60)
     async with call(manager=manager, ready=False) as served:
         for name in (BUILTIN_NAME, f"{BUILTIN_NAME}:latest", "TINY"):
             shown = (await served.client.post("/api/show", json={"name": name})).json()
             architecture = shown["model_info"]["general.architecture"]
-            assert shown["model_info"][f"{architecture}.context_length"] == 2048
+            assert shown["model_info"][f"{architecture}.context_length"] == context
             assert {"completion", "tools", "insert"} <= set(shown["capabilities"])
             assert ".Suffix" in shown["template"]
         (listed,) = (await served.client.get("/api/tags")).json()["models"]
@@ -383,7 +388,7 @@ async def test_what_changes_the_server_is_the_administrators(call: Serve, tmp_pa
                 if status != 200:
                     error_of(answer, status)
                 assert answer.status_code == status, (path, key)
-        for path in ("//api//pull", "/api/pull/"):
+        for path in ("/api//pull", "/api/pull/"):
             headers = {"authorization": f"Bearer {user}"}
             answer = await served.client.post(path, json={"model": "m"}, headers=headers)
             error_of(answer, 403)
