@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -19,11 +20,14 @@ from localserve.catalog.remove import check_removable, model_to_remove, remove
 from localserve.catalog.spec import ModelSpec
 from localserve.catalog.wanted import find_here, parse_wanted
 from localserve.config import Settings
-from localserve.errors import ModelUnusable, UnknownModel
+from localserve.errors import ModelUnusable, Overloaded, UnknownModel
 from localserve.manager.names import without_latest
 from localserve.manager.offer import DiskOffer
 from localserve.planner.hardware import probe
 from localserve.planner.pull import Proposal, propose
+
+MOST_PULLS: Final = 4
+"""So many downloads run at once."""
 
 TELL_SECONDS: Final = 0.1
 """How long progress is gathered before it is told."""
@@ -57,7 +61,7 @@ class Library(Protocol):
         is there; one that is here already brings none. Closing the generator ends the download,
         and what has come is kept.
 
-        Raises: ModelUnusable, UnknownModel, AmbiguousName.
+        Raises: ModelUnusable, UnknownModel, AmbiguousName, Overloaded.
         """
         ...
 
@@ -84,11 +88,21 @@ class DiskLibrary:
     def __init__(self, settings: Settings, offer: DiskOffer) -> None:
         self._settings = settings
         self._offer = offer
+        self._pulls = 0
+        # of their own: downloads would hold up all that is done in the common workers
+        self._threads = ThreadPoolExecutor(MOST_PULLS, thread_name_prefix="pull")
 
     async def pull(self, name: str) -> AsyncGenerator[PullNews, None]:
+        if self._pulls >= MOST_PULLS:
+            raise Overloaded(
+                f"{self._pulls} downloads are under way already; there may be {MOST_PULLS}.",
+                retry_after_seconds=60,
+            )
+        self._pulls += 1
         news = _News()
-        pulling = asyncio.to_thread(self._pull_until_ended, name, news)
-        work = asyncio.create_task(pulling, name="pull")
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self._pull_until_ended, name, news)
+        work.add_done_callback(self._count_end)
         work.add_done_callback(news.end)
         try:
             while not work.done() or news.waiting:
@@ -102,6 +116,9 @@ class DiskLibrary:
             news.ended = True
             work.add_done_callback(_mark_retrieved)
             self._offer.look_again()
+
+    def _count_end(self, work: asyncio.Future[None]) -> None:
+        self._pulls -= 1
 
     def _pull_until_ended(self, name: str, news: _News) -> None:
         with contextlib.suppress(_Ended):
@@ -195,7 +212,7 @@ class _News:
             self._last, self._fresh = news, True
         self._come.set()
 
-    def end(self, work: asyncio.Task[None]) -> None:
+    def end(self, work: asyncio.Future[None]) -> None:
         """The thread is done."""
         self._come.set()
 
@@ -224,7 +241,7 @@ def _digest(proposal: Proposal) -> str:
     return hashlib.sha256(first.url.encode()).hexdigest()
 
 
-def _mark_retrieved(work: asyncio.Task[None]) -> None:
+def _mark_retrieved(work: asyncio.Future[None]) -> None:
     """Nobody is left to hear of its failure."""
     if not work.cancelled():
         work.exception()

@@ -17,8 +17,8 @@ from localserve.catalog.download import Progress, Said, Tell
 from localserve.catalog.package import Package
 from localserve.catalog.registry import SHIPPED_FILE, shipped_registry
 from localserve.config import Settings, read_settings
-from localserve.errors import ModelUnusable, UnknownModel
-from localserve.manager.library import Arriving, DiskLibrary, Looking, PullNews
+from localserve.errors import ModelUnusable, Overloaded, UnknownModel
+from localserve.manager.library import MOST_PULLS, Arriving, DiskLibrary, Looking, PullNews
 from localserve.manager.offer import DiskOffer
 from tests.catalog.hub_server import Hub, serve_hub
 
@@ -109,6 +109,27 @@ async def test_closing_ends_the_download(
         seen = [await anext(news) for _ in range(3)]
     assert all(isinstance(one, Arriving | Looking) for one in seen)
     assert await asyncio.to_thread(ended.wait, 20)
+
+
+async def test_only_so_many_are_downloaded_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def waiting(package: Package, settings: Settings, tell: Tell) -> None:
+        released.wait(20)
+
+    monkeypatch.setattr("localserve.manager.library.download", waiting)
+    library, _ = library_of(settings)
+    pulls = [asyncio.create_task(pull(library, REPO)) for _ in range(MOST_PULLS)]
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(Overloaded, match="4 downloads"):
+            await pull(library, REPO)
+    finally:
+        released.set()
+    await asyncio.gather(*pulls)
+    await pull(library, REPO)
 
 
 async def test_a_failure_in_the_middle_is_raised_after_its_news(
