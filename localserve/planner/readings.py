@@ -136,6 +136,10 @@ class Readings:
             return None
         return Amounts(usage.total, usage.free)
 
+    def busy_share(self) -> float:
+        """The share of all logical processors in use during the next 0.2 s, from 0 to 1."""
+        return psutil.cpu_percent(interval=0.2) / 100
+
     def processors(self) -> int:
         """Logical processors of the machine."""
         return psutil.cpu_count(logical=True) or os.cpu_count() or 1
