@@ -44,10 +44,11 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
-from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
+from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -144,13 +145,16 @@ def _routes(
         )
 
     chat = answers(chat_exchange(fingerprint))
-    embedding = VectorEndpoint(EMBEDDING, manager, settings)
-    rerank = VectorEndpoint(RERANK, manager, settings)
+    message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
+    rerank = AtOnceEndpoint(RERANK, manager, settings)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/messages", message),
+            post(f"{prefix}/messages/count_tokens", count),
             post(f"{prefix}/rerank", rerank),
             post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),
