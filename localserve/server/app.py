@@ -48,6 +48,8 @@ from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
+from localserve.server.response_store import ResponseStore
+from localserve.server.responses import ResponseEndpoint, Responses
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
@@ -145,6 +147,11 @@ def _routes(
         )
 
     chat = answers(chat_exchange(fingerprint))
+    store = ResponseStore()
+    response = ResponseEndpoint(
+        store, manager, settings, headers_after_seconds=headers_after_seconds
+    )
+    responses = Responses(store)
     message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
     embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
     rerank = AtOnceEndpoint(RERANK, manager, settings)
@@ -153,6 +160,9 @@ def _routes(
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/responses", response),
+            Route(f"{prefix}/responses/{{id}}", responses.show, methods=["GET"]),
+            Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
             post(f"{prefix}/messages", message),
             post(f"{prefix}/messages/count_tokens", count),
             post(f"{prefix}/rerank", rerank),
