@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anthropic
@@ -215,7 +216,8 @@ def test_no_body_is_answered_by_a_server_error(server: Server, body: object, pat
 
 def check(server: Server, path: str, body: object) -> None:
     worker = server.worker.pid
-    response = httpx2.post(server.url + path, json=body, timeout=WAIT_SECONDS)
+    content = json.dumps(body).encode()
+    response = httpx2.post(server.url + path, content=content, timeout=WAIT_SECONDS)
     if response.status_code != 529:
         assert response.status_code < 500, response.text
     if response.status_code >= 400:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -94,7 +94,7 @@ class ResponseBody(ThinkingFields, GenerationBody):
     include: list[str] | None = None
     top_logprobs: int | None = None
     truncation: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
 
 
 def parse_response(body: bytes) -> AskedResponse:
@@ -165,8 +165,15 @@ def _echo(wire: ResponseBody) -> Mapping[str, object]:
         "store": wire.store is not False,
         "temperature": wire.temperature,
         "text": {"format": {"type": "text"}},
-        "tool_choice": wire.tool_choice or "auto",
+        "tool_choice": _plain(wire.tool_choice) or "auto",
         "tools": [tool.echo() for tool in wire.tools or () if tool.type == "function"],
         "top_p": wire.top_p,
         "truncation": "disabled",
     }
+
+
+def _plain(choice: ToolChoice) -> ToolChoice:
+    """A choice as it is repeated: without the tools that it may list."""
+    if not isinstance(choice, dict):
+        return choice
+    return {key: value for key, value in choice.items() if isinstance(value, str)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from localserve.dialects.openai.tools import (
     MAX_NAME_CHARACTERS,
@@ -17,13 +18,19 @@ from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
 
 
+def _finite(schema: dict[str, Any]) -> dict[str, Any]:
+    """Responses repeat it, and JSON knows no number that is none. Raises: ValueError."""
+    json.dumps(schema, allow_nan=False)
+    return schema
+
+
 class FlatTool(WireModel):
     """A tool whose fields lie beside its type. Functions need a name."""
 
     type: str = "function"
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)] | None = None
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Annotated[dict[str, Any], AfterValidator(_finite)] | None = None
     strict: bool | None = None
 
     def echo(self) -> dict[str, object]:

@@ -267,6 +267,8 @@ def test_something_must_be_said() -> None:
         ({"input": ["x"]}, "input.0"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input.0.role"),
         ({"tools": [{"type": "function", "name": ""}]}, "tools.0.name"),
+        ({"tools": [LOOK | {"parameters": {"x": float("nan")}}]}, "tools.0.parameters"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
         ({"max_output_tokens": "9"}, "max_output_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"previous_response_id": "x" * 300}, "previous_response_id"),
