@@ -132,9 +132,7 @@ class MessageAnswer:
                 yield self._delta("thinking_delta", "thinking", delta.text)
             case ToolCallBegun():
                 yield from self._close()
-                yield from self._open(
-                    "tool_use", {"id": delta.id, "name": delta.name, "input": {}}
-                )
+                yield from self._open("tool_use", {"id": delta.id, "name": delta.name, "input": {}})
             case ArgumentsDelta():
                 yield self._delta("input_json_delta", "partial_json", delta.text)
             case _ as never:
