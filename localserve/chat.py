@@ -133,6 +133,14 @@ class ChatRequest:
     keep_alive_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many tokens the prompt of a conversation has."""
+
+    model: str
+    prompt_tokens: int
+
+
 Prompt = str | tuple[int, ...]
 """Text, or the ids of its tokens."""
 

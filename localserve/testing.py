@@ -41,6 +41,7 @@ from localserve.chat import (
     RerankRequest,
     TextDelta,
     Timings,
+    TokenCount,
     TokenLogprob,
     ToolCall,
     ToolCallBegun,
@@ -106,8 +107,8 @@ class FakeBackend:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer by the script."""
         answers = [self._pieces(request.messages)] * request.generation.choices
-        words = sum(_words(message.content or "") for message in request.messages)
-        async with aclosing(self._answer(request, answers, words, "messages")) as events:
+        tokens = _words_of(request)
+        async with aclosing(self._answer(request, answers, tokens, "messages")) as events:
             async for event in events:
                 yield event
 
@@ -143,7 +144,12 @@ class FakeBackend:
         words = sum(_words(text) + len(query) for text in request.documents)
         return RerankAnswer(self.facts.name, tuple(scores), words)
 
-    async def _ask(self, request: EmbeddingRequest | RerankRequest) -> None:
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        """The words of the messages."""
+        await self._ask(request)
+        return TokenCount(self.facts.name, _words_of(request))
+
+    async def _ask(self, request: ChatRequest | EmbeddingRequest | RerankRequest) -> None:
         """What is answered at once passes in `accept_delay_seconds`, or fails."""
         self.requests.append(request)
         self.running += 1
@@ -296,6 +302,10 @@ def fake_estimate(weights_bytes: Mapping[str, int], context_tokens: int = 4096) 
         return Need(Placed(Runtime(tokens, 8), MemoryUsage((sizes,), 0), RAM, wanted.parallel or 8))
 
     return estimate
+
+
+def _words_of(request: ChatRequest) -> int:
+    return sum(_words(message.content or "") for message in request.messages)
 
 
 def _words(text: str) -> int:

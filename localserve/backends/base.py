@@ -18,6 +18,7 @@ from localserve.chat import (
     EmbeddingRequest,
     RerankAnswer,
     RerankRequest,
+    TokenCount,
 )
 from localserve.planner.usage import MemoryUsage
 
@@ -88,6 +89,14 @@ class Backend(Protocol):
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         """Continue raw texts. Closing the generator cancels the work. Raises as `chat`."""
+        ...
+
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        """How many tokens the prompt of `chat` has, also where that is more than the context.
+
+        Raises: InvalidRequest (WrongTask, where the model writes no text; ContextOverflow, where
+        the prompt is too long to be counted), Overloaded.
+        """
         ...
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:

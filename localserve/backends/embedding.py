@@ -31,6 +31,7 @@ from localserve.chat import (
     Prompt,
     RerankAnswer,
     RerankRequest,
+    TokenCount,
 )
 from localserve.engine.embedder import Vector
 from localserve.engine.embedding import EmbeddingEngine
@@ -205,13 +206,19 @@ class EmbeddingBackend:
     def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         return self._write_nothing()
 
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        raise self._writes_nothing()
+
     async def _write_nothing(self) -> AsyncGenerator[ChatEvent, None]:
+        raise self._writes_nothing()
+        yield  # a generator, as all backends' answers are
+
+    def _writes_nothing(self) -> WrongTask:
         route = "/v1/rerank" if self._ranks else "/v1/embeddings"
-        raise WrongTask(
+        return WrongTask(
             f"{self._facts.name!r} {self._does} and writes no text.",
             hint=f"Send it to {route}, or name a chat model; GET /v1/models says what each can do.",
         )
-        yield  # a generator, as all backends' answers are
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         if self._ranks:

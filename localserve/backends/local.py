@@ -33,6 +33,7 @@ from localserve.chat import (
     Prompt,
     RerankAnswer,
     RerankRequest,
+    TokenCount,
 )
 from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
@@ -229,7 +230,7 @@ class LocalBackend:
         return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        template = self._spec.chat_template or self._chat_template or CHATML
+        template = self._template
         text = await self._conversation.prompt(request, template)
         tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
         self._check_length(tokens, "messages")
@@ -272,6 +273,11 @@ class LocalBackend:
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
+
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        text = await self._conversation.prompt(request, self._template)
+        tokens = await asyncio.to_thread(self._tokenize, text, "messages")
+        return TokenCount(self._facts.name, len(tokens))
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         raise WrongTask(
@@ -338,6 +344,10 @@ class LocalBackend:
         await self._engine.close()
         if self._teacher is not None:
             await self._teacher.close()
+
+    @property
+    def _template(self) -> str:
+        return self._spec.chat_template or self._chat_template or CHATML
 
     def _answer(
         self,

@@ -45,11 +45,14 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
-from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
+from localserve.server.response_store import ResponseStore
+from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -149,13 +152,24 @@ def _routes(
         )
 
     chat = answers(chat_exchange(fingerprint))
-    embedding = VectorEndpoint(EMBEDDING, manager, settings)
-    rerank = VectorEndpoint(RERANK, manager, settings)
+    store = ResponseStore()
+    response = ResponseEndpoint(
+        store, manager, settings, headers_after_seconds=headers_after_seconds
+    )
+    responses = Responses(store)
+    message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
+    rerank = AtOnceEndpoint(RERANK, manager, settings)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/responses", response),
+            Route(f"{prefix}/responses/{{id}}", responses.show, methods=["GET"]),
+            Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
+            post(f"{prefix}/messages", message),
+            post(f"{prefix}/messages/count_tokens", count),
             post(f"{prefix}/rerank", rerank),
             post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),

@@ -26,8 +26,8 @@ from localserve.server.chat import AnswerEndpoint, Exchange, told
 from localserve.server.library import DeleteEndpoint, PullEndpoint
 from localserve.server.ollama_models import OllamaModels
 from localserve.server.records import RequestRecord, record_of
+from localserve.server.vectors import AtOnceEndpoint, while_wanted
 from localserve.server.vectors import Exchange as VectorExchange
-from localserve.server.vectors import VectorEndpoint, while_wanted
 
 PORT = "11434"
 """Ollama's own: who asks there means Ollama, whatever else listens there."""
@@ -141,7 +141,7 @@ class OllamaEndpoint(AnswerEndpoint[Asked]):
         return "unload"
 
 
-class EmbedEndpoint(VectorEndpoint[EmbeddingRequest, EmbeddingAnswer]):
+class EmbedEndpoint(AtOnceEndpoint[EmbeddingRequest, EmbeddingAnswer]):
     """Makes vectors, and says how long it took."""
 
     async def _parse(self, scope: Scope, body: bytes) -> ollama.AskedEmbed:

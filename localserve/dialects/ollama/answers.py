@@ -45,7 +45,6 @@ class Answer(ABC):
             lines.append(self._head() | self._text("") | self._counts(self._parts.end))
         return "".join(map(_line, lines))
 
-    @property
     def keepalive(self) -> str:
         """A line that says nothing."""
         return _line(self._head() | self._text("") | {"done": False})

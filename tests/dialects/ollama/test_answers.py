@@ -160,7 +160,7 @@ def test_log_probabilities() -> None:
 
 
 def test_a_sign_of_life_is_a_line_without_text() -> None:
-    line = json.loads(ChatAnswer(ASKED).keepalive)
+    line = json.loads(ChatAnswer(ASKED).keepalive())
     assert line["message"] == {"role": "assistant", "content": ""}
     assert line["done"] is False
 
