@@ -14,6 +14,9 @@ from localserve.prompting.prefill import THINKING_MARKS
 Ability = Literal["tools", "thinking"]
 
 _TOOLS: Final = re.compile(r"\b(tools|functions|tool_calls)\b")
+_THOUGHTS: Final = re.compile(
+    r"\b(reasoning_content|enable_thinking|reasoning_effort|thinking_effort)\b"
+)
 _ANALYSIS: Final = "<|channel|>analysis"
 
 
@@ -24,6 +27,7 @@ def abilities(template: str | None) -> tuple[Ability, ...]:
     found: list[Ability] = []
     if _TOOLS.search(template):
         found.append("tools")
-    if _ANALYSIS in template or any(close in template for _, close in THINKING_MARKS):
+    marked = _ANALYSIS in template or any(close in template for _, close in THINKING_MARKS)
+    if marked or _THOUGHTS.search(template):
         found.append("thinking")
     return tuple(found)

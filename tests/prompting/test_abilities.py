@@ -20,6 +20,8 @@ from localserve.prompting.template import CHATML
         ("{% for call in message.tool_calls %}{% endfor %}", ("tools",)),
         ("{{ '<think>' + message.reasoning + '</think>' }}", ("thinking",)),
         ("{% if tools %}{% endif %}[THINK]{{ thought }}[/THINK]", ("tools", "thinking")),
+        ("{% if enable_thinking %}{{ message.reasoning_content }}{% endif %}", ("thinking",)),
+        ("{{ reasoning_effort or 'high' }}", ("thinking",)),
         ("<|channel|>analysis<|message|>", ("thinking",)),
         ("{{ 'tooltips and thinking' }}", ()),
     ],
