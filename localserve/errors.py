@@ -6,6 +6,7 @@ LocalserveError
 │   ├── UnsupportedField    a known field that would change the answer and is not supported
 │   ├── ContextOverflow     the prompt is larger than the context
 │   ├── WrongTask           the model was made for another task
+│   │   └── NoFillMiddle    the model was not trained to fill in the middle
 │   └── TemplateFailed      the model's chat template refused the messages
 ├── UnknownModel            no model of that name is served
 │   └── AmbiguousName       several models on this disk could be meant
@@ -146,6 +147,23 @@ class WrongTask(InvalidRequest):
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, param="model", hint=hint)
+
+
+class NoFillMiddle(WrongTask):
+    """The model knows no markers for a middle that is to be filled."""
+
+    code: ClassVar[str] = "no_fill_middle"
+    description: ClassVar[str] = (
+        "The model was not trained to fill in the middle. GET /v1/models lists `insert` among the "
+        "capabilities of those that were."
+    )
+
+    def __init__(self, name: str, param: str | None) -> None:
+        super().__init__(
+            f"{name!r} was not trained to fill in the middle.",
+            hint="Serve a coder model; GET /v1/models lists `insert` for those that can.",
+        )
+        self.param = param
 
 
 class TemplateFailed(InvalidRequest):

@@ -205,7 +205,7 @@ class Engine(Generic[R]):
             return self._step_since != 0.0
         return True
 
-    async def running(self, timeout_seconds: float) -> tuple[SequenceView, ...]:
+    async def look(self, timeout_seconds: float) -> tuple[SequenceView, ...]:
         """The running sequences, in the order of their admission, as they are between two steps.
 
         Raises: TimeoutError (a step took longer); EngineFailed.
