@@ -154,6 +154,14 @@ class ChatRequest:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many tokens the prompt of a conversation has."""
+
+    model: str
+    prompt_tokens: int
+
+
 Prompt = str | tuple[int | str, ...]
 """Text, the ids of its tokens, or ids and texts one behind the other."""
 

@@ -44,6 +44,7 @@ from localserve.chat import (
     RerankRequest,
     TextDelta,
     Timings,
+    TokenCount,
     TokenLogprob,
     ToolCall,
     ToolCallBegun,
@@ -121,7 +122,7 @@ class FakeBackend:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer by the script."""
         answers = [self._pieces(request.messages)] * request.generation.choices
-        prompts = [(_rendered(request.messages), await self.count_tokens(request))]
+        prompts = [(_rendered(request.messages), _words_of(request))]
         async with aclosing(self._answer(request, answers, prompts, "messages")) as events:
             async for event in events:
                 yield event
@@ -172,10 +173,6 @@ class FakeBackend:
         """A line for each message."""
         return _rendered(request.messages) + "assistant:" * generation_prompt
 
-    async def count_tokens(self, request: ChatRequest) -> int:
-        """The words of the messages."""
-        return sum(_words(message.content or "") for message in request.messages)
-
     async def look(self) -> tuple[SequenceView, ...]:
         """One view for each request, whose prompt is computed."""
         view = SequenceView(0, 8, 0, 8, 1, 7, self.facts.sampling, 8)
@@ -200,7 +197,12 @@ class FakeBackend:
         words = sum(_words(text) + len(query) for text in request.documents)
         return RerankAnswer(self.facts.name, tuple(scores), words)
 
-    async def _ask(self, request: EmbeddingRequest | RerankRequest) -> None:
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        """The words of the messages."""
+        await self._ask(request)
+        return TokenCount(self.facts.name, _words_of(request))
+
+    async def _ask(self, request: ChatRequest | EmbeddingRequest | RerankRequest) -> None:
         """What is answered at once passes in `accept_delay_seconds`, or fails."""
         self.requests.append(request)
         self.running += 1
@@ -379,6 +381,10 @@ def _timings(timed: int) -> Timings:
 
 def _rendered(messages: Sequence[Message]) -> str:
     return "".join(f"{message.role}: {message.content or ''}\n" for message in messages)
+
+
+def _words_of(request: ChatRequest) -> int:
+    return sum(_words(message.content or "") for message in request.messages)
 
 
 def _words(text: str) -> int:

@@ -22,6 +22,7 @@ from localserve.chat import (
     RerankAnswer,
     RerankRequest,
     Sampling,
+    TokenCount,
 )
 from localserve.engine.sequence import SequenceView
 from localserve.planner.usage import MemoryUsage
@@ -121,9 +122,12 @@ class Backend(Protocol):
         last message. Raises as `chat`."""
         ...
 
-    async def count_tokens(self, request: ChatRequest) -> int:
-        """How many tokens the prompt of a conversation has. Raises as `chat`, but for a prompt that
-        is too long."""
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        """The tokens of the prompt that `chat` would compute, also where that is more than the context.
+
+        Raises: InvalidRequest (WrongTask, where the model writes no text; ContextOverflow, where
+        the prompt is too long to be counted), Overloaded.
+        """
         ...
 
     async def look(self) -> tuple[SequenceView, ...]:

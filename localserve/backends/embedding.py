@@ -33,6 +33,7 @@ from localserve.chat import (
     Prompt,
     RerankAnswer,
     RerankRequest,
+    TokenCount,
 )
 from localserve.engine.embedder import Vector
 from localserve.engine.embedding import EmbeddingEngine
@@ -224,19 +225,19 @@ class EmbeddingBackend:
         return await asyncio.to_thread(self._prompts.spellings, tokens, "tokens")
 
     async def render(self, request: ChatRequest, *, generation_prompt: bool = True) -> str:
-        raise self._wrong_task()
-
-    async def count_tokens(self, request: ChatRequest) -> int:
-        raise self._wrong_task()
+        raise self._writes_nothing()
 
     async def look(self) -> tuple[SequenceView, ...]:
         return ()
 
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        raise self._writes_nothing()
+
     async def _write_nothing(self) -> AsyncGenerator[ChatEvent, None]:
-        raise self._wrong_task()
+        raise self._writes_nothing()
         yield  # a generator, as all backends' answers are
 
-    def _wrong_task(self) -> WrongTask:
+    def _writes_nothing(self) -> WrongTask:
         route = "/v1/rerank" if self._ranks else "/v1/embeddings"
         return WrongTask(
             f"{self._facts.name!r} {self._does} and writes no text.",

@@ -35,6 +35,7 @@ from localserve.chat import (
     RerankAnswer,
     RerankRequest,
     Sampling,
+    TokenCount,
 )
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
@@ -297,9 +298,10 @@ class LocalBackend:
             request, self._template, generation_prompt=generation_prompt
         )
 
-    async def count_tokens(self, request: ChatRequest) -> int:
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
         text = await self._conversation.prompt(request, self._template)
-        return await asyncio.to_thread(self._prompts.count, text)
+        count = await asyncio.to_thread(self._prompts.count, text)
+        return TokenCount(self._facts.name, count)
 
     async def look(self) -> tuple[SequenceView, ...]:
         try:
@@ -373,6 +375,10 @@ class LocalBackend:
         if self._teacher is not None:
             await self._teacher.close()
 
+    @property
+    def _template(self) -> str:
+        return self._spec.chat_template or self._chat_template or CHATML
+
     def _answer(
         self,
         prompts: list[list[int]],
@@ -445,10 +451,6 @@ class LocalBackend:
         if isinstance(prompt, str):
             return prompt
         return self._prompts.spell(self._prompts.of_prompt(prompt))
-
-    @property
-    def _template(self) -> str:
-        return self._spec.chat_template or self._chat_template or CHATML
 
 
 def _rate(now: Snapshot) -> float:

@@ -1,0 +1,1 @@
+"""Wire formats, strangers to each other; `schema` is how all of them read JSON."""

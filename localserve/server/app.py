@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,7 +34,7 @@ from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
-from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
+from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
@@ -43,10 +44,11 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
-from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
+from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -137,27 +139,22 @@ def _routes(
     def post(path: str, endpoint: object) -> Route:
         return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
 
-    chat = AnswerEndpoint(
-        CHAT,
-        manager,
-        settings,
-        fingerprint=fingerprint,
-        headers_after_seconds=headers_after_seconds,
-    )
-    completion = AnswerEndpoint(
-        COMPLETION,
-        manager,
-        settings,
-        fingerprint=fingerprint,
-        headers_after_seconds=headers_after_seconds,
-    )
-    embedding = VectorEndpoint(EMBEDDING, manager, settings)
-    rerank = VectorEndpoint(RERANK, manager, settings)
+    def answers(exchange: Exchange[Any]) -> object:
+        return AnswerEndpoint(
+            exchange, manager, settings, headers_after_seconds=headers_after_seconds
+        )
+
+    chat = answers(chat_exchange(fingerprint))
+    message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
+    rerank = AtOnceEndpoint(RERANK, manager, settings)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/messages", message),
+            post(f"{prefix}/messages/count_tokens", count),
             post(f"{prefix}/rerank", rerank),
             post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),
@@ -183,7 +180,7 @@ def _routes(
         ]
     return [
         *everywhere,
-        post("/v1/completions", completion),
+        post("/v1/completions", answers(completion_exchange(fingerprint))),
         post("/v1/embeddings", embedding),
     ]
 

@@ -1,6 +1,6 @@
 """Errors as responses: which status each has, and the errors that only HTTP knows.
 
-Every failure leaves here in the one shape of `dialects.openai.errors`, never as a traceback.
+Every failure leaves here in the shape of its route's dialect, never as a traceback.
 Lives on the event loop.
 
 InvalidRequest
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import ClassVar
 
 from starlette.exceptions import HTTPException
@@ -24,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from localserve.dialects import anthropic
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
     AccessRefused,
@@ -43,7 +45,9 @@ from localserve.errors import (
     UnknownModel,
     error_types,
 )
+from localserve.gateway.paths import route_path
 from localserve.gateway.refusals import CrossSite, HostRefused, MediaTypeUnsupported
+from localserve.server.paths import normal_path
 from localserve.server.records import record_of
 
 logger = logging.getLogger("localserve.server")
@@ -128,8 +132,22 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
 )
 
 
+Shape = Callable[[LocalserveError, int, str], tuple[int, dict[str, object]]]
+"""From an error, its usual status and the request's id to the status and the body of an answer."""
+
+
+def _usual_shape(
+    error: LocalserveError, status: int, request_id: str
+) -> tuple[int, dict[str, object]]:
+    return status, error_fields(error, status, request_id)
+
+
+_SHAPES: tuple[tuple[str, Shape], ...] = (("/messages", anthropic.error_answer),)
+"""Routes, with all below them, whose dialect has errors of its own."""
+
+
 def status_of(kind: type[LocalserveError]) -> int:
-    """The HTTP status of a type of error."""
+    """The HTTP status of a type of error, where the route's dialect has no other."""
     return next(status for parent, status in _STATUSES if issubclass(kind, parent))
 
 
@@ -148,10 +166,16 @@ def error_response(scope: Scope, error: LocalserveError, **more: object) -> Resp
     """The answer to a request that failed; `more` are further members of the body."""
     record = record_of(scope)
     record.error = error.code
-    status = status_of(type(error))
-    return JSONResponse(
-        error_fields(error, status, record.request_id) | more, status, headers=_headers_of(error)
-    )
+    status, fields = _shape(scope)(error, status_of(type(error)), record.request_id)
+    return JSONResponse(fields | more, status, headers=_headers_of(error))
+
+
+def _shape(scope: Scope) -> Shape:
+    path = route_path({**scope, "path": normal_path(scope["path"])})
+    for route, shape in _SHAPES:
+        if path == route or path.startswith(f"{route}/"):
+            return shape
+    return _usual_shape
 
 
 def _headers_of(error: LocalserveError) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings` and `/v1/rerank`: what is answered at once and as a whole.
+"""What is answered at once and as a whole: embeddings, reranking and counts of tokens.
 
 Lives on the event loop; large bodies and answers are handled in a worker.
 """
@@ -15,7 +15,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from localserve.backends.base import Backend
-from localserve.chat import EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest
+from localserve.chat import (
+    ChatRequest,
+    EmbeddingAnswer,
+    EmbeddingRequest,
+    RerankAnswer,
+    RerankRequest,
+    TokenCount,
+)
 from localserve.config import Settings
 from localserve.dialects.openai import parse_embedding, parse_rerank
 from localserve.gateway.metered import expected_tokens, meter_of
@@ -31,8 +38,8 @@ RENDER_AT_ONCE = 8
 """So many vectors are made into JSON in about a millisecond; more are in a worker."""
 
 Result = TypeVar("Result")
-Question = TypeVar("Question", bound=EmbeddingRequest | RerankRequest)
-Answer = TypeVar("Answer", bound=EmbeddingAnswer | RerankAnswer)
+Question = TypeVar("Question", bound=ChatRequest | EmbeddingRequest | RerankRequest)
+Answer = TypeVar("Answer", bound=EmbeddingAnswer | RerankAnswer | TokenCount)
 Asking = TypeVar("Asking", covariant=True)
 Answering = TypeVar("Answering", contravariant=True)
 
@@ -48,11 +55,13 @@ class Asked(Protocol[Asking, Answering]):
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[Question, Answer]):
-    """One kind of question. `parse` raises InvalidRequest; `size` counts what an answer has."""
+    """One kind of question. `parse` raises InvalidRequest; `size` counts what an answer has. What
+    `computes` nothing with the model costs no tokens."""
 
     parse: Callable[[bytes], Asked[Question, Answer]]
     ask: Callable[[Backend, Question], Awaitable[Answer]]
     size: Callable[[Question], int]
+    computes: bool = True
 
 
 EMBEDDING: Exchange[EmbeddingRequest, EmbeddingAnswer] = Exchange(
@@ -67,7 +76,7 @@ RERANK: Exchange[RerankRequest, RerankAnswer] = Exchange(
 )
 
 
-class VectorEndpoint(Generic[Question, Answer]):
+class AtOnceEndpoint(Generic[Question, Answer]):
     """Answers the questions of one exchange."""
 
     def __init__(
@@ -92,7 +101,8 @@ class VectorEndpoint(Generic[Question, Answer]):
         record, meter = record_of(scope), meter_of(scope)
         record.model = asked.request.model or self._manager.spec.name
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
-        await meter.reserve_tokens(expected)
+        if self._exchange.computes:
+            await meter.reserve_tokens(expected)
         try:
             answer = await while_wanted(self._ask(scope, asked.request), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens

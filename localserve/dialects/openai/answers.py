@@ -1,6 +1,6 @@
 """The two shapes of an answer: chat completions and text completions.
 
-Pure; knows nothing of SSE and of HTTP.
+Pure; knows nothing of HTTP.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from localserve.chat import ChatRequest, Message, Role, ToolCall
 from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
-from localserve.dialects.openai.schema import WireModel, read_json
 from localserve.dialects.openai.thinking import ThinkingFields
 from localserve.dialects.openai.tools import ToolChoice, WireTools, read_tools
+from localserve.dialects.schema import WireModel, read_json
 from localserve.errors import InvalidRequest
 
 MAX_TOP_LOGPROBS = 20

@@ -14,7 +14,7 @@ from localserve.chat import CompletionRequest, Prompt
 from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
-from localserve.dialects.openai.schema import read_json
+from localserve.dialects.schema import read_json
 from localserve.errors import InvalidRequest
 
 MAX_LOGPROBS = 20

@@ -1,7 +1,7 @@
 """The common part of answers: identity, counts and times, and what one hand-over becomes.
 
 Events in, JSON text out. A frame of a stream is put together from strings, because one is made for
-each step of the engine; a whole body is not. Pure; knows nothing of SSE and of HTTP.
+each step of the engine; a whole body is not. Pure; knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from localserve.chat import (
     ToolCallBegun,
     Usage,
 )
+from localserve.dialects.openai.errors import error_frame
+from localserve.errors import LocalserveError
 
 quote = encode_basestring_ascii
 """A JSON string in ASCII: no line separator of Unicode can end a line of a stream early."""
@@ -45,6 +47,10 @@ class Answer(ABC):
     answer.
     """
 
+    media_type = "text/event-stream; charset=utf-8"
+    keepalive = ": keepalive\n\n"
+    told_in_stream: tuple[type[LocalserveError], ...] = ()
+
     id_prefix: str
     whole_kind: str
     chunk_kind: str
@@ -56,6 +62,15 @@ class Answer(ABC):
         self.id = f"{self.id_prefix}-{uuid4().hex}"
         self.created = int(time.time())
         self._start = ""
+
+    def stream(self, events: Sequence[ChatEvent]) -> str:
+        """The frames of `events` as server-sent events; `[DONE]` after the last."""
+        text = "".join([f"data: {frame}\n\n" for frame in self.frames(events)])
+        return f"{text}data: [DONE]\n\n" if isinstance(events[-1], Completed) else text
+
+    def stream_error(self, error: LocalserveError) -> str:
+        """The last event of a stream that fails; there is no `[DONE]` after it."""
+        return f"data: {error_frame(error)}\n\n"
 
     def frames(self, events: Sequence[ChatEvent]) -> Iterator[str]:
         """One JSON object for everything of a choice that `events` bring at once."""

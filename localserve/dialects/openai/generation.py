@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from localserve.chat import Generation, Sampling
-from localserve.dialects.openai.schema import WireBody, WireModel
+from localserve.dialects.schema import WireBody, WireModel
 from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
