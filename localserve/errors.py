@@ -4,6 +4,7 @@ LocalserveError
 ├── InvalidRequest          the request cannot be satisfied as it stands
 │   ├── InvalidSchema       fields of the request have the wrong type or are out of bounds
 │   ├── UnsupportedField    a known field that would change the answer and is not supported
+│   ├── NotSupported        this server never does that
 │   ├── ContextOverflow     the prompt is larger than the context
 │   ├── WrongTask           the model was made for another task
 │   │   └── NoFillMiddle    the model was not trained to fill in the middle
@@ -102,6 +103,13 @@ class UnsupportedField(InvalidRequest):
         "The request uses a field that would change the answer and that this server does not "
         "support. Nothing is ignored silently; leave the field out."
     )
+
+
+class NotSupported(InvalidRequest):
+    """A known request of a dialect that this server does not do at all."""
+
+    code: ClassVar[str] = "not_supported"
+    description: ClassVar[str] = "Other servers of this dialect can do that; this one does not."
 
 
 class ContextOverflow(InvalidRequest):
