@@ -32,6 +32,7 @@ from localserve.gateway.origins import parse_origins, split_list
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
+from localserve.server import llama_server
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
@@ -146,8 +147,14 @@ def _routes(
 
     chat = answers(chat_exchange(fingerprint))
     message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
+    detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
+    template = AtOnceEndpoint(llama_server.TEMPLATE, manager, settings)
+    chat_count = AtOnceEndpoint(llama_server.COUNT, manager, settings)
     embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
     rerank = AtOnceEndpoint(RERANK, manager, settings)
+    inspection = llama_server.Inspection(manager, fingerprint)
+    native = answers(llama_server.COMPLETION)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
@@ -155,6 +162,16 @@ def _routes(
             post(f"{prefix}/chat/completions", chat),
             post(f"{prefix}/messages", message),
             post(f"{prefix}/messages/count_tokens", count),
+            post(f"{prefix}/chat/completions/input_tokens", chat_count),
+            post(f"{prefix}/infill", answers(llama_server.INFILL)),
+            post(f"{prefix}/completion", native),
+            post(f"{prefix}/tokenize", tokenize),
+            post(f"{prefix}/detokenize", detokenize),
+            post(f"{prefix}/apply-template", template),
+            Route(f"{prefix}/props", inspection.properties, methods=["GET"]),
+            post(f"{prefix}/props", inspection.change_properties),
+            Route(f"{prefix}/slots", inspection.slots),
+            post(f"{prefix}/slots/{{slot}}", inspection.change_slot),
             post(f"{prefix}/rerank", rerank),
             post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),
@@ -182,6 +199,7 @@ def _routes(
         *everywhere,
         post("/v1/completions", answers(completion_exchange(fingerprint))),
         post("/v1/embeddings", embedding),
+        post("/completions", native),
     ]
 
 

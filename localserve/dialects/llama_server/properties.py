@@ -83,7 +83,7 @@ def slots_fields(
         {"id": index, "n_ctx": context_tokens, "speculative": False, "is_processing": index < busy}
         for index in range(count)
     ]
-    taken = [slot | {"is_processing": True} | _slot(one) for slot, one in zip(free, running)]
+    taken = [slot | {"is_processing": True} | _slot(one) for slot, one in zip(free, running, strict=False)]
     return [*taken, *free[len(running) :]]
 
 
