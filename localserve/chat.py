@@ -54,8 +54,8 @@ class Sampling:
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 switch the
     respective filter off. Penalties look at the last `repeat_last_n` tokens (prompt included).
-    `seed` None draws one. `sure_only` keeps of the filtered tokens those that are likely, and ends the
-    answer where none is: what fills a middle is to be right or short.
+    `seed` None draws one. `sure_only` keeps of the filtered tokens those that are likely, and ends
+    the answer where none is: what fills a middle is to be right or short.
     """
 
     temperature: float | None = None
@@ -97,10 +97,11 @@ as llama-server has them)."""
 @dataclass(frozen=True, slots=True)
 class Report:
     """What is told of an answer besides its text: the ids of its tokens, how far its prompt is
-    computed, and the prompts as the model saw them."""
+    computed, how far and how fast the answer is, and the prompts as the model saw them."""
 
     tokens: bool = False
     progress: bool = False
+    timings: bool = False
     prompts: bool = False
 
 
@@ -317,6 +318,16 @@ class PromptProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerProgress:
+    """How many tokens one choice has, with the deltas that follow, and how long ago the first of
+    them came. Only when asked for."""
+
+    choice: int
+    answer_tokens: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """More text of one choice. `logprobs` has an entry per token, when they were asked for;
     `tokens` are the ids of the tokens whose text ends here, when they were."""
@@ -380,6 +391,6 @@ class Completed:
 Delta = TextDelta | ReasoningDelta | ToolCallBegun | ArgumentsDelta
 """More of one choice."""
 
-ChatEvent = Accepted | PromptProgress | Delta | Finished | Completed
-"""In order: Accepted; per choice PromptProgress* Delta* Finished, interleaved; Completed. A failure is raised by
-the iterator instead, as a LocalserveError."""
+ChatEvent = Accepted | PromptProgress | AnswerProgress | Delta | Finished | Completed
+"""In order: Accepted; per choice PromptProgress* (AnswerProgress | Delta)* Finished, interleaved;
+Completed. A failure is raised by the iterator instead, as a LocalserveError."""

@@ -5,12 +5,14 @@ One request is one or more sequences (choices of prompts), which share a mailbox
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, assert_never
 
 from localserve.backends.choice import Choice
 from localserve.chat import (
     Accepted,
+    AnswerProgress,
     ChatEvent,
     Completed,
     Finished,
@@ -67,6 +69,7 @@ class Answer:
         self._accepted = False
         self._ended: dict[int, Ended] = {}
         self._choices = [Choice(number, parser()) for number in range(len(requests)) if parser]
+        self._counts: dict[int, tuple[int, float]] = {}
         self.echoes: list[str] = []
         self.left_out_tokens = 0
 
@@ -100,9 +103,12 @@ class Answer:
                 return [_progress(choice, event)]
             case Text(text, scored, special_at, tokens):
                 logprobs = tuple(map(self._logprob, scored))
+                told = self._answered(choice, len(tokens))
+                if not self._generation.report.tokens:
+                    tokens = ()
                 if self._choices:
-                    return list(self._choices[choice].take(text, special_at, logprobs))
-                return [TextDelta(choice, text, logprobs, tokens)]
+                    return [*told, *self._choices[choice].take(text, special_at, logprobs)]
+                return [*told, TextDelta(choice, text, logprobs, tokens)]
             case Ended():
                 self._ended[choice] = event
                 usage, timings = self._usage_of(choice), timings_of(event)
@@ -132,6 +138,15 @@ class Answer:
             prompts=self._prompts,
         )
         return [accepted, *echoes]
+
+    def _answered(self, choice: int, tokens: int) -> list[ChatEvent]:
+        """How far the choice is with so many more tokens, if that is to be told."""
+        if not self._generation.report.timings:
+            return []
+        now = time.monotonic()
+        count, first = self._counts.get(choice, (0, now))
+        self._counts[choice] = count + tokens, first
+        return [AnswerProgress(choice, count + tokens, (now - first) * 1e3)]
 
     def _logprob(self, scored: ScoredToken) -> TokenLogprob:
         return self._named(scored.score, tuple(self._named(other) for other in scored.top))

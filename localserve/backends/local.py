@@ -32,6 +32,7 @@ from localserve.chat import (
     Generation,
     InfillRequest,
     Prompt,
+    Report,
     RerankAnswer,
     RerankRequest,
     Sampling,
@@ -418,7 +419,7 @@ class LocalBackend:
                 line_seconds=generation.line_seconds,
                 min_indent=generation.min_indent,
                 reuse=generation.reuse,
-                report=generation.report,
+                report=_engine_report(generation.report),
             )
             for tokens in prompts
             for choice in range(generation.choices)
@@ -451,6 +452,13 @@ class LocalBackend:
         if isinstance(prompt, str):
             return prompt
         return self._prompts.spell(self._prompts.of_prompt(prompt))
+
+
+def _engine_report(report: Report) -> Report:
+    """What the engine has to tell so that `report` can be: tokens are counted by their ids."""
+    if not report.timings:
+        return report
+    return replace(report, tokens=True, progress=True)
 
 
 def _rate(now: Snapshot) -> float:

@@ -46,6 +46,7 @@ from localserve.server.errors import (
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.messages import COUNT, MESSAGE
+from localserve.server.lm_studio import LmStudioModels
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
@@ -155,6 +156,8 @@ def _routes(
     rerank = AtOnceEndpoint(RERANK, manager, settings)
     inspection = llama_server.Inspection(manager, fingerprint)
     native = answers(llama_server.COMPLETION)
+    completion = answers(completion_exchange(fingerprint))
+    lm_studio = LmStudioModels(manager)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
@@ -197,9 +200,14 @@ def _routes(
         ]
     return [
         *everywhere,
-        post("/v1/completions", answers(completion_exchange(fingerprint))),
+        post("/v1/completions", completion),
         post("/v1/embeddings", embedding),
         post("/completions", native),
+        Route("/api/v0/models", lm_studio.list),
+        Route("/api/v0/models/{name:path}", lm_studio.show),
+        post("/api/v0/chat/completions", chat),
+        post("/api/v0/completions", completion),
+        post("/api/v0/embeddings", embedding),
     ]
 
 

@@ -75,7 +75,10 @@ def _written_as(
     form: type[openai.Answer], fingerprint: str
 ) -> Callable[[openai.Asked[ChatRequest | CompletionRequest]], Answer]:
     return lambda asked: form(
-        choices=asked.choices, include_usage=asked.include_usage, fingerprint=fingerprint
+        choices=asked.choices,
+        include_usage=asked.include_usage,
+        fingerprint=fingerprint,
+        extras=asked.extras,
     )
 
 

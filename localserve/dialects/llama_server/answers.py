@@ -8,8 +8,7 @@ Source: server_task_result_cmpl_final and _partial in llama.cpp's server-task.cp
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from localserve.chat import (
@@ -18,14 +17,12 @@ from localserve.chat import (
     Finished,
     PromptProgress,
     TextDelta,
-    Timings,
     TokenLogprob,
-    Usage,
 )
 from localserve.dialects.llama_server.asked import Telling
 from localserve.dialects.llama_server.errors import error_event
 from localserve.dialects.llama_server.settings import settings_fields
-from localserve.dialects.timings import timing_fields
+from localserve.dialects.timings import Speed, progress_fields, timing_fields
 from localserve.errors import LocalserveError
 
 NO_SLOT = -1
@@ -44,29 +41,25 @@ class Written:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     count: int = 0
     new_line: bool = False
-    first_at: float = 0.0
-    progress: PromptProgress | None = None
+    prompt_tokens: int | None = None
 
-    def add(self, delta: TextDelta, now: float) -> None:
-        self.first_at = self.first_at or now
+    def add(self, delta: TextDelta) -> None:
         self.count += len(delta.tokens)
         self.new_line = self.new_line or "\n" in delta.text
 
 
 class NativeAnswer:
-    """Renders the events of one request. `clock` gives seconds."""
+    """Renders the events of one request."""
 
     media_type = "text/event-stream; charset=utf-8"
     keepalive = ": keepalive\n\n"
     told_in_stream: tuple[type[LocalserveError], ...] = ()
 
-    def __init__(
-        self, *, choices: int, telling: Telling, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, choices: int, telling: Telling) -> None:
         self._telling = telling
-        self._clock = clock
         self._written = [Written() for _ in range(choices)]
         self._accepted = Accepted("", 0)
+        self._speed = Speed()
 
     def stream(self, events: Sequence[ChatEvent]) -> str:
         """What `events` bring, as server-sent events."""
@@ -85,7 +78,7 @@ class NativeAnswer:
                     self._accepted = event
                 case TextDelta():
                     one = self._written[event.choice]
-                    one.add(event, self._clock())
+                    one.add(event)
                     one.texts.append(event.text)
                     one.tokens += event.tokens
                     one.logprobs += event.logprobs
@@ -99,13 +92,15 @@ class NativeAnswer:
     def _objects(self, events: Sequence[ChatEvent]) -> Iterator[dict[str, object]]:
         deltas: dict[int, list[TextDelta]] = {}
         for event in events:
+            self._speed.observe(event)
             match event:
                 case Accepted():
                     self._accepted = event
                 case PromptProgress():
-                    self._written[event.choice].progress = event
+                    self._written[event.choice].prompt_tokens = event.prompt_tokens
                     if self._telling.progress:
-                        yield self._partial(event.choice) | {"prompt_progress": _progress(event)}
+                        progress = {"prompt_progress": progress_fields(event)}
+                        yield self._partial(event.choice) | progress
                 case TextDelta():
                     deltas.setdefault(event.choice, []).append(event)
                 case Finished():
@@ -123,12 +118,11 @@ class NativeAnswer:
         logprobs = [score for delta in deltas for score in delta.logprobs]
         if not text and not tokens:
             return
-        one = self._written[choice]
         for delta in deltas:
-            one.add(delta, self._clock())
+            self._written[choice].add(delta)
         fields = self._partial(choice) | {"content": text, "tokens": tokens}
         if self._telling.timings:
-            fields["timings"] = self._timings_so_far(one)
+            fields["timings"] = self._speed.fields(choice)
         if logprobs:
             fields["completion_probabilities"] = _probabilities(logprobs)
         yield fields
@@ -145,16 +139,8 @@ class NativeAnswer:
         }
 
     def _prompt_tokens(self, choice: int) -> int:
-        progress = self._written[choice].progress
-        return self._accepted.prompt_tokens if progress is None else progress.prompt_tokens
-
-    def _timings_so_far(self, one: Written) -> dict[str, object]:
-        progress = one.progress
-        prompt = progress.prompt_tokens if progress else self._accepted.prompt_tokens
-        usage = Usage(prompt, one.count, progress.cached_tokens if progress else 0)
-        elapsed_ms = (self._clock() - one.first_at) * 1e3
-        prompt_ms = progress.elapsed_ms if progress else 0.0
-        return timing_fields(usage, Timings(0.0, prompt_ms, elapsed_ms, max(0, one.count - 1)))
+        counted = self._written[choice].prompt_tokens
+        return self._accepted.prompt_tokens if counted is None else counted
 
     def _end(self, end: Finished) -> dict[str, object]:
         """The last object of a stream, whose text has been sent."""
@@ -229,15 +215,6 @@ def _stop_type(end: Finished) -> str:
     if end.reason == "length":
         return "limit"
     return "eos" if end.stop_text is None else "word"
-
-
-def _progress(progress: PromptProgress) -> dict[str, object]:
-    return {
-        "total": progress.prompt_tokens,
-        "cache": progress.cached_tokens,
-        "processed": progress.computed_tokens,
-        "time_ms": round(progress.elapsed_ms),
-    }
 
 
 def _probabilities(tokens: Iterable[TokenLogprob]) -> list[dict[str, object]]:

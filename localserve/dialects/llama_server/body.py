@@ -101,7 +101,7 @@ class AnswerBody(WireBody):
         biases = read_biases(self.logit_bias)
         late = self.t_max_predict_ms
         return Generation(
-            sampling=self._sampling(biases.tokens),
+            sampling=self._sampling(None if self.logit_bias is None else biases.tokens),
             max_tokens=self._max_tokens(),
             stop=self._stops(),
             choices=self.n_cmpl or self.n or 1,
@@ -113,7 +113,8 @@ class AnswerBody(WireBody):
             reuse=self.cache_prompt is not False,
             report=Report(
                 tokens=bool(self.stream or self.return_tokens),
-                progress=bool(self.stream and (self.return_progress or self.timings_per_token)),
+                progress=bool(self.stream and self.return_progress),
+                timings=bool(self.stream and self.timings_per_token),
                 prompts=True,
             ),
         )
@@ -127,7 +128,7 @@ class AnswerBody(WireBody):
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(dict.fromkeys(text for text in given if text))
 
-    def _sampling(self, bias: tuple[tuple[int, float], ...]) -> Sampling:
+    def _sampling(self, bias: tuple[tuple[int, float], ...] | None) -> Sampling:
         every = MAX_PENALTY_WINDOW_TOKENS
         sampling = Sampling(
             temperature=self.temperature,
@@ -139,7 +140,7 @@ class AnswerBody(WireBody):
             repeat_last_n=every if self.repeat_last_n == -1 else self.repeat_last_n,
             frequency_penalty=self.frequency_penalty,
             presence_penalty=self.presence_penalty,
-            logit_bias=bias or None,
+            logit_bias=bias,
             seed=None if self.seed in (None, -1) else (self.seed or 0) & 0xFFFF_FFFF,
         )
         return sampling if self.samplers is None else select(sampling, read_samplers(self.samplers))

@@ -38,6 +38,7 @@ def parse_chat(body: bytes) -> Asked[ChatRequest]:
         choices=request.generation.choices,
         stream=bool(chat.stream),
         include_usage=chat.wants_usage,
+        extras=chat.extras,
     )
 
 
