@@ -53,7 +53,7 @@ def read_biases(given: object) -> Biases:
 
 
 def _key(key: str) -> int | str:
-    return int(key) if key.isascii() and key.isdecimal() and len(key) <= 9 else key
+    return int(key) if key.isascii() and key.isdecimal() and len(key) <= 12 else key
 
 
 def _pair(name: str, pair: object) -> tuple[int | str, float]:
