@@ -1,1 +1,1 @@
-"""Wire formats, strangers to each other; `schema` is how all of them read JSON."""
+"""Wire formats, strangers to each other; `schema.py` reads JSON for all of them."""

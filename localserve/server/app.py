@@ -50,6 +50,8 @@ from localserve.server.lm_studio import LmStudioModels
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
+from localserve.server.response_store import ResponseStore
+from localserve.server.responses import ResponseEndpoint, Responses
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
@@ -147,6 +149,11 @@ def _routes(
         )
 
     chat = answers(chat_exchange(fingerprint))
+    store = ResponseStore()
+    response = ResponseEndpoint(
+        store, manager, settings, headers_after_seconds=headers_after_seconds
+    )
+    responses = Responses(store)
     message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
     tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
     detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
@@ -163,6 +170,9 @@ def _routes(
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/responses", response),
+            Route(f"{prefix}/responses/{{id}}", responses.show, methods=["GET"]),
+            Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
             post(f"{prefix}/messages", message),
             post(f"{prefix}/messages/count_tokens", count),
             post(f"{prefix}/chat/completions/input_tokens", chat_count),

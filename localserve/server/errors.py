@@ -8,6 +8,8 @@ InvalidRequest
 ├── RequestTooSlow         408
 ├── HeadTooLarge           431
 ├── RouteUnknown           404
+├── ResponseUnknown        404
+├── PreviousResponseUnknown 400
 └── MethodUnsupported      405
 Unavailable
 └── TooManyConnections     503
@@ -89,6 +91,26 @@ class RouteUnknown(InvalidRequest):
     description: ClassVar[str] = "There is nothing at this path."
 
 
+class ResponseUnknown(InvalidRequest):
+    """No response of that id is kept."""
+
+    code: ClassVar[str] = "response_not_found"
+    description: ClassVar[str] = (
+        "No response of that id is kept: it was never given to this key, asked not to be stored, "
+        "deleted, or others have taken its place."
+    )
+
+
+class PreviousResponseUnknown(InvalidRequest):
+    """The response that a request goes on from is not kept."""
+
+    code: ClassVar[str] = "previous_response_not_found"
+    description: ClassVar[str] = (
+        "The response that the request goes on from is not kept (any more). Send the whole "
+        "conversation as input."
+    )
+
+
 class MethodUnsupported(InvalidRequest):
     """The path exists, but not for this method."""
 
@@ -112,6 +134,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (HeadTooLarge, 431),
     (MediaTypeUnsupported, 415),
     (RouteUnknown, 404),
+    (ResponseUnknown, 404),
     (MethodUnsupported, 405),
     (CrossSite, 403),
     (HostRefused, 403),

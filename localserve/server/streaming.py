@@ -33,9 +33,8 @@ class Answer(Protocol):
         """Of the stream."""
         ...
 
-    @property
     def keepalive(self) -> str:
-        """What a stream sends while nothing comes, and its client overlooks."""
+        """What a stream sends while nothing comes."""
         ...
 
     @property
@@ -115,7 +114,7 @@ class EventStream:
         record = record_of(scope)
         while True:
             record.observe(events)
-            text = self._answer.stream(events) if events else self._answer.keepalive
+            text = self._answer.stream(events) if events else self._answer.keepalive()
             if events and isinstance(events[-1], Completed):
                 return text
             if text:

@@ -47,7 +47,6 @@ class MessageAnswer:
     """Renders the events of one request. One block is open at a time; the next one closes it."""
 
     media_type = "text/event-stream; charset=utf-8"
-    keepalive = 'event: ping\ndata: {"type": "ping"}\n\n'
     told_in_stream: tuple[type[LocalserveError], ...] = ()
 
     def __init__(self) -> None:
@@ -63,6 +62,10 @@ class MessageAnswer:
             for event in events
             for fields in self._news(event)
         )
+
+    def keepalive(self) -> str:
+        """An event that clients overlook."""
+        return 'event: ping\ndata: {"type": "ping"}\n\n'
 
     def stream_error(self, error: LocalserveError) -> str:
         """The last event of a stream that fails."""

@@ -6,6 +6,7 @@ Any thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 from localserve.chat import Message, ToolCall
@@ -35,24 +36,74 @@ def read_turns(wire: list[WireMessage]) -> tuple[Message, ...]:
     """
     messages: list[Message] = []
     called: set[str] = set()
-    for index, turn in enumerate(wire):
+    turn = _Turn()
+    for index, message in enumerate(wire):
         place = f"messages.{index}.content"
-        if turn.role == "assistant":
-            message = _assistant(turn.content, place)
-            called.update(call.id for call in message.tool_calls)
-            if messages and messages[-1].role == "assistant":
-                message = _joined(messages.pop(), message)
-            messages.append(message)
-        elif turn.role == "system":
-            messages.append(Message("system", "\n".join(texts_of(turn.content, place))))
+        if message.role == "assistant":
+            turn.take(message.content, place)
+            continue
+        called.update(call.id for call in turn.calls)
+        messages += turn.end()
+        turn = _Turn()
+        if message.role == "system":
+            messages.append(Message("system", "\n".join(texts_of(message.content, place))))
         else:
-            messages += _user(turn.content, place, called)
-    _check_end(messages)
-    return tuple(messages)
+            messages += _user(message.content, place, called)
+    if turn.calls:
+        ids = ", ".join(repr(call.id) for call in turn.calls)
+        raise InvalidRequest(
+            f"The last turn calls tools, and no `tool_result` blocks follow: {ids}.",
+            param="messages",
+            hint="Add a user's turn with the result of each call.",
+        )
+    return (*messages, *turn.end())
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What the assistant did between two words of others."""
+
+    begun: bool = False
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+
+    def take(self, content: Content, place: str) -> None:
+        """Raises: UnsupportedField, InvalidRequest."""
+        self.begun = True
+        if isinstance(content, str):
+            self.texts.append(content)
+            return
+        for index, block in enumerate(content):
+            self._take_block(block, f"{place}.{index}")
+
+    def end(self) -> Iterator[Message]:
+        """The turn as a message, if there was one."""
+        if self.begun:
+            text = "".join(self.texts)
+            yield Message(
+                "assistant",
+                text or (None if self.calls else ""),
+                tool_calls=tuple(self.calls),
+                reasoning="".join(self.reasoning) or None,
+            )
+
+    def _take_block(self, block: Block, place: str) -> None:
+        match block.type:
+            case "text":
+                self.texts.append(text_of(block, place))
+            case "thinking":
+                self.reasoning.append(required(block.thinking, block, place, "thinking"))
+            case "redacted_thinking":
+                pass  # nobody but who wrote it can read it
+            case "tool_use":
+                self.calls.append(call_of(block, place))
+            case _:
+                raise unsupported_block(block, place)
 
 
 def _user(content: Content, place: str, called: set[str]) -> Iterator[Message]:
-    """Texts in between results of tools are turns of their own, in the order of the blocks."""
+    """Texts between results of tools are turns of their own, in the order of the blocks."""
     texts: list[str] = []
     blocks = [Block(type="text", text=content)] if isinstance(content, str) else content
     for index, block in enumerate(blocks):
@@ -69,7 +120,7 @@ def _user(content: Content, place: str, called: set[str]) -> Iterator[Message]:
 
 
 def _called_id(block: Block, place: str, called: set[str]) -> str:
-    call_id: str = required(block.tool_use_id, block, place, "tool_use_id")
+    call_id = required(block.tool_use_id, block, place, "tool_use_id")
     if call_id not in called:
         raise InvalidRequest(
             f"{place} is the result of {call_id!r}, but no `tool_use` block before it has that id.",
@@ -77,53 +128,3 @@ def _called_id(block: Block, place: str, called: set[str]) -> str:
             hint="Send the assistant's turn that called the tool, too.",
         )
     return call_id
-
-
-def _assistant(content: Content, place: str) -> Message:
-    if isinstance(content, str):
-        return Message("assistant", content)
-    texts: list[str] = []
-    reasoning: list[str] = []
-    calls: list[ToolCall] = []
-    for index, block in enumerate(content):
-        here = f"{place}.{index}"
-        match block.type:
-            case "text":
-                texts.append(text_of(block, here))
-            case "thinking":
-                reasoning.append(required(block.thinking, block, here, "thinking"))
-            case "redacted_thinking":
-                pass  # nobody but who wrote it can read it
-            case "tool_use":
-                calls.append(call_of(block, here))
-            case _:
-                raise unsupported_block(block, here)
-    text = "".join(texts)
-    return Message(
-        "assistant",
-        text or (None if calls else ""),
-        tool_calls=tuple(calls),
-        reasoning="".join(reasoning) or None,
-    )
-
-
-def _joined(first: Message, second: Message) -> Message:
-    calls = first.tool_calls + second.tool_calls
-    text = (first.content or "") + (second.content or "")
-    return Message(
-        "assistant",
-        text or (None if calls else ""),
-        tool_calls=calls,
-        reasoning=(first.reasoning or "") + (second.reasoning or "") or None,
-    )
-
-
-def _check_end(messages: list[Message]) -> None:
-    """An answer that ends with calls cannot be continued."""
-    if messages and messages[-1].role == "assistant" and messages[-1].tool_calls:
-        ids = ", ".join(call.id for call in messages[-1].tool_calls)
-        raise InvalidRequest(
-            f"The last turn calls tools, and no `tool_result` blocks follow: {ids}.",
-            param="messages",
-            hint="Add a user's turn with the result of each call.",
-        )

@@ -51,7 +51,6 @@ class Answer(ABC):
     """
 
     media_type = "text/event-stream; charset=utf-8"
-    keepalive = ": keepalive\n\n"
     told_in_stream: tuple[type[LocalserveError], ...] = ()
 
     id_prefix: str
@@ -79,6 +78,10 @@ class Answer(ABC):
         """The frames of `events` as server-sent events; `[DONE]` after the last."""
         text = "".join([f"data: {frame}\n\n" for frame in self.frames(events)])
         return f"{text}data: [DONE]\n\n" if isinstance(events[-1], Completed) else text
+
+    def keepalive(self) -> str:
+        """A comment, which clients overlook."""
+        return ": keepalive\n\n"
 
     def stream_error(self, error: LocalserveError) -> str:
         """The last event of a stream that fails; there is no `[DONE]` after it."""

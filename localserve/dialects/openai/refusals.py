@@ -97,10 +97,12 @@ REFUSED: Mapping[str, Refusal] = {
 }
 
 
-def refuse_unsupported(fields: Mapping[str, object]) -> None:
+def refuse_unsupported(
+    fields: Mapping[str, object], refused: Mapping[str, Refusal] = REFUSED
+) -> None:
     """Raises: UnsupportedField for the first field that asks for something unsupported."""
     for name, value in fields.items():
-        refusal = REFUSED.get(name)
+        refusal = refused.get(name)
         if refusal is not None and refusal.asks(value):
             raise unsupported(name, refusal.hint)
 
