@@ -1,7 +1,7 @@
 """The application: routes, middleware and the life of the manager, all in one place.
 
-Every route is served with and without `/v1`; `/completions` and `/embeddings` without it belong to
-another wire format. Lives on the event loop.
+Every route is served with and without `/v1`; `/completions` and `/embeddings` without it are those
+of llama-server. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ def _routes(
     )
     responses = Responses(store)
     message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    native_embedding = AtOnceEndpoint(llama_server.EMBEDDING, manager, settings)
     tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
     detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
     template = AtOnceEndpoint(llama_server.TEMPLATE, manager, settings)
@@ -178,6 +179,7 @@ def _routes(
             post(f"{prefix}/chat/completions/input_tokens", chat_count),
             post(f"{prefix}/infill", answers(llama_server.INFILL)),
             post(f"{prefix}/completion", native),
+            post(f"{prefix}/embedding", native_embedding),
             post(f"{prefix}/tokenize", tokenize),
             post(f"{prefix}/detokenize", detokenize),
             post(f"{prefix}/apply-template", template),
@@ -213,6 +215,7 @@ def _routes(
         post("/v1/completions", completion),
         post("/v1/embeddings", embedding),
         post("/completions", native),
+        post("/embeddings", native_embedding),
         Route("/api/v0/models", lm_studio.list),
         Route("/api/v0/models/{name:path}", lm_studio.show),
         post("/api/v0/chat/completions", chat),

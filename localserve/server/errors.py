@@ -169,6 +169,7 @@ _SHAPES: tuple[tuple[str, Shape], ...] = (
     ("/messages", anthropic.error_answer),
     ("/infill", llama_server.error_answer),
     ("/completion", llama_server.error_answer),
+    ("/embedding", llama_server.error_answer),
     ("/tokenize", llama_server.error_answer),
     ("/detokenize", llama_server.error_answer),
     ("/apply-template", llama_server.error_answer),
@@ -177,7 +178,10 @@ _SHAPES: tuple[tuple[str, Shape], ...] = (
 )
 """Routes, with all below them, whose dialect has errors of its own."""
 
-_BARE_SHAPES: Mapping[str, Shape] = {"/completions": llama_server.error_answer}
+_BARE_SHAPES: Mapping[str, Shape] = {
+    "/completions": llama_server.error_answer,
+    "/embeddings": llama_server.error_answer,
+}
 """Routes that have another dialect with `/v1` before them."""
 
 

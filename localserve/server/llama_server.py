@@ -9,7 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from localserve.backends.base import Backend, ModelFacts
-from localserve.chat import ChatRequest, CompletionRequest, InfillRequest, TokenCount
+from localserve.chat import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingAnswer,
+    EmbeddingRequest,
+    InfillRequest,
+    TokenCount,
+)
 from localserve.dialects import llama_server, openai
 from localserve.engine.sequence import SequenceView
 from localserve.errors import InvalidRequest, NotSupported, Unavailable
@@ -55,6 +62,11 @@ TOKENIZE: vectors.Exchange[llama_server.Text, llama_server.Tokens] = vectors.Exc
 )
 DETOKENIZE: vectors.Exchange[llama_server.Tokens, llama_server.Tokens] = vectors.Exchange(
     llama_server.parse_detokenize, _detokenize, lambda tokens: len(tokens.tokens), computes=False
+)
+EMBEDDING: vectors.Exchange[EmbeddingRequest, EmbeddingAnswer] = vectors.Exchange(
+    llama_server.parse_embedding,
+    lambda backend, request: backend.embed(request),
+    lambda request: len(request.inputs),
 )
 TEMPLATE: vectors.Exchange[openai.Rendering, openai.RenderedPrompt] = vectors.Exchange(
     openai.parse_prompt, _render, lambda asked: len(asked.chat.messages), computes=False

@@ -6,6 +6,7 @@ Knows nothing of HTTP, of other dialects and of who answers. Pure; any thread.
 from localserve.dialects.llama_server.answers import NativeAnswer
 from localserve.dialects.llama_server.asked import Asked
 from localserve.dialects.llama_server.completion import parse_completion
+from localserve.dialects.llama_server.embeddings import AskedVectors, parse_embedding
 from localserve.dialects.llama_server.errors import error_answer
 from localserve.dialects.llama_server.infill import parse_infill
 from localserve.dialects.llama_server.properties import (
@@ -27,6 +28,7 @@ __all__ = [
     "Asked",
     "AskedText",
     "AskedTokens",
+    "AskedVectors",
     "NativeAnswer",
     "Properties",
     "Running",
@@ -35,6 +37,7 @@ __all__ = [
     "error_answer",
     "parse_completion",
     "parse_detokenize",
+    "parse_embedding",
     "parse_infill",
     "parse_tokenize",
     "properties_fields",

@@ -8,21 +8,21 @@ from localserve.errors import FieldProblem, InvalidSchema, UnsupportedField
 LARGEST_TOKEN = (1 << 31) - 1
 
 
-def read_prompts(given: object) -> tuple[Prompt, ...]:
-    """All prompts of a request.
+def read_prompts(given: object, field: str = "prompt") -> tuple[Prompt, ...]:
+    """All prompts of a request, which stand in `field`.
 
     A list of texts is many prompts, one of ids, or of ids and texts, is a single one.
     Raises: InvalidSchema; UnsupportedField, for images and sounds.
     """
     if not isinstance(given, list):
-        return (read_prompt(given, "prompt"),)
+        return (read_prompt(given, field),)
     if not given:
-        raise _wrong("prompt", "Input should have at least one element")
+        raise _wrong(field, "Input should have at least one element")
     if all(_is_token(part) or isinstance(part, str) for part in given) and any(
         map(_is_token, given)
     ):
-        return (read_parts(given, "prompt"),)
-    return tuple(read_prompt(one, f"prompt.{index}") for index, one in enumerate(given))
+        return (read_parts(given, field),)
+    return tuple(read_prompt(one, f"{field}.{index}") for index, one in enumerate(given))
 
 
 def read_prompt(given: object, place: str) -> Prompt:
