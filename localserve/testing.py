@@ -182,12 +182,17 @@ class FakeBackend:
         """Vectors of `embedding_length` numbers, by how often which bytes occur."""
         await self._ask(request)
         width = request.dimensions or self.facts.embedding_length
-        texts = [text.encode() if isinstance(text, str) else bytes(text) for text in request.inputs]
+        texts = [bytes(await self._bytes(text)) for text in request.inputs]
+        if not all(texts):
+            raise InvalidRequest("Nothing can be said of an empty text.", param="input")
         letters = [np.frombuffer(raw, np.uint8) % width for raw in texts]
         counts = [np.bincount(one, minlength=width) for one in letters]
         table = np.stack(counts).astype(np.float32)
         table /= np.linalg.norm(table, axis=1, keepdims=True)
         return EmbeddingAnswer(self.facts.name, table, sum(map(len, texts)))
+
+    async def _bytes(self, text: Prompt) -> list[int]:
+        return await self.tokenize(text, add_special=False, parse_special=True)
 
     async def rerank(self, request: RerankRequest) -> RerankAnswer:
         """The share of the query's words that a document has."""
