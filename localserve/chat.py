@@ -114,7 +114,7 @@ class Generation:
     tokens of a text.
 
     The first line that ends more than `line_seconds` after the first token is the last one. A later
-    line that is indented by less than `min_indent` characters is not given out, and ends the answer.
+    line that is indented by less than `min_indent` characters is not given out and ends the answer.
     With `reuse` false the whole prompt is computed anew.
     """
 

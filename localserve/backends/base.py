@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 
 from localserve.catalog.spec import ModelSpec
 from localserve.chat import (
+    DEFAULT_SAMPLING,
     ChatEvent,
     ChatRequest,
-    DEFAULT_SAMPLING,
     CompletionRequest,
     EmbeddingAnswer,
     EmbeddingRequest,
@@ -123,7 +123,7 @@ class Backend(Protocol):
         ...
 
     async def count_tokens(self, request: ChatRequest) -> TokenCount:
-        """The tokens of the prompt that `chat` would compute, also where that is more than the context.
+        """The tokens of the prompt that `chat` would compute, also where it is too long for that.
 
         Raises: InvalidRequest (WrongTask, where the model writes no text; ContextOverflow, where
         the prompt is too long to be counted), Overloaded.

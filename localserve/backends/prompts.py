@@ -57,9 +57,7 @@ class Prompts:
         self._cells = cells
         self._saves = saves
 
-    def of_chat(
-        self, text: str, messages: Sequence[Message]
-    ) -> tuple[list[int], tuple[int, ...]]:
+    def of_chat(self, text: str, messages: Sequence[Message]) -> tuple[list[int], tuple[int, ...]]:
         """A rendered conversation, and where checkpoints of it are worth having."""
         tokens = self._fitting(self._of_text(text, "messages"), "messages")
         if not self._saves:

@@ -68,7 +68,11 @@ def _pair(name: str, pair: object) -> tuple[int | str, float]:
         raise _wrong(name, f"A text may have {MAX_TEXT_CHARACTERS} characters")
     if bias is False:
         return what, -LARGEST
-    if isinstance(bias, bool) or not isinstance(bias, int | float) or not -LARGEST <= bias <= LARGEST:
+    if (
+        isinstance(bias, bool)
+        or not isinstance(bias, int | float)
+        or not -LARGEST <= bias <= LARGEST
+    ):
         raise _wrong(name, f"Input should be a number from {-LARGEST:g} to {LARGEST:g}, or false")
     return what, float(bias)
 

@@ -1,7 +1,8 @@
 """The list of samplers that clients of llama-server send, as a choice among our filters.
 
-The order of the filters is fixed, and it is llama-server's own: a list that keeps to it is followed,
-what it does not name is switched off. Another order would give other tokens, so it is refused.
+The order of the filters is fixed, and it is llama-server's own: a list that keeps to it is
+followed, what it does not name is switched off. Another order would give other tokens, so it is
+refused.
 `dry`, `xtc`, `top_n_sigma` and `adaptive_p` may stand in it; what switches them on is refused where
 it is asked for. Pure; any thread.
 """

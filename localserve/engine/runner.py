@@ -92,8 +92,10 @@ class DecodeFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FillMarkers:
-    """The tokens around the texts that a middle is filled between. Some models were trained with the
-    suffix first, some without a marker for the middle; `repository` and `file` stand before names.
+    """The tokens around the texts that a middle is filled between.
+
+    Some models were trained with the suffix first, some without a marker for the middle;
+    `repository` and `file` stand before names.
     """
 
     prefix: int

@@ -52,7 +52,7 @@ class GenerateRequest:
     line_seconds: float | None = None
     min_indent: int = 0
     reuse: bool = True
-    report: Report = Report()
+    report: Report = field(default_factory=Report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
-from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.lm_studio import LmStudioModels
+from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request

@@ -37,7 +37,10 @@ def token(text: str) -> TokenLogprob:
 
 def test_an_answer_with_calls_ends_with_them() -> None:
     one = choice(2)
-    events = [*one.take(f"<think>So.</think>Hm. {CALL}", (), ()), *one.end(ended(), Usage(0, 0), Timings())]
+    events = [
+        *one.take(f"<think>So.</think>Hm. {CALL}", (), ()),
+        *one.end(ended(), Usage(0, 0), Timings()),
+    ]
     call = next(event for event in events if isinstance(event, ToolCallBegun))
     assert len(call.id) == CALL_ID_CHARACTERS
     assert events == [

@@ -125,7 +125,9 @@ def test_a_bias_by_text_forbids_its_tokens(server: Server) -> None:
     assert other != first
 
 
-@pytest.mark.parametrize("text", ["Hello, wörld!\n\tx = 1  # 你好 🤗", "", " leading", "<|im_end|>"])
+@pytest.mark.parametrize(
+    "text", ["Hello, wörld!\n\tx = 1  # 你好 🤗", "", " leading", "<|im_end|>"]
+)
 def test_a_text_comes_back_from_its_tokens(server: Server, text: str) -> None:
     asked = {"content": text, "with_pieces": True}
     told = ask(server, "/tokenize", asked)["tokens"]

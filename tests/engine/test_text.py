@@ -194,9 +194,7 @@ def indented(pieces: list[bytes], least: int, stop: tuple[str, ...] = ()) -> tup
         ("x", "x", False),
     ],
 )
-def test_a_line_that_is_indented_too_little_ends_the_text(
-    text: str, given: str, cut: bool
-) -> None:
+def test_a_line_that_is_indented_too_little_ends_the_text(text: str, given: str, cut: bool) -> None:
     assert indented([text.encode()], 4) == (given, cut)
     assert indented([bytes([byte]) for byte in text.encode()], 4) == (given, cut)
 

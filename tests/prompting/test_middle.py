@@ -52,9 +52,7 @@ def test_files_of_a_repository_stand_between_their_markers() -> None:
         "a", "c", "b", ("x.py", "1\n"), ("y.py", "2\n"), markers=OF_REPOSITORIES
     )
     assert left_out == 0
-    assert text == (
-        "<REP>myproject\n<SEP>x.py\n1\n<SEP>y.py\n2\n<SEP>filename\n<PRE>a<SUF>c<MID>b"
-    )
+    assert text == ("<REP>myproject\n<SEP>x.py\n1\n<SEP>y.py\n2\n<SEP>filename\n<PRE>a<SUF>c<MID>b")
 
 
 def test_without_markers_for_files_their_texts_stand_before_all() -> None:
@@ -127,7 +125,9 @@ def test_a_monstrous_text_is_not_tokenized_whole() -> None:
     begun=st.text("ef", max_size=20),
     extra=st.lists(st.tuples(st.text("g", max_size=5), st.text("hi\n", max_size=200)), max_size=5),
     cells=st.integers(64, 600),
-    markers=st.sampled_from([PLAIN, OF_REPOSITORIES, FillMarkers(PRE, SUF, None, suffix_first=True)]),
+    markers=st.sampled_from(
+        [PLAIN, OF_REPOSITORIES, FillMarkers(PRE, SUF, None, suffix_first=True)]
+    ),
 )
 def test_a_prompt_leaves_room_for_the_middle_and_keeps_what_is_near(
     prefix: str,

@@ -350,13 +350,17 @@ def script(messages: Any) -> list[str | ToolCall]:
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
-        "prompt": st.text(max_size=9) | st.lists(st.integers(0, 300) | st.text(max_size=3)) | ANYTHING,
+        "prompt": st.text(max_size=9)
+        | st.lists(st.integers(0, 300) | st.text(max_size=3))
+        | ANYTHING,
         "input_prefix": st.text(max_size=9) | ANYTHING,
         "input_suffix": st.text(max_size=9) | ANYTHING,
         "input_extra": st.lists(st.fixed_dictionaries({"text": st.text()})) | ANYTHING,
@@ -380,7 +384,9 @@ FIELDS = st.fixed_dictionaries(
 PATHS = ["/infill", "/completion", "/tokenize", "/detokenize", "/apply-template"]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(body=FIELDS, path=st.sampled_from(PATHS))
 def test_no_body_makes_the_server_fail(call: Serve, body: dict[str, Any], path: str) -> None:
     async def ask() -> None:

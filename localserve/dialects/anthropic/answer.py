@@ -21,8 +21,8 @@ from localserve.chat import (
     Completed,
     Delta,
     Finished,
-    PromptProgress,
     FinishReason,
+    PromptProgress,
     ReasoningDelta,
     TextDelta,
     ToolCallBegun,
@@ -138,9 +138,7 @@ class MessageAnswer:
                 yield self._delta("thinking_delta", "thinking", delta.text)
             case ToolCallBegun():
                 yield from self._close()
-                yield from self._open(
-                    "tool_use", {"id": delta.id, "name": delta.name, "input": {}}
-                )
+                yield from self._open("tool_use", {"id": delta.id, "name": delta.name, "input": {}})
             case ArgumentsDelta():
                 yield self._delta("input_json_delta", "partial_json", delta.text)
             case _ as never:

@@ -52,7 +52,6 @@ class NativeAnswer:
     """Renders the events of one request."""
 
     media_type = "text/event-stream; charset=utf-8"
-    keepalive = ": keepalive\n\n"
     told_in_stream: tuple[type[LocalserveError], ...] = ()
 
     def __init__(self, *, choices: int, telling: Telling) -> None:
@@ -64,6 +63,10 @@ class NativeAnswer:
     def stream(self, events: Sequence[ChatEvent]) -> str:
         """What `events` bring, as server-sent events."""
         return "".join([f"data: {_json(fields)}\n\n" for fields in self._objects(events)])
+
+    def keepalive(self) -> str:
+        """A comment, which clients overlook."""
+        return ": keepalive\n\n"
 
     def stream_error(self, error: LocalserveError) -> str:
         """The last event of a stream that fails."""

@@ -1,9 +1,9 @@
 """The fields that `/completion` and `/infill` share: how tokens are chosen, when to stop, what is
 told of the answer.
 
-`t_max_prompt_ms` has no effect, as at llama-server: a prompt that is computed is of use for the next
-keystroke, one that is given up is not. Nor have `id_slot`, `n_keep`, `n_discard`, `n_cache_reuse`,
-`sse_ping_interval` and `speculative.*`: they change no answer here. Any thread.
+`t_max_prompt_ms` has no effect, as at llama-server: a prompt that is computed is of use for the
+next keystroke, one that is given up is not. Nor have `id_slot`, `n_keep`, `n_discard`,
+`n_cache_reuse`, `sse_ping_interval` and `speculative.*`: they change no answer here. Any thread.
 """
 
 from __future__ import annotations
@@ -144,4 +144,3 @@ class AnswerBody(WireBody):
             seed=None if self.seed in (None, -1) else (self.seed or 0) & 0xFFFF_FFFF,
         )
         return sampling if self.samplers is None else select(sampling, read_samplers(self.samplers))
-

@@ -1,4 +1,4 @@
-"""`POST /embedding`, and `/embeddings` without `/v1`: from the body to an EmbeddingRequest and back.
+"""`POST /embedding`, and `/embeddings` without `/v1`: from bodies to requests, and back.
 
 The answer is a list with a row of numbers for each input: what is pooled has a single row. Knows
 nothing of HTTP. Any thread; large ones are better handled off the event loop.

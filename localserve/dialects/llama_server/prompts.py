@@ -30,8 +30,8 @@ def read_prompt(given: object, place: str) -> Prompt:
     match given:
         case str():
             return given
-        case {"prompt_string": str() as text}:
-            if given.get("multimodal_data"):
+        case {"prompt_string": str() as text, **others}:
+            if others.get("multimodal_data"):
                 raise UnsupportedField(
                     "Only text is supported: there are images or sounds in `multimodal_data`.",
                     param=f"{place}.multimodal_data",
@@ -42,8 +42,9 @@ def read_prompt(given: object, place: str) -> Prompt:
             return read_parts(given, place)
         case _:
             raise _wrong(
-                place, "Input should be a text, a list of ids and texts, or an object with a text"
-                " as `prompt_string`"
+                place,
+                "Input should be a text, a list of ids and texts, or an object with a text"
+                " as `prompt_string`",
             )
 
 
@@ -51,9 +52,7 @@ def read_parts(given: list[object], place: str) -> tuple[int | str, ...]:
     """Ids and texts one behind the other. Raises: InvalidSchema."""
     parts: list[int | str] = []
     for index, part in enumerate(given):
-        if isinstance(part, str):
-            parts.append(part)
-        elif isinstance(part, int) and _is_token(part):
+        if isinstance(part, str) or (isinstance(part, int) and _is_token(part)):
             parts.append(part)
         else:
             raise _wrong(f"{place}.{index}", "Input should be the id of a token, or a text")

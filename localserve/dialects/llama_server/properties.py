@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from localserve.chat import Sampling
 from localserve.dialects.llama_server.settings import settings_fields
 
+_CAPABILITIES = (
+    "string_content",
+    "typed_content",
+    "system_role",
+    "tools",
+    "tool_calls",
+    "parallel_tool_calls",
+    "preserve_reasoning",
+    "object_arguments",
+)
+"""What chat templates can do, by llama.cpp's names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Properties:
@@ -47,8 +59,6 @@ def properties_fields(model: Properties, build: str) -> dict[str, object]:
 
     Tools work with every template here: one that knows none is told of them in words.
     """
-    names = ("string_content", "typed_content", "system_role", "tools", "tool_calls")
-    names = (*names, "parallel_tool_calls", "preserve_reasoning", "object_arguments")
     return {
         "default_generation_settings": {
             "n_ctx": model.context_tokens,
@@ -62,7 +72,7 @@ def properties_fields(model: Properties, build: str) -> dict[str, object]:
         "endpoint_props": False,
         "endpoint_metrics": False,
         "chat_template": model.chat_template,
-        "chat_template_caps": {f"supports_{name}": model.writes for name in names},
+        "chat_template_caps": {f"supports_{name}": model.writes for name in _CAPABILITIES},
         "bos_token": model.begin_text,
         "eos_token": model.end_text,
         "fill_in_the_middle": model.fills_middle,
@@ -83,7 +93,10 @@ def slots_fields(
         {"id": index, "n_ctx": context_tokens, "speculative": False, "is_processing": index < busy}
         for index in range(count)
     ]
-    taken = [slot | {"is_processing": True} | _slot(one) for slot, one in zip(free, running, strict=False)]
+    taken = [
+        slot | {"is_processing": True} | _slot(one)
+        for slot, one in zip(free, running, strict=False)
+    ]
     return [*taken, *free[len(running) :]]
 
 

@@ -60,9 +60,7 @@ def settings_fields(
         "repeat_penalty": sampling.repeat_penalty,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
-        "logit_bias": [
-            {"token": token, "bias": bias} for token, bias in sampling.logit_bias or ()
-        ],
+        "logit_bias": [{"token": token, "bias": bias} for token, bias in sampling.logit_bias or ()],
         "stop": list(stop),
         "max_tokens": limit,
         "n_predict": limit,

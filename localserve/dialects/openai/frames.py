@@ -19,7 +19,6 @@ from localserve.chat import (
     ArgumentsDelta,
     ChatEvent,
     Completed,
-    AnswerProgress,
     Finished,
     PromptProgress,
     ReasoningDelta,

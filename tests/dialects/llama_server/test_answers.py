@@ -29,6 +29,7 @@ USAGE = Usage(10, 4, cached_tokens=6)
 TIMES = Timings(1.0, 20.0, 100.0, timed_tokens=3)
 DONE = Completed(USAGE, TIMES)
 STREAM = Telling(stream=True, tokens=True)
+WHOLE = Telling()
 
 
 def accepted(**fields: Any) -> Accepted:
@@ -42,7 +43,7 @@ def finished(choice: int = 0, reason: Any = "stop", stop_text: str | None = None
 
 
 def body(
-    *middle: ChatEvent, telling: Telling = Telling(), end: Finished | None = None, **fields: Any
+    *middle: ChatEvent, telling: Telling = WHOLE, end: Finished | None = None, **fields: Any
 ) -> dict[str, Any]:
     answer = NativeAnswer(choices=1, telling=telling)
     events = [accepted(**fields), *middle, end or finished(), DONE]
