@@ -294,15 +294,16 @@ class Accepted:
     """First event: the model is loaded, the prompt is counted and admitted, nothing computed.
 
     `generation` is what was asked for over the model's defaults, `context_tokens` what the request
-    may use. `left_out_tokens` of what was sent had no room. `prompts` are there when asked for.
+    may use. `left_out_tokens` of what was sent had no room. `prompts` are there when asked for. All
+    four are details, and do not count where events are compared.
     """
 
     model: str
     prompt_tokens: int
-    context_tokens: int = 0
-    generation: Generation = Generation()
-    left_out_tokens: int = 0
-    prompts: tuple[str, ...] = ()
+    context_tokens: int = field(default=0, compare=False)
+    generation: Generation = field(default_factory=Generation, compare=False)
+    left_out_tokens: int = field(default=0, compare=False)
+    prompts: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,14 +371,14 @@ class Finished:
     """Last event of one choice. `stop_text` is the stop string that ended it, if one did.
 
     An answer that ended by itself and has tool calls ends with reason `tool_calls`. `usage` and
-    `timings` are those of this choice alone.
+    `timings` are those of this choice alone; they do not count where events are compared.
     """
 
     choice: int
     reason: FinishReason
     stop_text: str | None = None
-    usage: Usage = Usage(0, 0)
-    timings: Timings = Timings()
+    usage: Usage = field(default=Usage(0, 0), compare=False)
+    timings: Timings = field(default=Timings(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

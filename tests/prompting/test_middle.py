@@ -97,12 +97,12 @@ def test_typing_does_not_move_the_beginning_of_a_prefix_that_is_cut() -> None:
 
 def test_other_files_get_a_share_of_their_own_and_the_last_ones_stay() -> None:
     files = [(f"{number}.py", str(number) * 400) for number in range(9)]
-    text, left_out = prompt("a", "c", "", *files, cells=2_000)
+    text, left_out = prompt("a", "c", "", *files, cells=3_000)
     assert "8.py" in text
     assert "7.py" in text
     assert "4.py" not in text
     assert left_out > 0
-    empty, _ = prompt("", "", "", *files, cells=2_000)
+    empty, _ = prompt("", "", "", *files, cells=3_000)
     assert text.split("<PRE>")[0] == empty.split("<PRE>")[0]  # a warm-up serves the real request
 
 
