@@ -237,3 +237,24 @@ def test_a_body_that_asks_for_nothing_sensible_is_a_clear_error(server: Server) 
         assert (error["code"], error["type"]) == (400, "invalid_request_error")
     refused = server.post("/completion", {"prompt": "x", "grammar": "root ::= [a-z]"})
     assert "grammar" in refused.json()["error"]["message"]
+
+
+def test_a_chat_tells_its_progress_and_its_times(server: Server) -> None:
+    question = {"role": "user", "content": "What is the capital of France?"}
+    body = {"messages": [question], "temperature": 0, "cache_prompt": False}
+    body |= {"return_progress": True, "timings_per_token": True, "stream": True}
+    response = server.post("/v1/chat/completions", body)
+    frames = [
+        json.loads(block.removeprefix("data: "))
+        for block in response.text.split("\n\n")
+        if block.startswith("data: {")
+    ]
+    progress = [one["prompt_progress"] for one in frames if "prompt_progress" in one]
+    assert progress[0]["processed"] == progress[0]["cache"] == 0
+    assert progress[-1]["processed"] == progress[-1]["total"] > 0
+    counts = [one["timings"]["predicted_n"] for one in frames if "timings" in one]
+    assert counts == sorted(counts)
+    assert counts[-1] >= counts[0] >= 1
+    assert "Paris" in "".join(
+        one["choices"][0]["delta"].get("content") or "" for one in frames if one["choices"]
+    )

@@ -407,3 +407,21 @@ async def test_the_request_reaches_the_backend_with_its_mix(call: Serve) -> None
     (request,) = backend.requests
     assert isinstance(request, CompletionRequest)
     assert request.prompts == ((1, "a"),)
+
+
+@pytest.mark.parametrize("path", ["/embedding", "/embeddings", "/v1/embedding"])
+async def test_embeddings_are_a_list_of_rows(call: Serve, path: str) -> None:
+    async with call() as served:
+        rows = (await served.client.post(path, json={"content": ["a", [98, "c"]]})).json()
+        assert [row["index"] for row in rows] == [0, 1]
+        assert [len(row["embedding"][0]) for row in rows] == [64, 64]
+        wrong = await served.client.post(path, json={"input": []})
+        assert wrong.json()["error"]["code"] == 400
+
+
+async def test_embeddings_with_v1_are_openais(call: Serve) -> None:
+    async with call() as served:
+        answer = (await served.client.post("/v1/embeddings", json={"input": "a"})).json()
+        assert answer["object"] == "list"
+        wrong = await served.client.post("/v1/embeddings", json={"input": []})
+        assert wrong.json()["type"] == "/errors/invalid_schema"
