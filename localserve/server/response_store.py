@@ -108,4 +108,3 @@ class ResponseStore:
         self._bytes[scope] -= kept.size
         if not self._counts[scope]:
             del self._counts[scope], self._bytes[scope]
-

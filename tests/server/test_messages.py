@@ -1,4 +1,4 @@
-"""Anthropic's messages through the server, with the official SDK and raw, against a fake backend."""
+"""Anthropic's messages through the server over a fake backend, with the official SDK and raw."""
 
 from __future__ import annotations
 
@@ -224,17 +224,15 @@ async def test_the_sdk_knows_the_errors(serve: Serve) -> None:
     async with serve(manager=manager) as served, sdk(served) as client:
         with pytest.raises(anthropic.NotFoundError):
             await client.messages.create(model="x", max_tokens=1, messages=[QUESTION])
-        with pytest.raises(anthropic.BadRequestError, match="is of type .image."):
-            image = {"type": "image", "source": {"type": "url", "url": "https://x.example/x.png"}}
+        image = {"type": "image", "source": {"type": "url", "url": "https://x.example/x.png"}}
+        with pytest.raises(anthropic.BadRequestError, match="is of type 'image'"):
             await ask(client, {"role": "user", "content": [image]})
         with pytest.raises(anthropic.InternalServerError) as full:
             await ask(client)
         assert full.value.status_code == 529
 
 
-async def test_a_bug_is_a_500_in_the_dialect(
-    call: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_bug_is_a_500_in_the_dialect(call: Serve, caplog: pytest.LogCaptureFixture) -> None:
     async with call(FakeBackend(failure=RuntimeError("a secret"))) as served:
         response = await served.client.post(MESSAGES, json=HELLO)
         assert response.status_code == 500
@@ -282,7 +280,7 @@ BODIES = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -120,9 +120,7 @@ async def test_a_response_is_read_again_and_deleted(serve: Serve) -> None:
         with pytest.raises(openai.NotFoundError):
             await client.responses.delete(response.id)
         with pytest.raises(openai.BadRequestError) as refused:
-            await client.responses.create(
-                model="fake", input="x", previous_response_id=response.id
-            )
+            await client.responses.create(model="fake", input="x", previous_response_id=response.id)
         assert refused.value.code == "previous_response_not_found"
         assert refused.value.param == "previous_response_id"
 
@@ -246,7 +244,7 @@ BODIES = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -90,4 +90,3 @@ def required(value: Value | None, block: Block, place: str, field: str) -> Value
             f"{place} is of type {block.type!r} and has no `{field}`.", param=f"{place}.{field}"
         )
     return value
-

@@ -167,6 +167,7 @@ def test_only_the_billing_header_is_left_out() -> None:
             0,
         ),
         ({"type": "adaptive"}, {}, None),
+        ({"type": "between_tools"}, {}, None),
     ],
 )
 def test_thinking_is_off_unless_it_is_asked_for(
@@ -181,9 +182,7 @@ def test_an_effort_is_for_those_that_think() -> None:
     effort = {"effort": "low"}
     request = parse(HELLO, thinking={"type": "adaptive"}, output_config=effort).request
     assert request.template_options == {"reasoning_effort": "low"}
-    assert parse(HELLO, output_config=effort).request.template_options == {
-        "enable_thinking": False
-    }
+    assert parse(HELLO, output_config=effort).request.template_options == {"enable_thinking": False}
 
 
 def test_tools() -> None:
@@ -225,7 +224,11 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
         ([HELLO], {"thinking": {"type": "deep"}}, "thinking.type"),
         ([HELLO], {"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools.0"),
         ([HELLO], {"tools": [LOOK], "tool_choice": {"type": "any"}}, "tool_choice"),
-        ([HELLO], {"tools": [LOOK], "tool_choice": {"type": "tool", "name": "look"}}, "tool_choice"),
+        (
+            [HELLO],
+            {"tools": [LOOK], "tool_choice": {"type": "tool", "name": "look"}},
+            "tool_choice",
+        ),
         ([HELLO], {"output_config": {"format": {"type": "json_schema"}}}, "output_config.format"),
         ([HELLO], {"output_format": {"type": "json_schema"}}, "output_format"),
         ([HELLO], {"mcp_servers": [{"url": "x"}]}, "mcp_servers"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -83,11 +84,9 @@ class ResponseAnswer:
 
     def body(self, events: Iterable[ChatEvent]) -> str:
         """The whole response as one JSON object."""
-        last: Fields = {}
-        for event in events:
-            for last in self._news(event):
-                pass
-        return _json(last["response"])
+        news = (fields for event in events for fields in self._news(event))
+        completed = deque(news, maxlen=1).pop()
+        return _json(completed["response"])
 
     def _sent(self, events: Iterable[Fields]) -> str:
         """Numbered."""

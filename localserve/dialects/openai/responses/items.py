@@ -69,13 +69,15 @@ class Part(WireModel):
 
 Parts = str | list[Part]
 
+WireRole = Literal["user", "assistant", "system", "developer"]
+
 
 class WireItem(WireModel):
     """An item of any type; which fields count depends on the type."""
 
     type: str | None = None
     id: str | None = None
-    role: Literal["user", "assistant", "system", "developer"] | None = None
+    role: WireRole | None = None
     content: Parts | None = None
     call_id: str | None = None
     name: str | None = None
@@ -202,9 +204,10 @@ def _read(wire: WireItem, place: str) -> Item | Reference:
     kind = wire.type or ("message" if wire.role else "item_reference")
     match kind:
         case "message":
-            role = _needed(wire.role, place, kind, "role")
-            content = _needed(wire.content, place, kind, "content")
-            text = _text(content, f"{place}.content", joined_by="" if role == "assistant" else "\n")
+            role: WireRole = _needed(wire.role, place, kind, "role")
+            text = _text(
+                wire.content, f"{place}.content", joined_by="" if role == "assistant" else "\n"
+            )
             return Said(wire.id or "", "system" if role == "developer" else role, text)
         case "reasoning":
             parts = wire.content or wire.summary or ""
@@ -217,8 +220,7 @@ def _read(wire: WireItem, place: str) -> Item | Reference:
             )
             return Called(wire.id or "", call)
         case "function_call_output":
-            output = _needed(wire.output, place, kind, "output")
-            text = _text(output, f"{place}.output", joined_by="\n")
+            text = _text(wire.output, f"{place}.output", joined_by="\n")
             return Result(_needed(wire.call_id, place, kind, "call_id"), text)
         case "item_reference":
             return Reference(_needed(wire.id, place, kind, "id"))
@@ -226,7 +228,9 @@ def _read(wire: WireItem, place: str) -> Item | Reference:
             raise unsupported(place, f"It is a {kind!r} item: leave it out.")
 
 
-def _text(parts: Parts, place: str, *, joined_by: str) -> str:
+def _text(parts: Parts | None, place: str, *, joined_by: str) -> str:
+    if parts is None:
+        raise InvalidRequest(f"{place} is missing.", param=place, hint="Send a text, or parts.")
     if isinstance(parts, str):
         return parts
     return joined_by.join(_part_text(part, f"{place}.{i}") for i, part in enumerate(parts))

@@ -60,7 +60,9 @@ class AskedResponse:
     ) -> AskedResponse:
         """The same within the conversation that it continues.
 
-        `find` gives an item that an earlier response of this scope gave out. Raises: InvalidRequest.
+        `find` gives an item that an earlier response of this scope gave out.
+
+        Raises: InvalidRequest.
         """
         items = (*history, *resolve(self.given, find))
         messages = messages_of(items)

@@ -13,7 +13,12 @@ from localserve.dialects.openai.responses import AskedResponse, Item, parse_resp
 from localserve.dialects.openai.responses.items import Called, Result, Said, Thought
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
 
-LOOK = {"type": "function", "name": "look", "description": "Looks", "parameters": {"type": "object"}}
+LOOK = {
+    "type": "function",
+    "name": "look",
+    "description": "Looks",
+    "parameters": {"type": "object"},
+}
 CALL = {"type": "function_call", "call_id": "a1", "name": "look", "arguments": '{"at": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "a1", "output": "a wall"}
 KEPT: dict[str, Item] = {"msg_1": Said("msg_1", "assistant", "Kept")}
@@ -79,8 +84,16 @@ def test_messages_in_all_their_forms() -> None:
 
 
 def test_what_the_assistant_did_without_a_break_is_one_turn() -> None:
-    thought = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "H"}]}
-    more = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "m"}]}
+    thought = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "H"}],
+    }
+    more = {
+        "type": "reasoning",
+        "summary": [],
+        "content": [{"type": "reasoning_text", "text": "m"}],
+    }
     sealed = {"type": "reasoning", "summary": [], "encrypted_content": "x", "content": None}
     again = CALL | {"call_id": "a2", "arguments": ""}
     assert read(
@@ -218,7 +231,10 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,eA=="}
         ({"tools": [LOOK], "tool_choice": {"type": "function", "name": "look"}}, "tool_choice"),
         ({"tools": [LOOK], "tool_choice": {"type": "web_search"}}, "tool_choice"),
         (
-            {"tools": [LOOK], "tool_choice": {"type": "allowed_tools", "mode": ["x"], "tools": [LOOK]}},
+            {
+                "tools": [LOOK],
+                "tool_choice": {"type": "allowed_tools", "mode": ["x"], "tools": [LOOK]},
+            },
             "tool_choice",
         ),
     ],
