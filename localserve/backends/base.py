@@ -123,7 +123,7 @@ class Backend(Protocol):
         ...
 
     async def count_tokens(self, request: ChatRequest) -> TokenCount:
-        """The tokens of the prompt that `chat` would compute, even if the context is smaller.
+        """How many tokens the prompt of `chat` has, also where that is more than the context.
 
         Raises: InvalidRequest (WrongTask, where the model writes no text; ContextOverflow, where
         the prompt is too long to be counted), Overloaded.
