@@ -20,6 +20,7 @@ from localserve.backends.lessons import compare_load
 from localserve.backends.local import LoadOptions
 from localserve.backends.pairs import Pairs
 from localserve.backends.placement import Placed, place_model
+from localserve.backends.prompts import Prompts
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -28,6 +29,7 @@ from localserve.chat import (
     CompletionRequest,
     EmbeddingAnswer,
     EmbeddingRequest,
+    InfillRequest,
     Prompt,
     RerankAnswer,
     RerankRequest,
@@ -36,6 +38,7 @@ from localserve.chat import (
 from localserve.engine.embedder import Vector
 from localserve.engine.embedding import EmbeddingEngine
 from localserve.engine.inputs import Tokens
+from localserve.engine.sequence import SequenceView
 from localserve.errors import (
     ContextOverflow,
     InvalidRequest,
@@ -179,6 +182,7 @@ class EmbeddingBackend:
         self._spec = spec
         self._engine = engine
         self._vocabulary = embedder.vocabulary
+        self._prompts = Prompts(embedder.vocabulary, spec.name, cells=embedder.cells)
         self._cells = embedder.cells
         self._ranks = embedder.runtime.pooling == "rank"
         self._facts = _facts(spec, embedder, "rerank" if self._ranks else "embedding")
@@ -205,6 +209,26 @@ class EmbeddingBackend:
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         return self._write_nothing()
+
+    def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
+        return self._write_nothing()
+
+    async def tokenize(self, text: Prompt, *, add_special: bool, parse_special: bool) -> list[int]:
+        def tokens() -> list[int]:
+            return self._prompts.of_parts(
+                text, "content", add_special=add_special, parse_special=parse_special
+            )
+
+        return await asyncio.to_thread(tokens)
+
+    async def spell(self, tokens: Sequence[int]) -> list[bytes]:
+        return await asyncio.to_thread(self._prompts.spellings, tokens, "tokens")
+
+    async def render(self, request: ChatRequest, *, generation_prompt: bool = True) -> str:
+        raise self._writes_nothing()
+
+    async def look(self) -> tuple[SequenceView, ...]:
+        return ()
 
     async def count_tokens(self, request: ChatRequest) -> TokenCount:
         raise self._writes_nothing()
@@ -292,8 +316,7 @@ class EmbeddingBackend:
         if isinstance(text, str):
             tokens = self._vocabulary.tokenize(text, add_special=True, parse_special=True)
         else:
-            tokens = list(text)
-            self._check_tokens(tokens)
+            tokens = self._prompts.of_parts(text, "input", add_special=True, parse_special=True)
         which = f"input[{index}]" if count > 1 else "the input"
         if not text or not tokens:
             raise InvalidRequest(
@@ -303,14 +326,6 @@ class EmbeddingBackend:
             )
         self._check_length(tokens, "input", which)
         return tuple(tokens)
-
-    def _check_tokens(self, tokens: Sequence[int]) -> None:
-        wrong = next((one for one in tokens if not 0 <= one < self._vocabulary.size), None)
-        if wrong is not None:
-            raise InvalidRequest(
-                f"There is no token {wrong}: this model's vocabulary has {self._vocabulary.size}.",
-                param="input",
-            )
 
     def _check_length(self, tokens: Sequence[int], param: str, which: str) -> None:
         if len(tokens) <= self._cells:
@@ -373,4 +388,6 @@ def _facts(spec: ModelSpec, embedder: LlamaEmbedder, can: Capability) -> ModelFa
         device=embedder.device,
         file=str(spec.source.path),
         capabilities=(can,),
+        begin_text=model.vocabulary.text(model.vocabulary.begin),
+        end_text=model.vocabulary.text(model.vocabulary.end),
     )

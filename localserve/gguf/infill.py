@@ -50,9 +50,17 @@ _TEXTS: Final = tuple(
 )
 
 
+_SUFFIX_FIRST: Final = frozenset((b"[PREFIX]", b"[SUFFIX]"))
+"""Mistral's models mark no middle; llama.cpp does not know their tokens. Source: mistral-common,
+encode_fim."""
+
+
 def fills_middle(metadata: Metadata) -> bool:
-    """Whether all three tokens are there. Looks through the whole vocabulary where no key names
-    them. Raises: ModelMalformed, where a value has the wrong type."""
+    """Whether the tokens are there, all three or Mistral's two.
+
+    Looks through the whole vocabulary where no key names them. Raises: ModelMalformed, where a
+    value has the wrong type.
+    """
     texts = [
         known
         for keys, known in zip(_KEYS, _TEXTS, strict=True)
@@ -61,7 +69,10 @@ def fills_middle(metadata: Metadata) -> bool:
     if not texts:
         return True
     missing = set(range(len(texts)))
+    suffix_first: set[bytes] = set()
     for word in metadata.byte_strings(TOKENS):
         if word[:1] in (b"<", b"\xe2"):
             missing -= {place for place in missing if word in texts[place]}
-    return not missing
+        elif word in _SUFFIX_FIRST:
+            suffix_first.add(word)
+    return not missing or len(suffix_first) == len(_SUFFIX_FIRST)

@@ -1,7 +1,7 @@
 """The application: routes, middleware and the life of the manager, all in one place.
 
-Every route is served with and without `/v1`; `/completions` and `/embeddings` without it belong to
-another wire format. Lives on the event loop.
+Every route is served with and without `/v1`; `/completions` and `/embeddings` without it are those
+of llama-server. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
+from localserve.server import llama_server
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
@@ -45,6 +46,7 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
@@ -158,8 +160,17 @@ def _routes(
     )
     responses = Responses(store)
     message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    native_embedding = AtOnceEndpoint(llama_server.EMBEDDING, manager, settings)
+    tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
+    detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
+    template = AtOnceEndpoint(llama_server.TEMPLATE, manager, settings)
+    chat_count = AtOnceEndpoint(llama_server.COUNT, manager, settings)
     embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
     rerank = AtOnceEndpoint(RERANK, manager, settings)
+    inspection = llama_server.Inspection(manager, fingerprint)
+    native = answers(llama_server.COMPLETION)
+    completion = answers(completion_exchange(fingerprint))
+    lm_studio = LmStudioModels(manager)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
@@ -170,6 +181,17 @@ def _routes(
             Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
             post(f"{prefix}/messages", message),
             post(f"{prefix}/messages/count_tokens", count),
+            post(f"{prefix}/chat/completions/input_tokens", chat_count),
+            post(f"{prefix}/infill", answers(llama_server.INFILL)),
+            post(f"{prefix}/completion", native),
+            post(f"{prefix}/embedding", native_embedding),
+            post(f"{prefix}/tokenize", tokenize),
+            post(f"{prefix}/detokenize", detokenize),
+            post(f"{prefix}/apply-template", template),
+            Route(f"{prefix}/props", inspection.properties, methods=["GET"]),
+            post(f"{prefix}/props", inspection.change_properties),
+            Route(f"{prefix}/slots", inspection.slots),
+            post(f"{prefix}/slots/{{slot}}", inspection.change_slot),
             post(f"{prefix}/rerank", rerank),
             post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),
@@ -196,8 +218,15 @@ def _routes(
     return [
         *everywhere,
         *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
-        post("/v1/completions", answers(completion_exchange(fingerprint))),
+        post("/v1/completions", completion),
         post("/v1/embeddings", embedding),
+        post("/completions", native),
+        post("/embeddings", native_embedding),
+        Route("/api/v0/models", lm_studio.list),
+        Route("/api/v0/models/{name:path}", lm_studio.show),
+        post("/api/v0/chat/completions", chat),
+        post("/api/v0/completions", completion),
+        post("/api/v0/embeddings", embedding),
     ]
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, assert_never
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from localserve.backends.base import Backend
-from localserve.chat import ChatEvent, ChatRequest, Completed, CompletionRequest
+from localserve.chat import ChatEvent, ChatRequest, Completed, CompletionRequest, InfillRequest
 from localserve.config import Settings
 from localserve.dialects import openai
 from localserve.gateway.caller import caller_of
@@ -34,11 +34,14 @@ REDUCED_HEADER = b"x-localserve-context-reduced"
 """The context in tokens, where memory did not suffice for the one that was wanted."""
 
 
+Question = ChatRequest | CompletionRequest | InfillRequest
+
+
 class Asked(Protocol):
     """What a body asks for: `choices` counts the answers."""
 
     @property
-    def request(self) -> ChatRequest | CompletionRequest: ...
+    def request(self) -> Question: ...
 
     @property
     def choices(self) -> int: ...
@@ -72,7 +75,10 @@ def _written_as(
     form: type[openai.Answer], fingerprint: str
 ) -> Callable[[openai.Asked[ChatRequest | CompletionRequest]], Answer]:
     return lambda asked: form(
-        choices=asked.choices, include_usage=asked.include_usage, fingerprint=fingerprint
+        choices=asked.choices,
+        include_usage=asked.include_usage,
+        fingerprint=fingerprint,
+        extras=asked.extras,
     )
 
 
@@ -145,13 +151,17 @@ class AnswerEndpoint(Generic[Asking]):
         return await asyncio.to_thread(self._exchange.parse, body)
 
 
-def _begin(
-    backend: Backend, request: ChatRequest | CompletionRequest
-) -> AsyncGenerator[ChatEvent, None]:
+def _begin(backend: Backend, request: Question) -> AsyncGenerator[ChatEvent, None]:
     """Starts the answer."""
-    if isinstance(request, ChatRequest):
-        return backend.chat(request)
-    return backend.complete(request)
+    match request:
+        case ChatRequest():
+            return backend.chat(request)
+        case CompletionRequest():
+            return backend.complete(request)
+        case InfillRequest():
+            return backend.infill(request)
+        case _ as never:
+            assert_never(never)
 
 
 def told(scope: Scope, lease: Lease) -> Backend:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from starlette.exceptions import HTTPException
@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from localserve.dialects import anthropic, ollama
+from localserve.dialects import anthropic, llama_server, ollama
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
     AccessRefused,
@@ -167,10 +167,24 @@ def _usual_shape(
 
 _SHAPES: tuple[tuple[str, Shape], ...] = (
     ("/messages", anthropic.error_answer),
+    ("/infill", llama_server.error_answer),
+    ("/completion", llama_server.error_answer),
+    ("/embedding", llama_server.error_answer),
+    ("/tokenize", llama_server.error_answer),
+    ("/detokenize", llama_server.error_answer),
+    ("/apply-template", llama_server.error_answer),
+    ("/props", llama_server.error_answer),
+    ("/slots", llama_server.error_answer),
     ("/api/v0", _usual_shape),  # LM Studio's
     ("/api", ollama.error_answer),
 )
 """Routes, with all below them, whose dialect has errors of its own; the first that fits."""
+
+_BARE_SHAPES: Mapping[str, Shape] = {
+    "/completions": llama_server.error_answer,
+    "/embeddings": llama_server.error_answer,
+}
+"""Routes that have another dialect with `/v1` before them."""
 
 
 def status_of(kind: type[LocalserveError]) -> int:
@@ -198,7 +212,10 @@ def error_response(scope: Scope, error: LocalserveError, **more: object) -> Resp
 
 
 def _shape(scope: Scope) -> Shape:
-    path = route_path({**scope, "path": normal_path(scope["path"])})
+    whole = normal_path(scope["path"])
+    path = route_path({**scope, "path": whole})
+    if path in _BARE_SHAPES and not whole.endswith(f"/v1{path}"):
+        return _BARE_SHAPES[path]
     for route, shape in _SHAPES:
         if path == route or path.startswith(f"{route}/"):
             return shape

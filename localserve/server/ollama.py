@@ -149,6 +149,11 @@ class EmbedEndpoint(AtOnceEndpoint[EmbeddingRequest, EmbeddingAnswer]):
         assert isinstance(asked, ollama.AskedEmbed)
         return replace(asked, clock=RecordClock(record_of(scope)))
 
+    async def _ask(self, scope: Scope, request: EmbeddingRequest) -> EmbeddingAnswer:
+        keep_alive = request.keep_alive_seconds
+        async with self._manager.lease(request.model, keep_alive_seconds=keep_alive) as lease:
+            return await self._exchange.ask(told(scope, lease), request)
+
 
 async def _embed(backend: Backend, request: EmbeddingRequest) -> EmbeddingAnswer:
     """The vectors; none of nothing, for which the model was only loaded."""

@@ -122,6 +122,7 @@ def _describe(spec: ModelSpec, summary: Summary, facts: ModelFacts | None) -> ol
         modified_at=described.modified_at or facts.created,
         architecture=described.architecture or facts.architecture,
         parameters=described.parameters or facts.parameters,
+        template=described.template or facts.chat_template,
         context_tokens=facts.context_tokens,
         capabilities=facts.capabilities,
     )

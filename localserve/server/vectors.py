@@ -1,4 +1,4 @@
-"""What is answered at once and as a whole: embeddings, reranking and counts of tokens.
+"""What is answered at once and as a whole: embeddings, reranking, tokens and their counts.
 
 Lives on the event loop; large bodies and answers are handled in a worker.
 """
@@ -15,14 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from localserve.backends.base import Backend
-from localserve.chat import (
-    ChatRequest,
-    EmbeddingAnswer,
-    EmbeddingRequest,
-    RerankAnswer,
-    RerankRequest,
-    TokenCount,
-)
+from localserve.chat import EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest
 from localserve.config import Settings
 from localserve.dialects.openai import parse_embedding, parse_rerank
 from localserve.gateway.metered import expected_tokens, meter_of
@@ -37,9 +30,27 @@ from localserve.server.records import record_of
 RENDER_AT_ONCE = 8
 """So many vectors are made into JSON in about a millisecond; more are in a worker."""
 
+
+class Named(Protocol):
+    """A question to a model."""
+
+    @property
+    def model(self) -> str: ...
+
+
+class Counted(Protocol):
+    """An answer, for which the model saw so many tokens (None: that is not known)."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def prompt_tokens(self) -> int | None: ...
+
+
 Result = TypeVar("Result")
-Question = TypeVar("Question", bound=ChatRequest | EmbeddingRequest | RerankRequest)
-Answer = TypeVar("Answer", bound=EmbeddingAnswer | RerankAnswer | TokenCount)
+Question = TypeVar("Question", bound=Named)
+Answer = TypeVar("Answer", bound=Counted)
 Asking = TypeVar("Asking", covariant=True)
 Answering = TypeVar("Answering", contravariant=True)
 
@@ -121,8 +132,7 @@ class AtOnceEndpoint(Generic[Question, Answer]):
         return await asyncio.to_thread(self._exchange.parse, body)
 
     async def _ask(self, scope: Scope, request: Question) -> Answer:
-        keep_alive = request.keep_alive_seconds
-        async with self._manager.lease(request.model, keep_alive_seconds=keep_alive) as lease:
+        async with self._manager.lease(request.model) as lease:
             return await self._exchange.ask(told(scope, lease), request)
 
 

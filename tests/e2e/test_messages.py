@@ -17,6 +17,7 @@ from tests.e2e.test_hostile import often
 pytestmark = pytest.mark.e2e
 
 MODEL = "localserve-tiny"
+GREEDY = {"temperature": 0}
 FRANCE: Any = {"role": "user", "content": "What is the capital of France?"}
 WEATHER: Any = {
     "name": "get_weather",
@@ -36,7 +37,7 @@ def client(server: Server) -> anthropic.Anthropic:
 
 
 def ask(server: Server, *messages: Any, **fields: Any) -> Any:
-    fields = {"max_tokens": 100, "temperature": 0, **fields}
+    fields = {"max_tokens": 100, "extra_body": GREEDY, **fields}
     with client(server) as sdk:
         return sdk.messages.create(model=MODEL, messages=list(messages), **fields)
 
@@ -48,7 +49,7 @@ def test_an_answer_is_the_same_streamed_and_counted_before(server: Server) -> No
     assert whole.stop_reason == "end_turn"
     with client(server) as sdk:
         with sdk.messages.stream(
-            model=MODEL, max_tokens=100, temperature=0, messages=[FRANCE]
+            model=MODEL, max_tokens=100, messages=[FRANCE], extra_body=GREEDY
         ) as stream:
             text = "".join(stream.text_stream)
             final = stream.get_final_message()
@@ -71,7 +72,7 @@ def test_it_calls_a_tool_and_answers_from_the_result(server: Server) -> None:
         sdk.messages.stream(
             model=MODEL,
             max_tokens=100,
-            temperature=0,
+            extra_body=GREEDY,
             messages=[question],  # type: ignore[list-item]
             tools=[WEATHER],
         ) as stream,
@@ -160,14 +161,16 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "text/html"
         [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a"}]}],
         [FRANCE, {"role": "assistant", "content": [{"type": "tool_use", "id": "a"}]}],
         [{"role": "user", "content": "\ud800"}],
-        [FRANCE, {"role": "assistant", "content": "x"}] * 5_000,
-        [FRANCE] * 10_000,
     ],
     ids=lambda messages: f"{len(messages)} messages",
 )
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 def test_bad_messages_are_the_clients_fault(server: Server, messages: Any, path: str) -> None:
     check(server, path, {"max_tokens": 1, "messages": messages})
+
+
+def test_ten_thousand_messages_are_too_long_and_no_more_than_that(server: Server) -> None:
+    check(server, "/v1/messages", {"max_tokens": 1, "messages": [FRANCE] * 10_000})
 
 
 TURNS = st.lists(

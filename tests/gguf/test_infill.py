@@ -27,6 +27,11 @@ def test_by_the_texts_of_all_three_tokens(words: list[str]) -> None:
         assert not fills(words=["a", *(word for word in words if word != missing)])
 
 
+def test_mistral_s_models_mark_no_middle() -> None:
+    assert fills(words=["a", "[PREFIX]", "[SUFFIX]"])
+    assert not fills(words=["a", "[SUFFIX]"])
+
+
 @pytest.mark.parametrize("names", [KEYS, ["prefix", "suffix", "middle"]])
 def test_by_keys(names: list[str]) -> None:
     keys = [pair(f"tokenizer.ggml.{name}_token_id", U32, 1) for name in names]

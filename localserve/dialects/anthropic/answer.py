@@ -15,12 +15,14 @@ from pydantic_core import from_json
 
 from localserve.chat import (
     Accepted,
+    AnswerProgress,
     ArgumentsDelta,
     ChatEvent,
     Completed,
     Delta,
     Finished,
     FinishReason,
+    PromptProgress,
     ReasoningDelta,
     TextDelta,
     ToolCallBegun,
@@ -82,6 +84,8 @@ class MessageAnswer:
                     end = event
                 case Completed():
                     usage = event.usage
+                case PromptProgress() | AnswerProgress():
+                    pass
                 case _:
                     _gather(blocks, event)
         return _json(
@@ -118,6 +122,8 @@ class MessageAnswer:
                     "usage": _usage_fields(event.usage),
                 }
                 yield {"type": "message_stop"}
+            case PromptProgress() | AnswerProgress():
+                pass
             case _:
                 yield from self._more(event)
 

@@ -122,8 +122,8 @@ def _reasoning_tokens(thinking: Thinking | None) -> int | None:
 
 
 def _template_options(wire: MessagesBody) -> Mapping[str, object]:
-    """What the template may read. Who does not ask for thinking wants none; "adaptive" leaves it to
-    the model.
+    """What the template may read. Who does not ask for thinking wants none; "adaptive" and
+    "between_tools" leave it to the model.
 
     Raises: UnsupportedField.
     """
@@ -136,7 +136,7 @@ def _template_options(wire: MessagesBody) -> Mapping[str, object]:
                 options["thinking_budget"] = thinking.budget_tokens
         case "disabled":
             options["enable_thinking"] = False
-        case "adaptive":
+        case "adaptive" | "between_tools":
             pass
         case _:
             raise unsupported(

@@ -13,10 +13,12 @@ from typing import Any, NoReturn, assert_never
 
 from localserve.chat import (
     Accepted,
+    AnswerProgress,
     ArgumentsDelta,
     ChatEvent,
     Completed,
     Finished,
+    PromptProgress,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
@@ -98,6 +100,8 @@ class Parts:
                     self.reason = "length" if event.reason == "length" else "stop"
                 case Completed():
                     self.end = event
+                case PromptProgress() | AnswerProgress():
+                    pass  # nobody can ask for them here
                 case _ as never:
                     assert_never(never)
 

@@ -58,6 +58,7 @@ def parse_completion(body: bytes) -> Asked[CompletionRequest]:
         choices=len(prompts) * request.generation.choices,
         stream=bool(completion.stream),
         include_usage=completion.wants_usage,
+        extras=completion.extras,
     )
 
 

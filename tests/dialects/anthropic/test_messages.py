@@ -167,6 +167,7 @@ def test_only_the_billing_header_is_left_out() -> None:
             0,
         ),
         ({"type": "adaptive"}, {}, None),
+        ({"type": "between_tools"}, {}, None),
     ],
 )
 def test_thinking_is_off_unless_it_is_asked_for(

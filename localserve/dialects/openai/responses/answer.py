@@ -15,11 +15,13 @@ from uuid import uuid4
 
 from localserve.chat import (
     Accepted,
+    AnswerProgress,
     ArgumentsDelta,
     ChatEvent,
     Completed,
     Delta,
     Finished,
+    PromptProgress,
     ReasoningDelta,
     TextDelta,
     ToolCallBegun,
@@ -106,6 +108,8 @@ class ResponseAnswer:
                 yield from self._close("incomplete" if event.reason == "length" else "completed")
             case Completed():
                 yield {"type": "response.completed", "response": self._complete(event.usage)}
+            case PromptProgress() | AnswerProgress():
+                pass
             case _:
                 yield from self._more(event)
 
