@@ -1,6 +1,7 @@
-"""What is remembered of a request until it ends: its id, and the one line of the log.
+"""What is remembered of a request until it ends: its id, and what logs, figures and spans say.
 
-Never any content. Knows nothing of dialects. Lives on the event loop.
+Never any content, but where texts were asked for in the log. Knows nothing of dialects. Lives on
+the event loop.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from localserve.chat import (
     ChatEvent,
     Completed,
     Finished,
+    Generation,
     ReasoningDelta,
     TextDelta,
     ToolCallBegun,
 )
+from localserve.telemetry.bodies import BodyExcerpt
+from localserve.telemetry.request_id import answering
 
 logger = logging.getLogger("localserve.requests")
 
@@ -34,42 +38,95 @@ _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
 
 
+def _nobody_measures(seconds: float) -> None:
+    pass
+
+
+Measure = Callable[[float], None]
+"""Takes the seconds between two pieces of an answer."""
+
+
 @dataclass(slots=True)
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `caller` is the name of the key. `headers` go out with the response, besides its own.
+    `caller` is the name of the key, `route` the pattern of the path, `model` what was asked for,
+    `served_by` the model that answered it. `headers` go out with the response, besides its own.
+    `began_at` is in seconds since the epoch, all other times run from there. Of the times,
+    `lease_ms` is the wait for the model itself, `queue_ms` that for room in it. `measure_of` gives
+    for a model what is told of the times between pieces.
     """
 
     request_id: str
     method: str
     path: str
     started: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.time)
     status: int | None = None
+    route: str = ""
     caller: str = ""
     client_left: bool = False
     error: str | None = None
+    operation: str | None = None
+    generation: Generation | None = None
+    stream: bool = False
     model: str | None = None
+    served_by: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     answer_pieces: int = 0
     tokens_per_second: float | None = None
+    lease_ms: float | None = None
+    queue_ms: float | None = None
+    prompt_ms: float | None = None
+    decode_ms: float | None = None
+    asked_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
     finish_reasons: tuple[str, ...] = ()
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    excerpt: BodyExcerpt | None = None
+    measure_of: Callable[[str], Measure] | None = None
+    _between: Measure = _nobody_measures
+    _last_piece: float = 0.0
+
+    def ask(
+        self,
+        operation: str,
+        model: str,
+        generation: Generation | None = None,
+        *,
+        stream: bool = False,
+    ) -> None:
+        """The request is understood, and a model is going to be asked. `operation` is a name of the
+        gen_ai conventions: chat, text_completion or embeddings, or rerank."""
+        self.operation, self.model = operation, model
+        self.generation, self.stream = generation, stream
+        self.asked_ms = self._elapsed_ms()
+
+    def leased(self) -> None:
+        """The model is there."""
+        self.lease_ms = self._elapsed_ms() - (self.asked_ms or 0.0)
 
     def observe(self, events: Iterable[ChatEvent]) -> None:
-        """Take from the events of the answer what the log says of them."""
+        """Take from the events of the answer what is told of them, all of one hand-over at once."""
+        pieces = self.answer_pieces
         for event in events:
             match event:
-                case Accepted():
-                    self.model, self.prompt_tokens = event.model, event.prompt_tokens
-                case TextDelta() | ReasoningDelta() | ToolCallBegun() | ArgumentsDelta():
+                case TextDelta(choice, text) | ReasoningDelta(choice, text):
                     self.answer_pieces += 1
-                    if self.first_token_ms is None:
-                        self.first_token_ms = self._elapsed_ms()
+                    if self.excerpt is not None:
+                        self.excerpt.answered(choice, text)
+                case ToolCallBegun(choice=choice, name=text) | ArgumentsDelta(
+                    choice=choice, text=text
+                ):
+                    self.answer_pieces += 1
+                    if self.excerpt is not None:
+                        self.excerpt.answered(choice, text)
+                case Accepted():
+                    self.prompt_tokens = event.prompt_tokens
+                    self.answers(event.model)
                 case Finished():
                     if event.reason not in self.finish_reasons:
                         self.finish_reasons += (event.reason,)
@@ -78,12 +135,35 @@ class RequestRecord:
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
                     self.tokens_per_second = timings.tokens_per_second
+                    self.queue_ms, self.prompt_ms = timings.queue_ms, timings.prompt_ms
+                    self.decode_ms = timings.answer_ms
+        if self.answer_pieces > pieces:
+            self._note_pieces()
+
+    def _note_pieces(self) -> None:
+        now = time.monotonic()
+        if self.first_token_ms is None:
+            self.first_token_ms = (now - self.started) * 1000
+        else:
+            self._between(now - self._last_piece)
+        self._last_piece = now
+
+    def answers(self, model: str) -> None:
+        """This model answers the request."""
+        self.model = self.served_by = model
+        if self.measure_of is not None:
+            self._between = self.measure_of(model)
 
     @property
     def tokens_used(self) -> int:
         """Of the prompt and of what was answered; of an answer that was cut off its pieces."""
+        return (self.prompt_tokens or 0) + self.tokens_answered
+
+    @property
+    def tokens_answered(self) -> int:
+        """What was answered; of an answer that was cut off its pieces."""
         answered = self.completion_tokens
-        return (self.prompt_tokens or 0) + (self.answer_pieces if answered is None else answered)
+        return self.answer_pieces if answered is None else answered
 
     def end(self) -> None:
         """The response is out, or the client gone."""
@@ -94,15 +174,21 @@ class RequestRecord:
 
 
 OnRequest = Callable[[RequestRecord], None]
-"""Called once for every request, after its end."""
+"""Called once for every request, before it is begun or after its end."""
 
 
 class Recorded:
-    """Gives every request an id and a record, and every response the header `x-request-id`."""
+    """Gives every request an id and a record, and every response the header `x-request-id`.
 
-    def __init__(self, app: ASGIApp, on_request: OnRequest) -> None:
+    `on_begin` may add to the record of a request that is about to be answered.
+    """
+
+    def __init__(
+        self, app: ASGIApp, on_request: OnRequest, on_begin: OnRequest = lambda record: None
+    ) -> None:
         self.app = app
         self.on_request = on_request
+        self.on_begin = on_begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -110,6 +196,7 @@ class Recorded:
             return
         record = RequestRecord(_request_id(scope), scope["method"], scope["path"])
         scope[_KEY] = record
+        self.on_begin(record)
         header = (b"x-request-id", record.request_id.encode())
 
         async def send_recorded(message: Message) -> None:
@@ -121,11 +208,34 @@ class Recorded:
                 }
             await send(message)
 
+        async def receive_recorded() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and record.excerpt is not None:
+                record.excerpt.asked(message.get("body", b""))
+            return message
+
+        with answering(record.request_id):
+            try:
+                await self.app(
+                    scope, receive if record.excerpt is None else receive_recorded, send_recorded
+                )
+            finally:
+                record.end()
+                self.on_request(record)
+
+
+class RouteNoted:
+    """Tells the record which route it was. Innermost: the router tells it in the scope itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self.app(scope, receive, send_recorded)
+            await self.app(scope, receive, send)
         finally:
-            record.end()
-            self.on_request(record)
+            if (route := scope.get("route")) is not None:
+                record_of(scope).route = route.path.removeprefix("/v1") or "/"
 
 
 def record_of(scope: Scope) -> RequestRecord:
@@ -168,8 +278,12 @@ def format_record(record: RequestRecord) -> str:
 
 def _printable(text: str) -> str:
     """What a client sent, without line breaks and the like; '...' stands for the rest of it."""
-    short = text[:MAX_LOGGED_CHARACTERS] + "..." * (len(text) > MAX_LOGGED_CHARACTERS)
-    return short.encode("unicode_escape").decode()
+    return shortened(text).encode("unicode_escape").decode()
+
+
+def shortened(text: str) -> str:
+    """The beginning of what a client sent; '...' stands for the rest of it."""
+    return text[:MAX_LOGGED_CHARACTERS] + "..." * (len(text) > MAX_LOGGED_CHARACTERS)
 
 
 def _request_id(scope: Scope) -> str:

@@ -58,7 +58,7 @@ class BodyExcerpt:
         """More of the request's body."""
         self._asked_bytes += len(chunk)
         # An escape takes six bytes at most for what is one character then.
-        self._asked += chunk[: 6 * self._window - len(self._asked)]
+        self._asked += chunk[: max(0, 6 * self._window - len(self._asked))]
 
     def answered(self, choice: int, text: str) -> None:
         """More of the answer, whatever kind of text it is."""

@@ -34,8 +34,7 @@ _BEGIN = r"(?:(?<![0-9A-Za-z])|(?<=\\[bfnrt]))"
 def redact(text: str, most_characters: int | None = None) -> str:
     """The text without what must not be logged, and no more than its first `most_characters`.
 
-    What is left out at the end is counted. Hand over a little more than is wanted, so that a secret
-    across the end is still seen as one.
+    Hand over a little more than is wanted, so that a secret across the end is still seen as one.
     """
     end = len(text) if most_characters is None else min(most_characters, len(text))
     parts: list[str] = []
