@@ -57,6 +57,7 @@ from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
+from localserve.telemetry.request_id import current_request_id
 
 if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
@@ -314,6 +315,8 @@ class LocalBackend:
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
             tokens_per_second=_rate(now),
+            cells_kept=now.cells_kept,
+            steps=now.steps,
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -351,6 +354,7 @@ class LocalBackend:
             self._check_token(token, "logit_bias")
         caps = (generation.max_tokens, self._spec.max_tokens, self._options.default_max_tokens)
         max_tokens = next((cap for cap in caps if cap is not None), None)
+        request_id = current_request_id()
         requests = [
             GenerateRequest(
                 prompt=(TokenChunk(tuple(tokens)),),
@@ -367,6 +371,7 @@ class LocalBackend:
                 priority=priority,
                 from_text=from_text,
                 checkpoints=checkpoints,
+                request_id=request_id,
             )
             for tokens in prompts
             for choice in range(generation.choices)

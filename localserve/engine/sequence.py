@@ -33,7 +33,7 @@ class GenerateRequest:
     `spelled` are special tokens that are a part of the answer's text, with their bytes.
     `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
     same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
-    prompt is likely to part from this one.
+    prompt is likely to part from this one. `request_id` is for the log.
     """
 
     prompt: Prompt
@@ -48,6 +48,7 @@ class GenerateRequest:
     priority: int = 0
     from_text: bool = False
     checkpoints: tuple[int, ...] = ()
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,10 @@ class RedisBuckets:
         answer = await self._ask("settle", charges)
         return await self._alone.settle(charges) if answer is None else _states(charges, answer[1])
 
+    async def ping(self) -> None:
+        """Whether Redis answers now. Raises what redis raises, or OSError, where it does not."""
+        await self._client.ping()
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._client.aclose()
@@ -100,14 +104,17 @@ class RedisBuckets:
         for charge in charges:
             arguments += [charge.limit.burst, charge.limit.per_second, charge.cost]
         try:
-            granted, *levels = await self._script(
+            granted, *found = await self._script(
                 keys=[PREFIX + charge.bucket for charge in charges], args=arguments
             )
-        except (self._failures, OSError) as error:
+            levels = [float(level) for level in found]
+            if len(levels) != len(charges):
+                raise ValueError(f"{len(levels)} levels for {len(charges)} buckets")
+        except (self._failures, OSError, ValueError, TypeError) as error:
             self._alone_until = self._clock() + PAUSE_SECONDS
             log.warning("Redis keeps no rate limits for %.0f s: %s", PAUSE_SECONDS, error)
             return None
-        return bool(granted), [float(level) for level in levels]
+        return bool(granted), levels
 
     @property
     def _failures(self) -> type[Exception]:

@@ -6,6 +6,7 @@ another wire format. Lives on the event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +29,7 @@ from localserve.gateway.keyring import FixedKeys, Keyring
 from localserve.gateway.limits import rate_limits
 from localserve.gateway.metered import Metered
 from localserve.gateway.origins import parse_origins, split_list
+from localserve.gateway.paths import is_admin_path, route_path
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
@@ -43,10 +45,21 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.metrics import Metrics
 from localserve.server.models import Models
-from localserve.server.paths import NormalPaths
-from localserve.server.records import OnRequest, Recorded, log_request
+from localserve.server.observing import sampler_for, tracing_for
+from localserve.server.paths import NormalPaths, normal_path
+from localserve.server.records import (
+    OnRequest,
+    Recorded,
+    RequestRecord,
+    RouteNoted,
+    log_request,
+)
+from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
+from localserve.server.vitals import own_checks
+from localserve.telemetry.spans import Tracing
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -63,12 +76,15 @@ def create_app(
     owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
+    tracing: Tracing | None = None,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
     Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
+    `tracing` makes spans (None: where the settings want them). Checks of `/health/details` can be
+    added to `app.state.health_checks`.
     """
 
     @asynccontextmanager
@@ -78,7 +94,10 @@ def create_app(
             yield
         finally:
             await manager.close()
+            await checks.close()
             await buckets.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     store = key_store(settings)
     keyring = Keyring(
@@ -88,18 +107,38 @@ def create_app(
     )
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
+    checks = own_checks(manager, settings, store, buckets)
+    metrics = Metrics(manager, _version())
+    sampler = sampler_for(settings)
+    tracing = tracing or tracing_for(settings, _version())
+
+    def on_begin(record: RequestRecord) -> None:
+        metrics.begin(record)
+        path = route_path({"path": normal_path(record.path)})
+        if sampler is not None and not is_admin_path(path):
+            record.excerpt = sampler.draw()
+
+    def on_end(record: RequestRecord) -> None:
+        metrics.end(record)
+        on_request(record)
+
     app = Starlette(
-        routes=_routes(manager, settings, keys, reload, headers_after_seconds),
+        routes=_routes(
+            manager, settings, keys, reload, headers_after_seconds, Health(manager, checks), metrics
+        ),
         middleware=[
-            Middleware(Recorded, on_request=on_request),
+            Middleware(Recorded, on_request=on_end, on_begin=on_begin),
+            *([Middleware(Traced, tracing=tracing)] if tracing is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),
             *_gateway(settings, keyring, buckets),
+            Middleware(RouteNoted),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.health_checks = checks
     return app
 
 
@@ -131,6 +170,8 @@ def _routes(
     keys: Keys,
     reload: Reload | None,
     headers_after_seconds: float,
+    health: Health,
+    metrics: Metrics,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
 
@@ -153,7 +194,7 @@ def _routes(
     )
     embedding = VectorEndpoint(EMBEDDING, manager, settings)
     rerank = VectorEndpoint(RERANK, manager, settings)
-    models, health, admin = Models(manager), Health(manager), Admin(manager)
+    models, admin = Models(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
@@ -165,6 +206,8 @@ def _routes(
             Route(f"{prefix}/health", health.ready),
             Route(f"{prefix}/health/ready", health.ready),
             Route(f"{prefix}/health/live", health.live),
+            Route(f"{prefix}/health/details", health.details),
+            Route(f"{prefix}/metrics", metrics.show),
             Route(f"{prefix}/errors/{{code}}", describe_error),
             post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),

@@ -94,7 +94,7 @@ class AnswerEndpoint(Generic[Question]):
         request = replace(asked.request, scope=caller_of(scope).prefix_scope)
         await check_model(scope, self._manager, request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = request.model or self._manager.spec.name
+        record.ask(request, self._manager.spec.name, stream=asked.stream)
         await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
         try:
             await self._answer(scope, receive, send, replace(asked, request=request))
@@ -139,6 +139,7 @@ class AnswerEndpoint(Generic[Question]):
 
 def told(scope: Scope, lease: Lease) -> Backend:
     """The backend; a context that had to be made smaller is told in the response's headers."""
+    record_of(scope).leased()
     if lease.reduced_from_tokens is not None:
         tokens = lease.backend.facts.context_tokens
         record_of(scope).headers.append(

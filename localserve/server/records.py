@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,10 +20,14 @@ from localserve.chat import (
     Accepted,
     ArgumentsDelta,
     ChatEvent,
+    ChatRequest,
     Completed,
+    CompletionRequest,
+    EmbeddingRequest,
     Finished,
     Generation,
     ReasoningDelta,
+    RerankRequest,
     TextDelta,
     ToolCallBegun,
 )
@@ -33,6 +38,20 @@ logger = logging.getLogger("localserve.requests")
 
 MAX_LOGGED_CHARACTERS = 200
 """Of a path or a model's name."""
+
+Question = ChatRequest | CompletionRequest | EmbeddingRequest | RerankRequest
+
+_OPERATIONS: Final[dict[type[Question], str]] = {
+    ChatRequest: "chat",
+    CompletionRequest: "text_completion",
+    EmbeddingRequest: "embeddings",
+    RerankRequest: "rerank",
+}
+"""Names of the gen_ai conventions, which have none for the last."""
+
+_PROBED: Final = frozenset(
+    {"/health", "/health/live", "/health/ready", "/health/details", "/metrics"}
+)
 
 _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
@@ -50,11 +69,12 @@ Measure = Callable[[float], None]
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `caller` is the name of the key, `route` the pattern of the path, `model` what was asked for,
-    `served_by` the model that answered it. `headers` go out with the response, besides its own.
-    `began_at` is in seconds since the epoch, all other times run from there. Of the times,
-    `lease_ms` is the wait for the model itself, `queue_ms` that for room in it. `measure_of` gives
-    for a model what is told of the times between pieces.
+    `caller` is the name of the key, `route` the pattern of the path, `operation` what was asked of
+    a model and `model` of which, `served_by` the one that answered. `headers` go out with the
+    response, besides its own. `began_at` is in seconds since the epoch. Of the times, `asked_ms`,
+    `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait for the model itself and
+    `queue_ms` that for room in it. `measure_of` gives for a model what is told of the times between
+    pieces.
     """
 
     request_id: str
@@ -91,18 +111,12 @@ class RequestRecord:
     _between: Measure = _nobody_measures
     _last_piece: float = 0.0
 
-    def ask(
-        self,
-        operation: str,
-        model: str,
-        generation: Generation | None = None,
-        *,
-        stream: bool = False,
-    ) -> None:
-        """The request is understood, and a model is going to be asked. `operation` is a name of the
-        gen_ai conventions: chat, text_completion or embeddings, or rerank."""
-        self.operation, self.model = operation, model
-        self.generation, self.stream = generation, stream
+    def ask(self, request: Question, default: str, *, stream: bool = False) -> None:
+        """The request is understood, and a model will be asked: `default`, if it names none."""
+        self.operation = _OPERATIONS[type(request)]
+        self.model = request.model or default
+        self.generation = getattr(request, "generation", None)
+        self.stream = stream
         self.asked_ms = self._elapsed_ms()
 
     def leased(self) -> None:
@@ -243,6 +257,11 @@ def record_of(scope: Scope) -> RequestRecord:
     record = scope[_KEY]
     assert isinstance(record, RequestRecord)
     return record
+
+
+def is_probe(record: RequestRecord) -> bool:
+    """Whether it only asked how the server does, every few seconds, and all was well."""
+    return record.route in _PROBED and record.status == 200
 
 
 def log_request(record: RequestRecord) -> None:

@@ -90,12 +90,13 @@ class VectorEndpoint(Generic[Question, Answer]):
         asked = await asyncio.to_thread(parse, body) if large else parse(body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = asked.request.model or self._manager.spec.name
+        record.ask(asked.request, self._manager.spec.name)
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
         await meter.reserve_tokens(expected)
         try:
             answer = await while_wanted(self._ask(scope, asked.request), receive)
-            record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
+            record.answers(answer.model)
+            record.prompt_tokens = answer.prompt_tokens
             used = record.tokens_used
         except ClientLeft:
             used = expected  # nobody counted what was computed: leaving must not make it free
