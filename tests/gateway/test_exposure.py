@@ -87,7 +87,8 @@ def test_paths_are_known_wherever_the_application_is_mounted(
 
 
 def test_what_is_the_administrators_is_not_open() -> None:
-    assert all(map(is_admin_path, ["/admin", "/admin/", "/admin/models/a/load"]))
+    assert all(map(is_admin_path, ["/admin", "/admin/", "/admin/models/a/load", "/metrics"]))
+    assert is_admin_path("/health/details")
     assert not any(map(is_admin_path, ["/administrator", "/models", "/"]))
     assert all(map(is_open_path, ["/", "/health/live", "/errors/invalid_api_key"]))
     assert not any(map(is_open_path, ["/models", "/health/details", "/errors", "/admin"]))
