@@ -114,8 +114,9 @@ def create_app(
 
     def on_begin(record: RequestRecord) -> None:
         metrics.begin(record)
-        path = route_path({"path": normal_path(record.path)})
-        if sampler is not None and not is_admin_path(path):
+        if sampler is None:
+            return
+        if not is_admin_path(route_path({"path": normal_path(record.path)})):
             record.excerpt = sampler.draw()
 
     def on_end(record: RequestRecord) -> None:

@@ -1,4 +1,4 @@
-"""What happens in a server as JSON documents, for logs that programs read. Pure; any thread.
+"""What happens in a server as lines of JSON, for logs that programs read. Pure; any thread.
 
 Each has `time` (RFC 3339, UTC), `level`, `event` and what belongs to that event; what is not known
 is left out. `docs/observability.md` lists all of it.
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from localserve.server.records import RequestRecord, shortened
 from localserve.server.reports import (
     Aborting,
     Answered,
@@ -26,45 +25,6 @@ from localserve.server.reports import (
 )
 from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 
-Fields = dict[str, Any]
-
-
-def request_fields(record: RequestRecord) -> Fields:
-    """All that is told of one request. Times are in milliseconds."""
-    found: Fields = {
-        "request_id": record.request_id,
-        "method": record.method,
-        "path": shortened(record.path),
-        "route": record.route,
-        "status": record.status,
-        "error": record.error,
-        "client_left": record.client_left or None,
-        "key": record.caller or None,
-        "operation": record.operation,
-        "model": shortened(record.model) if record.model is not None else None,
-        "stream": record.stream or None,
-        "prompt_tokens": record.prompt_tokens,
-        "cached_tokens": record.cached_tokens,
-        "completion_tokens": record.completion_tokens,
-        "pieces": record.answer_pieces or None,
-        "finish_reasons": list(record.finish_reasons) or None,
-        "tokens_per_second": record.tokens_per_second,
-        "lease_ms": record.lease_ms,
-        "queue_ms": record.queue_ms,
-        "prompt_ms": record.prompt_ms,
-        "first_token_ms": record.first_token_ms,
-        "decode_ms": record.decode_ms,
-        "total_ms": record.total_ms,
-    }
-    if record.excerpt is not None:
-        found["request_body"] = record.excerpt.request_text() or None
-        found["answer"] = record.excerpt.answer_text() or None
-    return {
-        name: round(value, 3) if isinstance(value, float) else value
-        for name, value in found.items()
-        if value is not None and value != ""
-    }
-
 
 def told_line(told: Told, at: float, url: str) -> str | None:
     """One line of JSON, or None for what is for people alone; `at` in seconds since the epoch,
@@ -73,9 +33,14 @@ def told_line(told: Told, at: float, url: str) -> str | None:
     if found is None:
         return None
     level, event, fields = found
-    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    document = {"time": time.replace("+00:00", "Z"), "level": level, "event": event, **fields}
+    document = {"time": time_text(at), "level": level, "event": event, **fields}
     return json.dumps(document, separators=(",", ":"))
+
+
+def time_text(seconds: float) -> str:
+    """RFC 3339 in UTC, with milliseconds; `seconds` since the epoch."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _described(told: Told, url: str) -> tuple[str, str, Mapping[str, Any]] | None:

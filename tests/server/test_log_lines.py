@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
 
-from localserve.server.log_lines import request_fields, told_line
+from localserve.server.log_lines import told_line
 from localserve.server.records import RequestRecord
 from localserve.server.reports import (
     Aborting,
@@ -23,6 +24,7 @@ from localserve.server.reports import (
     decode,
     encode,
 )
+from localserve.server.request_fields import request_fields
 from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 from localserve.testing import FakeBackend, fake_spec
 from tests.server.conftest import CHAT, HELLO, Serve
@@ -47,6 +49,7 @@ async def test_a_request_is_told_with_all_its_counts_and_times(call: Serve) -> N
             headers={"x-request-id": "my-id"},
         )
         fields = request_fields(await served.record())
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", fields.pop("time"))
     times = {name: value for name, value in fields.items() if name.endswith("_ms")}
     assert fields == times | {
         "request_id": "my-id",
@@ -86,8 +89,9 @@ async def test_the_key_and_what_went_wrong_are_told(call: Serve) -> None:
     assert fields["status"] == 404
     assert len(fields["model"]) < 250
     assert "first_token_ms" not in fields
-    record = RequestRecord("id", "GET", "/", caller="laptop", client_left=True)
+    record = RequestRecord("id", "GET", "/", caller="laptop", client_left=True, began_at=AT)
     assert request_fields(record) == {
+        "time": "2026-11-26T03:29:22.123Z",
         "request_id": "id",
         "method": "GET",
         "path": "/",
