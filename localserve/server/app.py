@@ -83,7 +83,7 @@ def create_app(
     Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
-    `tracing` makes spans (None: where the settings want them). Checks of `/health/details` can be
+    `tracing` makes spans (None: one of its own, where the settings want them). Checks of `/health/details` can be
     added to `app.state.health_checks`.
     """
 
@@ -96,8 +96,8 @@ def create_app(
             await manager.close()
             await checks.close()
             await buckets.close()
-            if tracing is not None:
-                await asyncio.to_thread(tracing.close)
+            if own_tracing is not None:
+                await asyncio.to_thread(own_tracing.close)
 
     store = key_store(settings)
     keyring = Keyring(
@@ -109,27 +109,15 @@ def create_app(
     keys = Keys(store, on_change=keyring.look_again)
     checks = own_checks(manager, settings, store, buckets)
     metrics = Metrics(manager, _version())
-    sampler = sampler_for(settings)
-    tracing = tracing or tracing_for(settings, _version())
-
-    def on_begin(record: RequestRecord) -> None:
-        metrics.begin(record)
-        if sampler is None:
-            return
-        if not is_admin_path(route_path({"path": normal_path(record.path)})):
-            record.excerpt = sampler.draw()
-
-    def on_end(record: RequestRecord) -> None:
-        metrics.end(record)
-        on_request(record)
-
+    own_tracing = tracing_for(settings, _version()) if tracing is None else None
+    traced = tracing or own_tracing
     app = Starlette(
         routes=_routes(
             manager, settings, keys, reload, headers_after_seconds, Health(manager, checks), metrics
         ),
         middleware=[
-            Middleware(Recorded, on_request=on_end, on_begin=on_begin),
-            *([Middleware(Traced, tracing=tracing)] if tracing is not None else []),
+            _recorded(settings, metrics, on_request),
+            *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),
             *_gateway(settings, keyring, buckets),
@@ -141,6 +129,24 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.health_checks = checks
     return app
+
+
+def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Middleware:
+    """What is remembered of requests, for whom: figures, texts in the log, `on_request`."""
+    sampler = sampler_for(settings)
+
+    def begin(record: RequestRecord) -> None:
+        metrics.begin(record)
+        if sampler is None:
+            return
+        if not is_admin_path(route_path({"path": normal_path(record.path)})):
+            record.excerpt = sampler.draw()
+
+    def end(record: RequestRecord) -> None:
+        metrics.end(record)
+        on_request(record)
+
+    return Middleware(Recorded, on_request=end, on_begin=begin)
 
 
 def _gateway(settings: Settings, keyring: Keyring, buckets: Buckets) -> list[Middleware]:

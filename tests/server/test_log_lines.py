@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 from localserve.testing import FakeBackend, fake_spec
 from tests.server.conftest import CHAT, HELLO, Serve
 from tests.server.scripted_worker import FACTS
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 AT = 1_795_663_762.1234
 
@@ -184,3 +187,14 @@ def test_a_line_that_carries_fields_crosses_to_the_supervisor() -> None:
     assert decode(encode(told)) == told
     note = Note(logging.ERROR, "text", "logger", "id")
     assert decode(encode(note)) == note
+
+
+async def test_every_field_is_documented(call: Serve) -> None:
+    documented = set(re.findall(r"`(\w+)`", (DOCS / "observability.md").read_text()))
+    async with call(FakeBackend("a b"), log_bodies=1.0, log_format="json") as served:
+        await served.client.post(CHAT, json=HELLO | {"stream": True})
+        record = await served.record()
+    record.caller, record.error, record.client_left = "key", "code", True
+    fields = request_fields(record)
+    assert len(fields) == 26
+    assert set(fields) - documented == set()
