@@ -301,8 +301,9 @@ def _printable(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """The beginning of what a client sent; '...' stands for the rest of it."""
-    return text[:MAX_LOGGED_CHARACTERS] + "..." * (len(text) > MAX_LOGGED_CHARACTERS)
+    """The beginning of what a client sent, as valid text; '...' stands for the rest of it."""
+    valid = text[:MAX_LOGGED_CHARACTERS].encode("utf-8", "replace").decode()
+    return valid + "..." * (len(text) > MAX_LOGGED_CHARACTERS)
 
 
 def _request_id(scope: Scope) -> str:

@@ -78,7 +78,8 @@ class BodyExcerpt:
 
     def answer_text(self) -> str:
         """What was answered, choice by choice, as it may be shown."""
-        whole = "\n".join("".join(self._answers[choice]) for choice in sorted(self._answers))
+        choices = ("".join(self._answers[choice]) for choice in sorted(self._answers))
+        whole = _whole_characters("\n".join(choices))
         shown = redact(whole[: self._window], self._most)
         if len(whole) <= self._most and self._answered == self._kept:
             return shown
@@ -92,7 +93,11 @@ def unescape(text: str) -> str:
         if undone == text:
             break
         text = undone
-    # Two halves of one character meet only now; a half alone is none.
+    return _whole_characters(text)
+
+
+def _whole_characters(text: str) -> str:
+    """Two halves of one character are put together; a half alone is none."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

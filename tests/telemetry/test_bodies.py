@@ -67,6 +67,8 @@ def test_bytes_that_are_no_text_do_no_harm() -> None:
     text = excerpt.request_text()
     assert "\U0001f600" in text
     text.encode()
+    excerpt.answered(0, "a \ud800 b")
+    excerpt.answer_text().encode()
     assert BodyExcerpt(100).request_text() == ""
     assert BodyExcerpt(100).answer_text() == ""
 
