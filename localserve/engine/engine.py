@@ -313,7 +313,9 @@ class Engine(Generic[R]):
         for sequence, part, result in zip(step.sequences, step.slices, results, strict=True):
             sampled = [one for one in result if isinstance(one, Sampled)]
             if len(sampled) < len(result):
-                outcome += scheduler.fail(Step((sequence,), (part,)), self._unusable(sequence, result))
+                outcome += scheduler.fail(
+                    Step((sequence,), (part,)), self._unusable(sequence, result)
+                )
             else:
                 taken.append((sequence, part, sampled))
         sequences = tuple(sequence for sequence, _, _ in taken)

@@ -98,7 +98,9 @@ class Scheduler:
     def cells_kept(self) -> int:
         """Of those in use, the ones that no running sequence holds."""
         tree = self.cache.tree
-        return tree.cells - tree.held_cells(one.slot for one in self.running if one.slot is not None)
+        return tree.cells - tree.held_cells(
+            one.slot for one in self.running if one.slot is not None
+        )
 
     # What comes in
 

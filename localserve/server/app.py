@@ -83,8 +83,8 @@ def create_app(
     Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
-    `tracing` makes spans (None: one of its own, where the settings want them). Checks of `/health/details` can be
-    added to `app.state.health_checks`.
+    `tracing` makes spans (None: one of its own, where the settings want them). Checks of
+    `/health/details` can be added to `app.state.health_checks`.
     """
 
     @asynccontextmanager

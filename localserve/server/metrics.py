@@ -38,9 +38,7 @@ class Metrics:
     async def show(self, request: Request) -> Response:
         """All figures, in the text format that is asked for."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(
-            encode(self._instruments.registry), headers={"content-type": content_type}
-        )
+        return Response(encode(self._instruments.registry), headers={"content-type": content_type})
 
     def begin(self, record: RequestRecord) -> None:
         """A request came."""
@@ -96,15 +94,20 @@ class _Present(Collector):
 
     def _memory(self) -> Iterator[Metric]:
         ledger = self._manager.ledger
+        held, capacity = ledger.charge(ledger.held), ledger.capacity
         for name, text, sizes in (
-            ("held", "Held by models", ledger.charge(ledger.held)),
-            ("capacity", "The most that models may hold now", ledger.capacity),
+            (
+                "held",
+                "Held by models",
+                {device: held.get(device, 0) for device in {*held, *capacity}},
+            ),
+            ("capacity", "The most that models may hold now", capacity),
         ):
             family = GaugeMetricFamily(
                 f"localserve_device_memory_{name}_bytes", f"{text}, by device.", labels=["device"]
             )
-            for device, size in sizes.items():
-                family.add_metric([device], size)
+            for device in sorted(sizes):
+                family.add_metric([device], sizes[device])
             yield family
 
 

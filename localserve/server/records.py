@@ -132,8 +132,9 @@ class RequestRecord:
                     self.answer_pieces += 1
                     if self.excerpt is not None:
                         self.excerpt.answered(choice, text)
-                case ToolCallBegun(choice=choice, name=text) | ArgumentsDelta(
-                    choice=choice, text=text
+                case (
+                    ToolCallBegun(choice=choice, name=text)
+                    | ArgumentsDelta(choice=choice, text=text)
                 ):
                     self.answer_pieces += 1
                     if self.excerpt is not None:

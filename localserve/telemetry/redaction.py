@@ -68,7 +68,7 @@ _PEM = re.compile(
     r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-_IN_URL = re.compile(r"(?<=://)[^\s/:@\"'\\]{1,256}:([^\s/@\"'\\]{1,256})(?=@)")
+_IN_URL = re.compile(r"(?<=://)[^\s/:@\"'\\]{0,256}:([^\s/@\"'\\]{1,256})(?=@)")
 _IN_HEADER = re.compile(r"\b(?:bearer|basic)\s{1,3}([A-Za-z0-9._~+/=-]{12,})", re.IGNORECASE)
 _PREFIXED = re.compile(
     _BEGIN

@@ -53,7 +53,9 @@ def test_a_stream_that_fails_ends_nothing() -> None:
 def test_in_a_file_the_lines_are_json_alone(tmp_path: Path) -> None:
     settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path)})
     path = tmp_path / "server.log"
-    log = JsonLog(URL, Lasting(LogFile(path, settings, dated=False)))
+    file = LogFile(path, settings, dated=False)
+    log = JsonLog(URL, Lasting(file))
     log.show(Live())
     assert log.close()
+    file.close()
     assert json.loads(path.read_text())["event"] == "live"

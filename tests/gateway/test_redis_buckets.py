@@ -112,7 +112,15 @@ def test_without_the_package_or_with_a_wrong_url_it_says_what_to_do(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"*1\r\n:1\r\n", b"*2\r\n:1\r\n$3\r\nabc\r\n", b"*2\r\n:1\r\n$3\r\nnan\r\n", b"$-1\r\n", b":1\r\n", b"*0\r\n", b"?\r\n"],
+    [
+        b"*1\r\n:1\r\n",
+        b"*2\r\n:1\r\n$3\r\nabc\r\n",
+        b"*2\r\n:1\r\n$3\r\nnan\r\n",
+        b"$-1\r\n",
+        b":1\r\n",
+        b"*0\r\n",
+        b"?\r\n",
+    ],
 )
 async def test_a_redis_that_answers_nonsense_stops_nothing(answer: bytes) -> None:
     pytest.importorskip("redis", reason="the package redis is not installed")

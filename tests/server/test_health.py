@@ -190,9 +190,7 @@ async def test_a_redis_that_hangs_degrades_and_stops_no_answer(call: Serve) -> N
     try:
         options = {"redis_url": f"redis://127.0.0.1:{port}/0", "requests_per_minute": 2}
         async with call(**options) as served:
-            statuses = [
-                (await served.client.post(CHAT, json=HELLO)).status_code for _ in range(3)
-            ]
+            statuses = [(await served.client.post(CHAT, json=HELLO)).status_code for _ in range(3)]
             assert statuses == [200, 200, 429], "limits are kept here meanwhile"
             body = (await served.client.get("/health/details")).json()
             assert body["status"] == "degraded"

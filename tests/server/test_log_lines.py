@@ -86,11 +86,15 @@ async def test_a_request_is_told_with_all_its_counts_and_times(call: Serve) -> N
 
 async def test_the_key_and_what_went_wrong_are_told(call: Serve) -> None:
     async with call() as served:
-        await served.client.post(CHAT, json=HELLO | {"model": "m\n" * 300})
+        odd = json.dumps(HELLO | {"model": "no\ud800ne"})
+        await served.client.post(CHAT, content=odd)
         fields = request_fields(await served.record())
+        await served.client.get("/nothing" * 100)
+        lost = request_fields(await served.record())
     assert fields["error"] == "model_not_found"
     assert fields["status"] == 404
-    assert len(fields["model"]) < 250
+    assert fields["model"] == "no?ne"
+    assert len(lost["path"]) < 250
     assert "first_token_ms" not in fields
     record = RequestRecord("id", "GET", "/", caller="laptop", client_left=True, began_at=AT)
     assert request_fields(record) == {
@@ -157,7 +161,10 @@ async def test_a_tool_call_and_reasoning_are_a_part_of_the_answer(call: Serve) -
                 "request_id": "req-1",
             },
         ),
-        (Loaded(FACTS, 1.2345, 100), {"event": "model_loaded", "load_seconds": 1.234, "model": "m"}),
+        (
+            Loaded(FACTS, 1.2345, 100),
+            {"event": "model_loaded", "load_seconds": 1.234, "model": "m"},
+        ),
         (LoadFailed("what", "hint"), {"level": "error", "message": "what", "hint": "hint"}),
         (Reloaded(fake_spec()), {"event": "reloaded", "model": "fake"}),
         (DefaultChanged(fake_spec()), {"event": "default_changed", "model": "fake"}),

@@ -12,7 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from localserve.errors import EngineFailed, ModelUnusable
 from localserve.manager import ModelManager
-from localserve.testing import FakeBackend, FakeOffer, FakeRoom, fake_estimate, fake_manager, fake_spec
+from localserve.testing import (
+    FakeBackend,
+    FakeOffer,
+    FakeRoom,
+    fake_estimate,
+    fake_manager,
+    fake_spec,
+)
 from tests.server.conftest import CHAT, HELLO, Serve, Served, connected, until
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -165,9 +172,7 @@ async def test_every_metric_of_the_dashboard_exists_and_every_metric_is_document
         await served.client.get("/nothing")
         names = {name for name, _ in await scrape(served)}
     dashboard = json.loads((DOCS / "grafana-dashboard.json").read_text())
-    shown = [
-        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
-    ]
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
     variables = [variable["query"] for variable in dashboard["templating"]["list"]]
     used = set(re.findall(r"\b(?:localserve|process)_\w+", " ".join([*shown, *variables])))
     unseen = {"localserve_load_failures_total"}  # labelled, and nothing failed

@@ -39,7 +39,7 @@ MUST = [
     ('{"password": "correct horse"}', "correct", "[SECRET]"),
     ("password=tr0ub4dor&3", "tr0ub4dor", "[SECRET]"),
     ("AWS_SECRET_ACCESS_KEY = wJalrXUtnFEMI7MDENGbPxRfiCYEXAMPLEKEY", "wJalrXUtn", "[SECRET]"),
-    (r'{\"api_key\": \"abcd1234efgh\"}', "abcd1234efgh", "[SECRET]"),
+    (r"{\"api_key\": \"abcd1234efgh\"}", "abcd1234efgh", "[SECRET]"),
     ("client_secret: 8f14e45fceea167a5a36dedd4bea2543", "8f14e45fceea", "[SECRET]"),
     (
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
@@ -215,4 +215,4 @@ def test_any_text_is_redacted_once_for_all(text: str) -> None:
 )
 def test_no_text_takes_more_than_a_moment(text: str) -> None:
     """Patterns that look back and forth would take minutes for these, and end the test run."""
-    assert len(redact(text)) <= len(text) + 10
+    assert len(redact(text)) <= 2 * len(text)

@@ -1,4 +1,4 @@
-"""Log files that are put aside, compressed and deleted; nothing that fails loses more than a line."""
+"""Log files that are put aside, compressed and deleted; what fails costs no more than a line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def opened(tmp_path: Path, clock: Clock, *, max_bytes: int = 100, keep_days: int = 3) -> RotatingFile:
+def opened(
+    tmp_path: Path, clock: Clock, *, max_bytes: int = 100, keep_days: int = 3
+) -> RotatingFile:
     return RotatingFile(
         tmp_path / "logs" / "server.log", max_bytes=max_bytes, keep_days=keep_days, clock=clock
     )
@@ -224,6 +226,7 @@ def test_what_is_no_file_is_written_to_and_never_put_aside(tmp_path: Path, clock
         with pytest.raises(OSError, match="No space"):
             file.write("x" * 200)
         clock.now += DAY
+    file.close()
     assert names(tmp_path) == ["server.log"]
 
 
