@@ -66,8 +66,9 @@ def test_each_line_of_the_log_is_json_and_a_request_has_all_that_is_known_of_it(
     served.server.wait_for_line('"error":"model_not_found"')
     assert served.server.stop() == 0
     documents = served.documents()
-    assert [one["event"] for one in documents[:2]] == ["live", "model_loaded"]
-    assert documents[-1]["event"] != "worker_died"
+    events = [one["event"] for one in documents]
+    assert events[0] == "live"
+    assert set(events) == {"live", "log", "model_loaded", "request", "stopping"}
     requests = [one for one in documents if one["event"] == "request"]
     answered, refused = requests
     assert answered["request_id"] == "mine"
@@ -104,7 +105,7 @@ def test_a_log_is_put_aside_compressed_while_the_server_runs(start: Start, tmp_p
     served = JsonServer(start(environ={**JSON_LOG, "LOCALSERVE_LOG_FILE_BYTES": "65536"}))
     folder = tmp_path / "data" / "logs"
     with httpx2.Client(base_url=served.url, timeout=WAIT_SECONDS) as client:
-        for number in range(400):
+        for number in range(250):
             path = f"/nothing/{number}/{'x' * 100}"
             assert client.get(path).status_code == 404
     served.server.wait_until(lambda: any(folder.glob("*.gz")))
@@ -115,7 +116,7 @@ def test_a_log_is_put_aside_compressed_while_the_server_runs(start: Start, tmp_p
             text += stream.read()
     found = [json.loads(line) for line in text.splitlines()]
     numbers = {one["path"].split("/")[2] for one in found if one["event"] == "request"}
-    assert numbers == {str(number) for number in range(400)}
+    assert numbers == {str(number) for number in range(250)}
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
@@ -142,8 +143,10 @@ def test_a_full_disk_under_the_log_stops_nothing(
 
 def test_figures_are_those_of_the_engine(start: Start) -> None:
     server = start()
+    question = "Count the words of this sentence, and of the next one. " * 8
+    messages = [{"role": "user", "content": question}]
     for _ in range(2):
-        body = ASK | {"max_tokens": 8, "stream": True}
+        body = {"messages": messages, "max_tokens": 8, "stream": True, "ignore_eos": True}
         assert server.post("/v1/chat/completions", body).status_code == 200
     server.wait_until(lambda: server.engine()["running"] == 0)
     response = server.get("/metrics")

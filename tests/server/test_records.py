@@ -6,7 +6,13 @@ import logging
 
 import pytest
 
-from localserve.server.records import RequestRecord, format_record, is_probe, log_request
+from localserve.server.records import (
+    RequestRecord,
+    format_record,
+    is_probe,
+    log_request,
+    shortened,
+)
 from localserve.telemetry.request_id import current_request_id
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import HELLO, Serve
@@ -102,3 +108,8 @@ async def test_a_probe_that_goes_well_is_one_and_one_that_does_not_is_none(call:
         for path in ("/health/ready", "/v1/models", "/nothing"):
             await served.client.get(path)
             assert not is_probe(await served.record()), path
+
+
+def test_what_a_client_sent_is_shown_in_part_and_as_valid_text() -> None:
+    assert shortened("no\ud800ne") == "no?ne"
+    assert shortened("x" * 1000) == "x" * 200 + "..."
