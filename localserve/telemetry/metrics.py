@@ -7,11 +7,16 @@ loaded, never from what a client sent. Lives on the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 FIRST_TOKEN_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BETWEEN_SECONDS: Final = (
@@ -32,6 +37,41 @@ BETWEEN_SECONDS: Final = (
 QUEUE_SECONDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LOAD_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 REQUEST_SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class Tally:
+    """A histogram of one model, for what is observed with every token: a small part of what
+    the library's takes, which locks and counts for any thread. Event loop only."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BETWEEN_SECONDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BETWEEN_SECONDS, seconds)] += 1
+        self.total += seconds
+
+
+class Tallies(Collector):
+    """One tally for each model, as one metric."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._text = text
+        self._tallies: dict[str, Tally] = {}
+
+    def of_model(self, model: str) -> Tally:
+        return self._tallies.setdefault(model, Tally())
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._text, labels=["model"])
+        bounds = [*map(floatToGoString, BETWEEN_SECONDS), "+Inf"]
+        for model, tally in self._tallies.items():
+            buckets = list(zip(bounds, accumulate(tally.counts), strict=True))
+            family.add_metric([model], buckets, tally.total)
+        yield family
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +124,11 @@ class Instruments:
             "From a request to the first token of its answer, loading and waiting included.",
             FIRST_TOKEN_SECONDS,
         )
-        self._between = histogram(
-            "inter_token_seconds",
+        self._between = Tallies(
+            "localserve_inter_token_seconds",
             "Between two pieces of an answer as they are handed over, mostly a token each.",
-            BETWEEN_SECONDS,
         )
+        registry.register(self._between)
         self._queue = histogram("queue_seconds", "Waiting for room in the engine.", QUEUE_SECONDS)
         self._prompt = histogram(
             "prompt_seconds", "Computing what of the prompt was not cached.", FIRST_TOKEN_SECONDS
@@ -114,7 +154,7 @@ class Instruments:
         found = self._models.get(model)
         if found is None:
             found = self._models[model] = ModelInstruments(
-                between=self._between.labels(model).observe,
+                between=self._between.of_model(model).observe,
                 first_token=self._first_token.labels(model).observe,
                 queue=self._queue.labels(model).observe,
                 prompt=self._prompt.labels(model).observe,

@@ -12,7 +12,10 @@ Source: OpenTelemetry semantic conventions, `gen_ai` spans and HTTP server spans
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +26,9 @@ PROVIDER: Final = "localserve"
 
 END_SECONDS: Final = 2.0
 """How long the end of the server waits for spans to be sent."""
+
+SILENCE_SECONDS: Final = 60.0
+"""A collector that does not answer is told of this often."""
 
 Attributes = Mapping[str, str | int | float | bool | tuple[str, ...]]
 
@@ -105,9 +111,13 @@ class Tracing:
         span.end(_nanoseconds(part.ended_at))
 
     def close(self) -> None:
-        """Send what is left. Blocks."""
+        """Send what is left. Blocks for `END_SECONDS` at most, whatever the collector does."""
+        ending = threading.Thread(target=self._end, name="last spans", daemon=True)
+        ending.start()
+        ending.join(END_SECONDS)
+
+    def _end(self) -> None:
         with contextlib.suppress(Exception):  # a collector that is gone is no reason to fail
-            self._provider.force_flush(int(END_SECONDS * 1000))
             self._provider.shutdown()
 
 
@@ -127,7 +137,25 @@ def otlp_tracing(version: str) -> Tracing:
     resource = Resource.create({**ours, **OTELResourceDetector().detect().attributes})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    logging.getLogger(OTLPSpanExporter.__module__).addFilter(Seldom(SILENCE_SECONDS))
     return Tracing(provider)
+
+
+class Seldom(logging.Filter):
+    """Lets a line through, and no other for some time."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._last: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = self._clock()
+        if self._last is not None and now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
 
 
 def _mark(span: Any, error: str | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from localserve.config import read_settings
 from localserve.errors import ConfigInvalid, EngineFailed
 from localserve.server.observing import check_observing, tracing_for
 from localserve.telemetry import spans
-from localserve.telemetry.spans import Tracing
+from localserve.telemetry.spans import Seldom, Tracing
 from localserve.testing import FakeBackend
 from tests.server.conftest import CHAT, HELLO, Serve
 
@@ -160,13 +162,38 @@ def test_nothing_of_it_is_loaded_where_no_spans_are_wanted() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_the_end_does_not_fail_with_a_collector_that_is_gone() -> None:
-    class Broken:
-        def get_tracer(self, name: str) -> None:
-            return None
+class EndingBadly:
+    """A provider whose end fails, or never comes."""
 
-        def force_flush(self, milliseconds: int) -> None:
-            raise ConnectionError("gone")
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.asked = threading.Event()
 
-    Tracing(Broken()).close()
-    assert spans.END_SECONDS <= 5
+    def get_tracer(self, name: str) -> None:
+        return None
+
+    def shutdown(self) -> None:
+        self.asked.set()
+        self.go.wait()
+        raise ConnectionError("gone")
+
+
+def test_the_end_waits_for_no_collector_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans, "END_SECONDS", 0.01)
+    provider = EndingBadly()
+    Tracing(provider).close()
+    assert provider.asked.is_set()
+    provider.go.set()
+    monkeypatch.setattr(spans, "END_SECONDS", 20.0)
+    Tracing(provider).close()
+
+
+def test_a_collector_that_does_not_answer_fills_no_log() -> None:
+    now = 0.0
+    seldom = Seldom(60.0, lambda: now)
+    record = logging.makeLogRecord({"msg": "cannot be reached"})
+    assert [seldom.filter(record), seldom.filter(record)] == [True, False]
+    now = 59.0
+    assert not seldom.filter(record)
+    now = 60.0
+    assert [seldom.filter(record), seldom.filter(record)] == [True, False]
