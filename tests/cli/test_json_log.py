@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import logging
+import re
 from pathlib import Path
 
 from localserve.cli.json_log import JsonLog
@@ -14,6 +15,7 @@ from localserve.cli.offer import Fetching, Question
 from localserve.cli.terminal import Lasting
 from localserve.config import read_settings
 from localserve.server.reports import Answered, Live, Note
+from localserve.server.running import log_path
 from tests.cli.test_screen import Failing
 
 URL = "http://127.0.0.1:1"
@@ -59,3 +61,17 @@ def test_in_a_file_the_lines_are_json_alone(tmp_path: Path) -> None:
     assert log.close()
     file.close()
     assert json.loads(path.read_text())["event"] == "live"
+
+
+def test_the_collectors_configuration_follows_the_log_and_nothing_that_was_put_aside(
+    tmp_path: Path,
+) -> None:
+    text = (Path(__file__).parent.parent.parent / "docs" / "vector.yaml").read_text()
+    found = re.search(r'include: \["\$\{LOCALSERVE_DATA_DIR\}/(.+)"\]', text)
+    assert found is not None
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path)})
+    log = log_path(settings, 8080)
+    log.parent.mkdir(parents=True)
+    for name in (log.name, f"{log.name}.2026-11-26-001", f"{log.name}.2026-11-26-001.gz"):
+        (log.parent / name).touch()
+    assert list(settings.data_dir.glob(found[1])) == [log]
