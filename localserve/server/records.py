@@ -69,9 +69,9 @@ Measure = Callable[[float], None]
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `caller` is the name of the key, `route` the pattern of the path, `operation` what was asked of
-    a model and `model` of which, `served_by` the one that answered. `headers` go out with the
-    response, besides its own. `began_at` is in seconds since the epoch. Of the times, `asked_ms`,
+    `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
+    `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
+    `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch. Of the times, `asked_ms`,
     `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait for the model itself and
     `queue_ms` that for room in it. `measure_of` gives for a model what is told of the times between
     pieces.
@@ -84,6 +84,7 @@ class RequestRecord:
     began_at: float = field(default_factory=time.time)
     status: int | None = None
     route: str = ""
+    trace_id: str = ""
     caller: str = ""
     client_left: bool = False
     error: str | None = None

@@ -16,6 +16,7 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
     found: dict[str, Any] = {
         "time": time_text(record.began_at + record.total_ms / 1e3),
         "request_id": record.request_id,
+        "trace_id": record.trace_id,
         "method": record.method,
         "path": shortened(record.path),
         "route": record.route,

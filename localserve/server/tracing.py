@@ -39,6 +39,7 @@ class Traced:
             if name in CONTEXT_HEADERS
         }
         with self.tracing.request(context, record.method) as span:
+            record.trace_id = span.trace_id
             try:
                 await self.app(scope, receive, send)
             finally:

@@ -51,9 +51,11 @@ class Part:
 
 @dataclass(slots=True)
 class RequestSpan:
-    """What is told of a request at its end."""
+    """What is told of a request at its end. `trace_id` says in 32 hexadecimal digits which trace it
+    belongs to."""
 
     name: str = ""
+    trace_id: str = ""
     attributes: Attributes = field(default_factory=dict)
     part: Part | None = None
     error: str | None = None
@@ -76,7 +78,7 @@ class Tracing:
         It is the current span there, so that spans of other libraries lie below it. What the
         block fills in is told at its end.
         """
-        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace import SpanKind, format_trace_id
 
         told = RequestSpan(name)
         with self._tracer.start_as_current_span(
@@ -86,6 +88,7 @@ class Tracing:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
+            told.trace_id = format_trace_id(span.get_span_context().trace_id)
             try:
                 yield told
             finally:

@@ -173,6 +173,7 @@ async def test_every_metric_of_the_dashboard_exists_and_every_metric_is_document
         names = {name for name, _ in await scrape(served)}
     dashboard = json.loads((DOCS / "grafana-dashboard.json").read_text())
     shown = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    assert all(one.count("(") == one.count(")") for one in shown)
     variables = [variable["query"] for variable in dashboard["templating"]["list"]]
     used = set(re.findall(r"\b(?:localserve|process)_\w+", " ".join([*shown, *variables])))
     unseen = {"localserve_load_failures_total"}  # labelled, and nothing failed

@@ -57,6 +57,7 @@ async def test_a_request_has_a_span_and_the_model_one_within(
         await served.client.post(
             CHAT, json=body, headers={"traceparent": parent, "x-request-id": "mine"}
         )
+        assert (await served.record()).trace_id == "0af7651916cd43dd8448eb211c80319c"
     model, request = collected.take()
     assert request.name == "POST /chat/completions"
     assert request.kind.name == "SERVER"
