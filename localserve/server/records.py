@@ -71,10 +71,10 @@ class RequestRecord:
 
     `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
     `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
-    `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch. Of the times, `asked_ms`,
-    `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait for the model itself and
-    `queue_ms` that for room in it. `measure_of` gives for a model what is told of the times between
-    pieces.
+    `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch;
+    of the times, `asked_ms`, `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait
+    for the model itself and `queue_ms` that for room in it. `measure_of` gives for a model what is
+    told of the times between pieces.
     """
 
     request_id: str
