@@ -49,13 +49,8 @@ from localserve.server.metrics import Metrics
 from localserve.server.models import Models
 from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.paths import NormalPaths, normal_path
-from localserve.server.records import (
-    OnRequest,
-    Recorded,
-    RequestRecord,
-    RouteNoted,
-    log_request,
-)
+from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
+from localserve.server.request_lines import log_request
 from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
 from localserve.server.vitals import own_checks

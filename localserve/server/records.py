@@ -6,7 +6,6 @@ the event loop.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -34,11 +33,6 @@ from localserve.chat import (
 from localserve.telemetry.bodies import BodyExcerpt
 from localserve.telemetry.request_id import answering
 
-logger = logging.getLogger("localserve.requests")
-
-MAX_LOGGED_CHARACTERS = 200
-"""Of a path or a model's name."""
-
 Question = ChatRequest | CompletionRequest | EmbeddingRequest | RerankRequest
 
 _OPERATIONS: Final[dict[type[Question], str]] = {
@@ -48,10 +42,6 @@ _OPERATIONS: Final[dict[type[Question], str]] = {
     RerankRequest: "rerank",
 }
 """Names of the gen_ai conventions, which have none for the last."""
-
-_PROBED: Final = frozenset(
-    {"/health", "/health/live", "/health/ready", "/health/details", "/metrics"}
-)
 
 _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
@@ -259,53 +249,6 @@ def record_of(scope: Scope) -> RequestRecord:
     record = scope[_KEY]
     assert isinstance(record, RequestRecord)
     return record
-
-
-def is_probe(record: RequestRecord) -> bool:
-    """Whether it only asked how the server does, every few seconds, and all was well."""
-    return record.route in _PROBED and record.status == 200
-
-
-def log_request(record: RequestRecord) -> None:
-    """Write the one line of a request."""
-    logger.info("%s", format_record(record))
-
-
-def format_record(record: RequestRecord) -> str:
-    """One line; what did not come to pass is left out."""
-    outcome = "client left" if record.client_left else str(record.status or "no response")
-    parts = [f"{record.method} {_printable(record.path)} {outcome}"]
-    if record.error is not None:
-        parts.append(record.error)
-    if record.caller:
-        parts.append(f"key {record.caller}")
-    if record.model is not None:
-        parts.append(_printable(record.model))
-    if record.prompt_tokens is not None:
-        cached = f" ({record.cached_tokens} cached)" if record.cached_tokens else ""
-        parts.append(f"prompt {record.prompt_tokens}{cached}")
-    if record.completion_tokens is not None:
-        parts.append(f"answer {record.completion_tokens}")
-    if record.tokens_per_second is not None:
-        parts.append(f"{record.tokens_per_second:.1f} tokens/s")
-    if record.first_token_ms is not None:
-        parts.append(f"first {record.first_token_ms:.0f} ms")
-    parts.append(f"total {record.total_ms:.0f} ms")
-    if record.finish_reasons:
-        parts.append("+".join(record.finish_reasons))
-    parts.append(record.request_id)
-    return " | ".join(parts)
-
-
-def _printable(text: str) -> str:
-    """What a client sent, without line breaks and the like; '...' stands for the rest of it."""
-    return shortened(text).encode("unicode_escape").decode()
-
-
-def shortened(text: str) -> str:
-    """The beginning of what a client sent, as valid text; '...' stands for the rest of it."""
-    valid = text[:MAX_LOGGED_CHARACTERS].encode("utf-8", "replace").decode()
-    return valid + "..." * (len(text) > MAX_LOGGED_CHARACTERS)
 
 
 def _request_id(scope: Scope) -> str:

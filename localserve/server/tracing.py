@@ -12,7 +12,8 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localserve.chat import Generation
-from localserve.server.records import RequestRecord, record_of, shortened
+from localserve.server.records import RequestRecord, record_of
+from localserve.server.request_lines import shortened
 from localserve.telemetry.spans import PROVIDER, Part, RequestSpan, Tracing
 
 SERVER_ERRORS: Final = 500

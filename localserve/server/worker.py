@@ -42,7 +42,7 @@ from localserve.prompting.sandbox import TemplateProcess
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
-from localserve.server.records import RequestRecord, format_record, is_probe
+from localserve.server.records import RequestRecord
 from localserve.server.reporter import Reporter, ReportHandler
 from localserve.server.reports import (
     Aborting,
@@ -54,7 +54,7 @@ from localserve.server.reports import (
     LoadProgress,
     Reloaded,
 )
-from localserve.server.request_fields import request_fields
+from localserve.server.request_lines import format_record, is_probe, request_fields
 from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
 from localserve.server.web import WebServer
 

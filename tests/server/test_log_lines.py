@@ -25,7 +25,7 @@ from localserve.server.reports import (
     decode,
     encode,
 )
-from localserve.server.request_fields import request_fields
+from localserve.server.request_lines import request_fields
 from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 from localserve.testing import FakeBackend, fake_spec
 from tests.server.conftest import CHAT, HELLO, Serve

@@ -6,13 +6,8 @@ import logging
 
 import pytest
 
-from localserve.server.records import (
-    RequestRecord,
-    format_record,
-    is_probe,
-    log_request,
-    shortened,
-)
+from localserve.server.records import RequestRecord
+from localserve.server.request_lines import format_record, is_probe, log_request, shortened
 from localserve.telemetry.request_id import current_request_id
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import HELLO, Serve
