@@ -154,19 +154,26 @@ async def test_a_disk_without_room_degrades(call: Serve, monkeypatch: pytest.Mon
         assert "MB are left" in problems["memory"]
 
 
-async def test_details_and_metrics_take_an_admin_key_once_there_are_keys(
+async def test_details_and_metrics_take_a_key_of_their_own_once_there_are_keys(
     call: Serve, tmp_path: Path
 ) -> None:
     store = KeyStore(tmp_path / "keys.sqlite")
     user = store.create("user", now=0.0).secret
     admin = store.create("admin", now=0.0, scope="admin").secret
+    monitor = store.create("prometheus", now=0.0, scope="monitor").secret
     async with call(data_dir=tmp_path) as served:
         for path in ("/health/details", "/metrics", "/v1/metrics"):
-            for key, status in (("", 401), (user, 403), (admin, 200)):
+            for key, status in (("", 401), (user, 403), (admin, 200), (monitor, 200)):
                 headers = {"x-api-key": key} if key else {}
                 response = await served.client.get(path, headers=headers)
                 assert response.status_code == status, (path, key)
         assert (await served.client.get("/health/ready")).status_code == 200
+        headers = {"x-api-key": monitor}
+        for path in ("/v1/models", "/admin/models", "/nothing"):
+            refused = await served.client.get(path, headers=headers)
+            assert refused.status_code == 403, path
+            assert "'prometheus' is for /metrics" in refused.json()["detail"]
+        assert (await served.client.post(CHAT, json=HELLO, headers=headers)).status_code == 403
 
 
 async def test_no_rate_limit_hides_how_the_server_does(call: Serve) -> None:
