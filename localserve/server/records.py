@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +25,7 @@ from localserve.chat import (
     EmbeddingRequest,
     Finished,
     Generation,
+    InfillRequest,
     ReasoningDelta,
     RerankRequest,
     TextDelta,
@@ -33,15 +34,22 @@ from localserve.chat import (
 from localserve.telemetry.bodies import BodyExcerpt
 from localserve.telemetry.request_id import answering
 
-Question = ChatRequest | CompletionRequest | EmbeddingRequest | RerankRequest
-
-_OPERATIONS: Final[dict[type[Question], str]] = {
+_OPERATIONS: Final[dict[type[object], str]] = {
     ChatRequest: "chat",
     CompletionRequest: "text_completion",
+    InfillRequest: "text_completion",
     EmbeddingRequest: "embeddings",
     RerankRequest: "rerank",
 }
 """Names of the gen_ai conventions, which have none for the last."""
+
+
+class Question(Protocol):
+    """What is asked of a model; mostly one of those above."""
+
+    @property
+    def model(self) -> str: ...
+
 
 _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
@@ -104,7 +112,7 @@ class RequestRecord:
 
     def ask(self, request: Question, default: str, *, stream: bool = False) -> None:
         """The request is understood, and a model will be asked: `default`, if it names none."""
-        self.operation = _OPERATIONS[type(request)]
+        self.operation = _OPERATIONS.get(type(request))
         self.model = request.model or default
         self.generation = getattr(request, "generation", None)
         self.stream = stream
