@@ -192,3 +192,28 @@ def test_panels_of_the_dashboard_have_ids_and_places_of_their_own() -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
     assert len(places) == len(panels)
+
+
+async def test_every_dialect_is_counted_and_what_computes_nothing_is_not(call: Serve) -> None:
+    message = {"model": "fake", "max_tokens": 9, "messages": HELLO["messages"]}
+    async with call() as served:
+        for path, body in (
+            ("/v1/messages", message),
+            ("/v1/responses", {"input": "Hello"}),
+            ("/infill", {"input_prefix": "a", "input_suffix": "b"}),
+            ("/completion", {"prompt": "Hello"}),
+        ):
+            before = await scrape(served) if path != "/v1/messages" else {}
+            assert (await served.client.post(path, json=body)).status_code == 200, path
+            key = ("localserve_completion_tokens_total", frozenset({("model", "fake")}))
+            assert (await scrape(served))[key] == before.get(key, 0) + 2, path
+        before = await scrape(served)
+        for path, body in (
+            ("/v1/messages/count_tokens", message),
+            ("/tokenize", {"content": "a b c"}),
+            ("/apply-template", HELLO),
+        ):
+            assert (await served.client.post(path, json=body)).status_code == 200, path
+        assert value(await scrape(served), "prompt_tokens_total", model="fake") == value(
+            before, "prompt_tokens_total", model="fake"
+        )

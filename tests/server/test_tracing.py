@@ -100,6 +100,8 @@ async def test_a_request_has_a_span_and_the_model_one_within(
         ("/v1/completions", {"prompt": "a"}, "text_completion"),
         ("/v1/embeddings", {"input": "a"}, "embeddings"),
         ("/v1/rerank", {"query": "a", "documents": ["a"]}, "rerank"),
+        ("/v1/responses", {"input": "a"}, "chat"),
+        ("/infill", {"input_prefix": "a", "input_suffix": "b"}, "text_completion"),
     ],
 )
 async def test_each_kind_of_request_has_the_conventions_name(
