@@ -202,6 +202,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
+    Setting("request_seconds", float, 0.0, "Longest time of an answer; 0: no limit.", 0, 86_400),
+    Setting(
+        "first_token_seconds",
+        float,
+        0.0,
+        "Longest wait for an answer's first token; 0: no limit.",
+        0,
+        86_400,
+    ),
     Setting("keepalive_seconds", float, 10.0, "Silence before a keep-alive comment.", 0.1, 3600),
     Setting("default_max_tokens", int, None, "Cap on answers that ask for none.", 1, 1 << 24),
     Setting(
@@ -285,6 +294,8 @@ class Settings:
     share_prefixes: bool
     max_body_bytes: int
     drain_seconds: float
+    request_seconds: float
+    first_token_seconds: float
     keepalive_seconds: float
     default_max_tokens: int | None
     log_level: str

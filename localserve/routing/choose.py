@@ -28,7 +28,7 @@ from localserve.chat import (
     InfillRequest,
     RerankRequest,
 )
-from localserve.routing.complexity import Complexity, Features, Question
+from localserve.routing.complexity import Complexity, Features, complexity, features_of
 
 BEGINNING_CHARACTERS: Final = 1024
 
@@ -64,6 +64,17 @@ class Needs:
     complexity: Complexity
     writes_text: bool = True
     conversation: str = ""
+
+    @classmethod
+    def of(cls, request: object) -> Needs:
+        """What a request of the chat vocabulary asks."""
+        features = features_of(request)
+        return cls(
+            features,
+            complexity(features),
+            not isinstance(request, EmbeddingRequest | RerankRequest),
+            beginning_of(request),
+        )
 
     @property
     def tokens(self) -> int:
@@ -192,7 +203,7 @@ def _why(route: Route, one: Candidate, needs: Needs) -> str:
             return "order"
 
 
-def beginning_of(request: Question) -> str:
+def beginning_of(request: object) -> str:
     """What all turns of a conversation share, hashed: its scope and its messages up to the first of
     the user. Of other questions it is how their text begins."""
     hashed = hashlib.blake2b(digest_size=16)
@@ -201,7 +212,7 @@ def beginning_of(request: Question) -> str:
     return hashed.hexdigest()
 
 
-def _beginning(request: Question) -> Iterator[str]:
+def _beginning(request: object) -> Iterator[str]:
     match request:
         case ChatRequest(messages=messages, scope=scope):
             yield scope
@@ -219,3 +230,5 @@ def _beginning(request: Question) -> Iterator[str]:
             yield str(inputs[0])[:BEGINNING_CHARACTERS] if inputs else ""
         case RerankRequest(query=query):
             yield query[:BEGINNING_CHARACTERS]
+        case _:
+            return

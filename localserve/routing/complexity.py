@@ -38,8 +38,6 @@ MOST_CHARACTERS: Final = 20_000
 BYTES_PER_TOKEN: Final = 4
 """Of English text; what is counted with it is a guess."""
 
-Question = ChatRequest | CompletionRequest | InfillRequest | EmbeddingRequest | RerankRequest
-
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -83,8 +81,8 @@ _INLINE_CODE = re.compile(r"`[^`\n]+`|\w\(\)|\b\w+\.(?:py|js|ts|rs|go|c|cpp|java
 _LIST_ITEM = re.compile(r"^\s*(?:[-*]|\d+[.)]|[a-z]\))\s+\S", re.MULTILINE)
 
 
-def features_of(request: Question) -> Features:
-    """What is seen of a request."""
+def features_of(request: object) -> Features:
+    """What is seen of a request of the chat vocabulary; nothing of any other question."""
     match request:
         case ChatRequest(messages=messages, tools=tools):
             said = [one.content or "" for one in messages if one.role == "user"]
@@ -107,6 +105,8 @@ def features_of(request: Question) -> Features:
             return Features("", longest)
         case RerankRequest(query=query, documents=documents):
             return Features(query, max(map(guess_tokens, documents), default=0))
+        case _:
+            return Features("")
 
 
 def guess_prompt(prompt: str | tuple[int | str, ...]) -> int:

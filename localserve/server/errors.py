@@ -42,6 +42,7 @@ from localserve.errors import (
     ModelUnusable,
     OutOfMemory,
     RateLimited,
+    TimedOut,
     Unavailable,
     UnknownKey,
     UnknownModel,
@@ -150,6 +151,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (ModelInUse, 409),
     (OutOfMemory, 503),
     (ModelUnusable, 400),
+    (TimedOut, 504),
     (Unavailable, 503),
     (LocalserveError, 500),
 )

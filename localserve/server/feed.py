@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from starlette.types import Receive
 
-from localserve.chat import ChatEvent, Completed
-from localserve.errors import EngineFailed
-from localserve.manager import Lease, ModelManager
+from localserve.chat import Accepted, ChatEvent, Completed, PromptProgress
+from localserve.config import Settings
+from localserve.errors import EngineFailed, TimedOut
 from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
@@ -26,8 +27,21 @@ logger = logging.getLogger("localserve.server")
 CLOSE_SECONDS = 30.0
 """The longest that a closed answer may take to let go of its backend; then that is logged."""
 
-Ask = Callable[[Lease], AsyncGenerator[ChatEvent, None]]
-"""Starts the answer on the backend that is leased."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that an answer may take in all, and until something of it is said; 0: any time."""
+
+    whole_seconds: float = 0.0
+    first_token_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """As they are configured."""
+        return cls(settings.request_seconds, settings.first_token_seconds)
+
+
+NO_LIMITS = Limits()
 
 
 class ClientLeft(Exception):
@@ -42,17 +56,15 @@ class Feed:
 
     def __init__(
         self,
-        manager: ModelManager,
-        model: str,
-        ask: Ask,
+        source: AsyncGenerator[ChatEvent, None],
         receive: Receive,
-        *,
-        keep_alive_seconds: float | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
-        self._manager = manager
-        self._model = model
-        self._keep_alive_seconds = keep_alive_seconds
-        self._ask = ask
+        """`source` is closed when the block is left."""
+        self._source = source
+        self._limits = limits
+        self._timers: list[asyncio.TimerHandle] = []
+        self._said = False
         self._receive = receive
         self._events: list[ChatEvent] = []
         self._news = asyncio.Event()
@@ -62,6 +74,13 @@ class Feed:
     async def __aenter__(self) -> Self:
         self._answering = asyncio.create_task(self._answer(), name="answer")
         self._watching = asyncio.create_task(self._watch(), name="watch the client")
+        limits, loop = self._limits, asyncio.get_running_loop()
+        for seconds, end in (
+            (limits.whole_seconds, self._end_late),
+            (limits.first_token_seconds, self._end_silent),
+        ):
+            if seconds:
+                self._timers.append(loop.call_later(seconds, end))
         return self
 
     async def __aexit__(
@@ -70,6 +89,8 @@ class Feed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for timer in self._timers:
+            timer.cancel()
         self._watching.cancel()
         if not self._completed:
             self._answering.cancel()
@@ -102,14 +123,10 @@ class Feed:
 
     async def _answer(self) -> None:
         try:
-            async with (
-                self._manager.lease(
-                    self._model, keep_alive_seconds=self._keep_alive_seconds
-                ) as lease,
-                aclosing(self._ask(lease)) as events,
-            ):
+            async with aclosing(self._source) as events:
                 async for event in events:
                     self._completed = isinstance(event, Completed)
+                    self._said = self._said or not isinstance(event, Accepted | PromptProgress)
                     self._events.append(event)
                     self._news.set()
             if not self._completed:
@@ -124,6 +141,21 @@ class Feed:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._fail(ClientLeft())
+
+    def _end_late(self) -> None:
+        if not self._completed:
+            seconds = self._limits.whole_seconds
+            self._give_up(TimedOut(f"The answer was not complete within {seconds:g} s."))
+
+    def _end_silent(self) -> None:
+        if not self._said:
+            seconds = self._limits.first_token_seconds
+            self._give_up(TimedOut(f"The answer had not begun within {seconds:g} s."))
+
+    def _give_up(self, error: TimedOut) -> None:
+        """Also what the client has no time for any more is not computed."""
+        self._fail(error)
+        self._answering.cancel()
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
