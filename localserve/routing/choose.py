@@ -14,23 +14,15 @@ The route's fallbacks come behind. Pure.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
+from localserve.backends.affinity import beginning_of, drawn
 from localserve.catalog.routes import Route, Target
-from localserve.chat import (
-    ChatRequest,
-    CompletionRequest,
-    EmbeddingRequest,
-    InfillRequest,
-    RerankRequest,
-)
+from localserve.chat import EmbeddingRequest, RerankRequest
 from localserve.routing.complexity import Complexity, Features, complexity, features_of
-
-BEGINNING_CHARACTERS: Final = 1024
 
 Lack = Literal["unknown", "task", "tools", "context", "queue", "resting"]
 """What speaks against a model now: it does not exist, was made for something else, takes no tools,
@@ -170,17 +162,6 @@ def _key(route: Route, one: Candidate, needs: Needs) -> tuple[float, float]:
             return (0.0, 0.0)
 
 
-def drawn(conversation: str, name: str, weight: float) -> float:
-    """A number that is the smallest among several names in proportion to their weights, and the
-    same for the same conversation. A name that goes changes nothing among the others.
-
-    Source: weighted rendezvous hashing (Schindelhauer and Schomaker, 2005).
-    """
-    digest = hashlib.blake2b(f"{conversation}\0{name}".encode(), digest_size=8).digest()
-    share = (int.from_bytes(digest, "big") + 1) / ((1 << 64) + 1)
-    return -math.log(share) / weight
-
-
 def _choice(route: Route, one: Candidate, needs: Needs) -> Choice:
     why = _why(route, one, needs) if one.target in route.targets else "fallback"
     return Choice(one.target.model, why, lacks_of(one, route, needs))
@@ -201,34 +182,3 @@ def _why(route: Route, one: Candidate, needs: Needs) -> str:
             return f"weight {one.target.weight:g}"
         case "order":
             return "order"
-
-
-def beginning_of(request: object) -> str:
-    """What all turns of a conversation share, hashed: its scope and its messages up to the first of
-    the user. Of other questions it is how their text begins."""
-    hashed = hashlib.blake2b(digest_size=16)
-    for part in _beginning(request):
-        hashed.update(f"\0{part}".encode("utf-8", "replace"))
-    return hashed.hexdigest()
-
-
-def _beginning(request: object) -> Iterator[str]:
-    match request:
-        case ChatRequest(messages=messages, scope=scope):
-            yield scope
-            for message in messages:
-                yield f"{message.role}\0{message.content}"
-                if message.role == "user":
-                    return
-        case CompletionRequest(prompts=prompts, scope=scope):
-            yield scope
-            yield str(prompts[0])[:BEGINNING_CHARACTERS] if prompts else ""
-        case InfillRequest(prefix=prefix, scope=scope):
-            yield scope
-            yield prefix[:BEGINNING_CHARACTERS]
-        case EmbeddingRequest(inputs=inputs):
-            yield str(inputs[0])[:BEGINNING_CHARACTERS] if inputs else ""
-        case RerankRequest(query=query):
-            yield query[:BEGINNING_CHARACTERS]
-        case _:
-            return

@@ -57,6 +57,7 @@ from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
+from localserve.server.remote_checks import remote_checks
 from localserve.server.request_lines import log_request
 from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
@@ -120,6 +121,7 @@ def create_app(
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
     checks = own_checks(manager, settings, store, buckets)
+    checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
     traced = tracing or own_tracing

@@ -82,7 +82,8 @@ class Router:
             if target.tools is not None or not capabilities
             else "tools" in capabilities,
             context_tokens=target.context_tokens
-            or (facts.context_tokens if facts is not None else spec.context_tokens),
+            or (facts.context_tokens if facts is not None else spec.context_tokens)
+            or None,
             waiting=report.waiting + (report.status.waiting if report.status is not None else 0),
             parameters=spec.shape.active_parameters
             if spec.shape is not None

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from localserve.backends.affinity import beginning_of
 from localserve.catalog.routes import Route
 from localserve.chat import ChatRequest, Message
 from localserve.errors import FieldProblem, InvalidSchema, UnknownModel
 from localserve.gateway.caller import caller_of
-from localserve.routing.choose import Decision, Needs, beginning_of
+from localserve.routing.choose import Decision, Needs
 from localserve.routing.complexity import Features, complexity, features_of
 from localserve.server.router import Router, minute_of_the_day, router_of
 

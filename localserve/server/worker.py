@@ -24,11 +24,11 @@ from weakref import WeakSet
 
 import psutil
 
-from localserve.backends import embedding, local
+from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend
 from localserve.catalog.registry import Registry, load_registry, shipped_registry
 from localserve.catalog.routes import RouteTable, load_routes
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress
@@ -175,6 +175,8 @@ class Worker:
             self._say_goodbye(reason, loop)
 
         options, placed = self._options_of(spec), need.placed
+        if isinstance(spec.source, RemoteEngine):
+            return self._loaded(spec, await remote.connect(spec), began)
         backend: local.LocalBackend | embedding.EmbeddingBackend
         if need.runtime.pooling is not None:
             backend = await embedding.load(spec, options, report, placed=placed, on_abort=on_abort)
@@ -183,6 +185,10 @@ class Worker:
                 spec, options, report, self._templates, placed=placed, on_abort=on_abort
             )
         self._backends.add(backend)
+        return self._loaded(spec, backend, began)
+
+    def _loaded(self, spec: ModelSpec, backend: Backend, began: float) -> Backend:
+        """Tell of it."""
         seconds = time.monotonic() - began
         memory_bytes = psutil.Process().memory_info().rss
         default = self._manager.is_default(spec)

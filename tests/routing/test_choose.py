@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localserve.backends.affinity import beginning_of, drawn
 from localserve.catalog.routes import Hours, Route, Strategy, Target
 from localserve.chat import (
     ChatRequest,
@@ -18,7 +19,7 @@ from localserve.chat import (
     Message,
     RerankRequest,
 )
-from localserve.routing.choose import Candidate, Decision, Needs, beginning_of, choose, drawn
+from localserve.routing.choose import Candidate, Decision, Needs, choose
 from localserve.routing.complexity import Complexity, Features
 
 NOON = 12 * 60
