@@ -56,6 +56,7 @@ class EngineStatus:
     """A snapshot of a running engine. `step_age_seconds` is 0 while it waits for work.
 
     `tokens_per_second` are those of all answers together in the last step, 0 while none runs.
+    `disk_bytes` is what kept prefixes of the model take on disk.
     """
 
     alive: bool
@@ -65,6 +66,7 @@ class EngineStatus:
     cells: int
     step_age_seconds: float
     tokens_per_second: float = 0.0
+    disk_bytes: int = 0
 
 
 class Backend(Protocol):

@@ -106,7 +106,8 @@ class StepStats:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The engine as its present step was scheduled, or after its last step."""
+    """The engine as its present step was scheduled, or after its last step. `disk_bytes` is what the
+    model's kept prefixes take on disk."""
 
     alive: bool
     running: int = 0
@@ -115,6 +116,7 @@ class Snapshot:
     cells: int = 0
     steps: int = 0
     last_step: StepStats | None = None
+    disk_bytes: int = 0
 
 
 class Engine(Generic[R]):
@@ -134,6 +136,7 @@ class Engine(Generic[R]):
         self._name = name
         self._make_runner = make_runner
         self._make_shelf = make_shelf
+        self._shelf: Shelf | None = None  # engine thread only
         self._save_seconds = 0.0
         self._max_running = max_running
         self._max_waiting = max_waiting
@@ -241,7 +244,7 @@ class Engine(Generic[R]):
     def _main(self) -> None:
         try:
             runner = self._make_runner()
-            shelf = self._make_shelf(runner)
+            shelf = self._shelf = self._make_shelf(runner)
         except Exception as failure:
             self._snapshot = Snapshot(alive=False)
             self._call(_settle, self._started, None, failure)
@@ -455,6 +458,7 @@ class Engine(Generic[R]):
             cells=scheduler.cells,
             steps=self._steps,
             last_step=self._last_step,
+            disk_bytes=self._shelf.size_bytes if self._shelf is not None else 0,
         )
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

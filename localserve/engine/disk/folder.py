@@ -157,12 +157,6 @@ class PrefixFolder:
         with contextlib.suppress(OSError):
             self._file(namespace, key).unlink()
 
-    def size_bytes(self) -> int:
-        """What all files take, of all models and servers."""
-        with self._lock:
-            self._look()
-            return self._size
-
     def _has_room(self, size: int) -> bool:
         return self._size + size <= self.limit_bytes and self._count < MOST_FILES
 

@@ -62,6 +62,7 @@ class RecordIndex:
         self._lock = threading.Lock()
         self._children: dict[bytes, dict[bytes, Record]] = {}
         self._records: dict[bytes, Record] = {}
+        self._size_bytes = 0
 
     def __contains__(self, key: object) -> bool:
         return key in self._records
@@ -69,8 +70,17 @@ class RecordIndex:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def size_bytes(self) -> int:
+        """What the files of all records take, but for their heads."""
+        return self._size_bytes
+
     def add(self, record: Record) -> None:
+        """Harmless where it is there already."""
         with self._lock:
+            if record.key in self._records:
+                return
+            self._size_bytes += record.size_bytes
             self._records[record.key] = record
             self._children.setdefault(record.parent, {})[record.key] = record
 
@@ -80,14 +90,11 @@ class RecordIndex:
             record = self._records.pop(key, None)
             if record is None:
                 return
+            self._size_bytes -= record.size_bytes
             siblings = self._children[record.parent]
             del siblings[key]
             if not siblings:
                 del self._children[record.parent]
-
-    def keys(self) -> frozenset[bytes]:
-        with self._lock:
-            return frozenset(self._records)
 
     def follow(self, root: bytes, tokens: TokenArray) -> tuple[bytes, tuple[Record, ...]]:
         """The records, one behind the other, that hold just the first of these tokens and are

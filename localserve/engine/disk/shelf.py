@@ -97,6 +97,11 @@ class Shelf:
         """What all records may take, of all models."""
         return self._folder.limit_bytes
 
+    @property
+    def size_bytes(self) -> int:
+        """What the records of this model take on disk. Any thread."""
+        return self._index.size_bytes
+
     # What the engine asks
 
     def find(self, scope: str, tokens: TokenArray, plain: Plain | None = None) -> Found | None:
@@ -181,10 +186,6 @@ class Shelf:
             self._changed.wait_for(lambda: not self._queued, seconds)
         self._writer.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
-
-    def size_bytes(self) -> int:
-        """What all records take on disk, of all models. Blocking; any thread."""
-        return self._folder.size_bytes()
 
     # On the shelf's threads
 
