@@ -118,6 +118,7 @@ class PrefixFolder:
 
         Raises: OSError, and then nothing is left of it.
         """
+        self.prepare(namespace)  # somebody may have removed it meanwhile
         path = self._file(namespace, record.key)
         begun = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
         try:
