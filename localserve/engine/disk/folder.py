@@ -131,7 +131,7 @@ class PrefixFolder:
                 begun.unlink()
             raise
         with self._lock:
-            self._size += record.size_bytes
+            self._size += record.file_bytes
             self._count += 1
 
     def read(self, namespace: bytes, record: Record) -> list[Payload]:

@@ -72,7 +72,7 @@ class RecordIndex:
 
     @property
     def size_bytes(self) -> int:
-        """What the files of all records take, but for their heads."""
+        """What the files of all records take."""
         return self._size_bytes
 
     def add(self, record: Record) -> None:
@@ -80,7 +80,7 @@ class RecordIndex:
         with self._lock:
             if record.key in self._records:
                 return
-            self._size_bytes += record.size_bytes
+            self._size_bytes += record.file_bytes
             self._records[record.key] = record
             self._children.setdefault(record.parent, {})[record.key] = record
 
@@ -90,7 +90,7 @@ class RecordIndex:
             record = self._records.pop(key, None)
             if record is None:
                 return
-            self._size_bytes -= record.size_bytes
+            self._size_bytes -= record.file_bytes
             siblings = self._children[record.parent]
             del siblings[key]
             if not siblings:

@@ -73,8 +73,14 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """What the file takes, but for its head."""
+        """What the parts take together."""
         return sum(part.size for part in self.parts)
+
+    @property
+    def file_bytes(self) -> int:
+        """What the file takes."""
+        head = _HEAD.size + len(self.parts) * _PART.size + 4 * len(self.tokens)
+        return _START.size + head + self.size_bytes
 
     @cached_property
     def key(self) -> bytes:

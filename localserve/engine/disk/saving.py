@@ -151,7 +151,7 @@ class Saver:
         start = before[-1].end if before else 0
         left = len(tokens) - start
         longest = self._shelf.limit_bytes * LONGEST_SHARE
-        if left < LEAST_TOKENS or sum(record.size_bytes for record in before) > longest:
+        if left < LEAST_TOKENS or sum(record.file_bytes for record in before) > longest:
             self._shelf.touch(before)
             return Outcome.SETTLED
         if self._touched.get(slot) != self._mark(slot):

@@ -206,7 +206,7 @@ class Shelf:
                 self._changed.notify_all()
 
     def _write_now(self, record: Record, payloads: Sequence[Payload]) -> bool:
-        gone = self._folder.make_room(record.size_bytes)
+        gone = self._folder.make_room(record.file_bytes)
         if gone is None:
             return False
         for namespace, key in gone:

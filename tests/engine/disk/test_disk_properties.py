@@ -76,22 +76,26 @@ class AnyTraceWithADisk(AnyTrace):
         assert self.rig.scheduler.saver is not None
         self.rig.scheduler.saver.save_some()
 
-    @rule(data=st.data())
-    def damage(self, data: st.DataObject) -> None:
+    @rule(
+        which=st.integers(0, 10_000),
+        kind=st.sampled_from(["flip", "cut", "remove"]),
+        place=st.floats(0.0, 1.0, exclude_max=True),
+        bits=st.integers(1, 255),
+    )
+    def damage(self, which: int, kind: str, place: float, bits: int) -> None:
         self.shelf.wait_for_room(PATIENCE_SECONDS)
         files = sorted(self.folder.glob("*/*.kv"))
         if not files:
             return
-        path = data.draw(st.sampled_from(files))
-        kind = data.draw(st.sampled_from(["flip", "cut", "remove"]))
+        path = files[which % len(files)]
         content = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(content) - 1))
+        at = int(place * len(content))
         if kind == "remove":
             path.unlink()
         elif kind == "cut":
             path.write_bytes(content[:at])
         else:
-            content[at] ^= data.draw(st.integers(1, 255))
+            content[at] ^= bits
             path.write_bytes(content)
 
     def teardown(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,8 +24,7 @@ from tests.engine.rig import (
     token_array,
 )
 
-LONG = bytes(32 + number * 7 % 90 for number in range(700))
-"""Of no two parts alike that matter here."""
+LONG = bytes(random.Random(1).choices(range(32, 122), k=700))
 
 LIMIT = 1 << 20
 
@@ -355,10 +355,10 @@ def test_a_conversation_that_goes_on_adds_only_what_is_new(servers: Servers) -> 
     before = servers.shelves[0].size_bytes
     ask(rig, LONG + b"\nhello\nhello\n" + LONG[:90] + b"\nand on\n")
     rig.save_all()
-    assert servers.shelves[0].size_bytes - before < 4 * 140
+    assert servers.shelves[0].size_bytes - before < 8 * 140
     ask(rig, LONG[:600] + b"\nelse\n")
     rig.save_all()
-    assert servers.shelves[0].size_bytes - before < 4 * (140 + 140)
+    assert servers.shelves[0].size_bytes - before < 8 * (140 + 140)
 
 
 def test_what_is_dropped_is_written_in_the_time_that_there_is(servers: Servers) -> None:
@@ -528,7 +528,7 @@ Made = Callable[[], ScriptedRunner]
 
 
 @pytest.mark.parametrize("make", [lambda: ScriptedRunner(cells=4_000), uncut])
-def test_a_paused_sequence_gets_back_what_was_dropped_of_it(servers: Servers, make: Made) -> None:
+def test_what_was_dropped_is_read_back_by_the_same_server(servers: Servers, make: Made) -> None:
     rig = servers.start(make())
     sequence = ask(rig, LONG + b"\nhello\n", checkpoints=(300, 650))
     rig.save_all()
