@@ -157,11 +157,16 @@ async def load(
     def make_shelf(runner: LlamaRunner) -> Shelf | None:
         from localserve.llama import library
 
-        settings, runtime = options.settings, runner.runtime
-        if settings is None or not _keeps_on_disk(settings, runtime, parallel):
+        if options.settings is None or not runner.copies:
             return None
-        version, cuttable = library.version(), not runner.saves
-        return open_shelf(settings, spec.name, path, runtime, version, cuttable=cuttable)
+        return open_shelf(
+            options.settings,
+            spec.name,
+            path,
+            runner.runtime,
+            library.version(),
+            cuttable=not runner.saves,
+        )
 
     engine = Engine(
         spec.name,

@@ -50,6 +50,11 @@ PARTIAL = 1
 Source: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY in llama.h."""
 
 
+MINGLED = frozenset({"deepseek4"})
+"""Architectures whose state of one sequence has rows of all: no part of it may leave the process.
+Source: dsv4_state_write_k_cache in llama-kv-cache-dsv4.cpp."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceState:
     """A checkpoint, as llama.cpp wrote it."""
@@ -80,8 +85,8 @@ class LlamaRunner:
         self._model = model
         self._checkpoint_bytes = checkpoint_bytes
         self._runtime = runtime
-        self._copies = copies
-        self._aside = runtime.sequences - 1 if copies and not self.saves else None
+        self.copies = copies and model.architecture not in MINGLED
+        self._aside = runtime.sequences - 1 if self.copies and not self.saves else None
         self._interrupt = ctypes.create_string_buffer(2)
         self._context = make_context(model, runtime, threads, self._interrupt)
         self._closed = False
@@ -265,7 +270,7 @@ class LlamaRunner:
     def _part(self, slot: int, start: int, end: int) -> Iterator[int | None]:
         """A sequence that holds just these tokens of the slot, in the same cells; for a moment."""
         if self.saves:
-            yield slot if self._copies else None
+            yield slot if self.copies else None
             return
         if self._aside is None:
             yield None
