@@ -175,8 +175,9 @@ class PrefixCache:
 
     # What comes from elsewhere
 
-    def graft(self, scope: str, tokens: TokenArray, first: int, data: Bytes) -> Graft:
-        """Keep a prefix of these tokens; `data` is what was computed of those from `first` on.
+    def graft(self, scope: str, tokens: TokenArray, data: Bytes, covers: range) -> Graft:
+        """Keep a prefix of these tokens; `data` is what was computed of those in `covers`, and
+        maybe of some behind them.
 
         What lies before them must be there.
         """
@@ -185,13 +186,13 @@ class PrefixCache:
         if there == len(tokens):
             return Graft.PLACED
         besides = source.slot if source else None
-        if there < first or not self._free_up(len(tokens) - first, besides=besides):
+        if there < covers.start or not self._free_up(len(covers), besides=besides):
             return Graft.NO_ROOM
         slot = self._slot_that_holds(source)
         if slot is None:
             return Graft.NO_ROOM
         there = self.tree.length(slot)
-        placed = self._memory.copy_in(slot, there, len(tokens), data, first)
+        placed = self._memory.copy_in(slot, there, len(tokens), data, covers)
         if placed:
             self.tree.extend(slot, scope, tokens[there:])
         self._keep(slot)
@@ -203,7 +204,7 @@ class PrefixCache:
         slot = self._spare_slot() if self._free_up(len(tokens)) else None
         if slot is None:
             return Graft.NO_ROOM
-        if not self._memory.copy_in(slot, 0, len(tokens), parts[len(tokens)], 0):
+        if not self._memory.copy_in(slot, 0, len(tokens), parts[len(tokens)], range(len(tokens))):
             self._clear(slot)
             return Graft.REFUSED
         start = 0

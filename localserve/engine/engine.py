@@ -106,8 +106,10 @@ class StepStats:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The engine as its present step was scheduled, or after its last step. `disk_bytes` is what the
-    model's kept prefixes take on disk."""
+    """The engine as its present step was scheduled, or after its last step.
+
+    `disk_bytes` is what the model's kept prefixes take on disk.
+    """
 
     alive: bool
     running: int = 0

@@ -188,18 +188,18 @@ class Memory(Protocol):
         ...
 
     def copy_out(self, slot: int, start: int, end: int) -> Bytes | None:
-        """What was computed of the slot's tokens from `start` to `end`; None where it cannot be had.
+        """What was computed of the slot's tokens from `start` to `end`; None where none can be had.
 
         Where sequences cannot be cut anywhere, that is all that the slot holds, from 0 on.
         """
         ...
 
-    def copy_in(self, slot: int, start: int, end: int, data: Bytes, first: int) -> bool:
-        """Let a slot that holds `start` tokens hold `end`, from what `copy_out` gave of those from
-        `first` on, in this process or another.
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
+        """Let a slot that holds `start` tokens hold `end`, from what `copy_out` gave of those in
+        `covers`, in this process or another.
 
-        Takes `end - first` free cells, and leaves `end - start` of them in use. False where that
-        was not possible; the slot is then as it was.
+        Takes as many free cells as `covers` has tokens, and leaves `end - start` of them in use.
+        False where that was not possible; the slot is then as it was.
         """
         ...
 

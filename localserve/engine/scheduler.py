@@ -93,9 +93,7 @@ class Scheduler:
         if shelf is not None:
             self.saver = Saver(self.cache, memory, shelf, clock)
             self.cache.before_loss = self.saver.spill
-            self.restorer = Restorer(
-                self.cache, memory, vocabulary, shelf, pacer, deliver, clock
-            )
+            self.restorer = Restorer(self.cache, memory, vocabulary, shelf, pacer, deliver, clock)
         self._crowded = False  # the memory holds less than its cells; until someone leaves
 
     @property

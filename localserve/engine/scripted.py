@@ -167,12 +167,13 @@ class ScriptedRunner:
         assert self.cuts_anywhere or (start, end) == (0, len(held))
         return _as_bytes(held[start:end])
 
-    def copy_in(self, slot: int, start: int, end: int, data: Bytes, first: int) -> bool:
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
         held = self.memory.setdefault(slot, [])
         tokens = _as_tokens(data)
-        assert first <= start == len(held) < end == first + len(tokens)
+        assert len(tokens) == len(covers)
+        assert covers.start <= start == len(held) < end <= covers.stop
         assert self.cells_used + len(tokens) <= self.cells
-        held.extend(map(ScriptedCell, tokens[start - first :]))
+        held.extend(map(ScriptedCell, tokens[start - covers.start : end - covers.start]))
         return True
 
     def _goes_on(self, slot: int, length: int, state: State | None) -> bool:

@@ -254,12 +254,12 @@ class LlamaRunner:
         with self._part(slot, start, end) as part:
             return None if part is None else self._read_state(part, WHOLE)
 
-    def copy_in(self, slot: int, start: int, end: int, data: Bytes, first: int) -> bool:
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
         """Source: llama.h, llama_state_seq_set_data_ext: the sequence is emptied before."""
         target = slot if self.saves else self._aside
         if target is None:
             return False
-        placed = self._write_state(target, data, WHOLE) and self._holds(target, first, end)
+        placed = self._write_state(target, data, WHOLE) and self._holds(target, covers)
         if target != slot and placed:
             llama_cpp.llama_memory_seq_cp(self._memory, target, slot, start, end)
         if target != slot or not placed:
@@ -281,12 +281,11 @@ class LlamaRunner:
         finally:
             llama_cpp.llama_memory_seq_rm(self._memory, self._aside, -1, -1)
 
-    def _holds(self, slot: int, first: int, end: int) -> bool:
-        """Whether the slot holds the tokens from `first` to `end`; of one that cannot be cut only
-        the end can be told."""
+    def _holds(self, slot: int, covers: range) -> bool:
+        """Whether the slot holds these tokens; of one that cannot be cut only the end is told."""
         newest = llama_cpp.llama_memory_seq_pos_max(self._memory, slot)
         oldest = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
-        return newest + 1 == end and (self.saves or oldest == first)
+        return newest + 1 == covers.stop and (self.saves or oldest == covers.start)
 
     def _state_bytes(self, slot: int, flags: int) -> int:
         return llama_cpp.llama_state_seq_get_size_ext(self._context, slot, flags)

@@ -485,6 +485,10 @@ async def warm_engine(folder: Path, **options: int) -> Engine[ScriptedRunner]:
     return engine
 
 
+def files_in(folder: Path) -> int:
+    return len(list(folder.glob("*/*.kv")))
+
+
 def cached_tokens(events: list[SequenceEvent]) -> int:
     last = events[-1]
     assert isinstance(last, Ended)
@@ -510,7 +514,7 @@ async def test_without_time_nothing_is_written_at_the_end(tmp_path: Path) -> Non
     first = await warm_engine(tmp_path)
     await answer(first, request(LONG + b"\nhello\n"))
     await first.close()
-    assert list(tmp_path.glob("*/*.kv")) == []
+    assert files_in(tmp_path) == 0
 
 
 async def test_an_idle_engine_writes_and_still_answers(
@@ -519,7 +523,7 @@ async def test_an_idle_engine_writes_and_still_answers(
     monkeypatch.setattr(saving, "IDLE_SECONDS", 0.0)
     engine = await warm_engine(tmp_path)
     await answer(engine, request(LONG + b"\nhello\n"))
-    await until(lambda: len(list(tmp_path.glob("*/*.kv"))) == 3)
+    await until(lambda: files_in(tmp_path) == 3)
     assert await engine.responsive(PATIENCE_SECONDS)
     again = await answer(engine, request(LONG + b"\nhello\n"))
     assert text_of(again) == "hello"

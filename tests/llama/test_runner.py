@@ -441,7 +441,7 @@ def test_pieces_that_are_copied_in_go_on_as_if_computed(
     for begin, piece in zip((0, 100, 200), pieces, strict=True):
         assert piece is not None
         end = min(begin + 100, 299)
-        assert second.copy_in(1, begin, end, piece.copy(), begin)
+        assert second.copy_in(1, begin, end, piece.copy(), range(begin, begin + 100))
     sampled = go_on(second, 1, 300, compute(second, 1, 299, prompt[299:]), 16)
     assert same(expected, sampled, NOISE[weight_type])
     second.close()
@@ -453,7 +453,7 @@ def test_a_part_of_a_piece_is_enough_where_the_rest_is_there(tiny_f16: Path) -> 
     piece = runner.copy_out(0, 100, 200)
     assert piece is not None
     assert runner.share(0, 1, 130) == 130
-    assert runner.copy_in(1, 130, 180, piece, 100)
+    assert runner.copy_in(1, 130, 180, piece, range(100, 200))
     sampled = compute(runner, 1, 180, prompt[180:])
     assert same(expected, go_on(runner, 1, 200, sampled, 8), NOISE["F16"])
     runner.close()
@@ -466,7 +466,7 @@ def test_copying_leaves_no_cells_in_use(tiny_f16: Path) -> None:
     for _ in range(20):
         piece = runner.copy_out(0, 0, 120)
         assert piece is not None
-        assert runner.copy_in(1, 0, 100, piece, 0)
+        assert runner.copy_in(1, 0, 100, piece, range(120))
         runner.truncate(1, 0)
     compute(runner, 1, 0, prompt_of(2, 136))
     runner.close()
@@ -477,7 +477,7 @@ def test_without_room_nothing_is_copied_in(tiny_f16: Path) -> None:
     compute(runner, 0, 0, prompt_of(1, 150))
     piece = runner.copy_out(0, 0, 150)
     assert piece is not None
-    assert not runner.copy_in(1, 0, 150, piece, 0)
+    assert not runner.copy_in(1, 0, 150, piece, range(150))
     compute(runner, 1, 0, prompt_of(2, 106))
     runner.close()
 
@@ -487,9 +487,9 @@ def test_what_is_of_other_places_is_refused(tiny_f16: Path) -> None:
     compute(runner, 0, 0, prompt_of(1, 200))
     piece = runner.copy_out(0, 0, 100)
     assert piece is not None
-    assert not runner.copy_in(1, 100, 200, piece, 100)
-    assert not runner.copy_in(1, 0, 100, piece[:-1], 0)
-    assert runner.copy_in(1, 0, 100, piece, 0)
+    assert not runner.copy_in(1, 100, 200, piece, range(100, 200))
+    assert not runner.copy_in(1, 0, 100, piece[:-1], range(100))
+    assert runner.copy_in(1, 0, 100, piece, range(100))
     runner.close()
 
 
@@ -524,8 +524,8 @@ def test_what_cannot_be_cut_is_copied_whole_with_its_checkpoints(name: str, tmp_
 
     second = open_copying(path, cells=512, parallel=2)
     compute(second, 2, 0, prompt_of(3, 40, 60))
-    assert second.copy_in(1, 0, 90, state, 0)
-    assert not second.copy_in(0, 0, 90, state[:-1], 0)
+    assert second.copy_in(1, 0, 90, state, range(90))
+    assert not second.copy_in(0, 0, 90, state[:-1], range(90))
     again = second.checkpoint(checkpoint.data)
     assert second.share(1, 0, 50, again) == 50
     assert near(compute(second, 0, 50, new), from_checkpoint)

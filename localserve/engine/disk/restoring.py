@@ -192,7 +192,8 @@ class Restorer:
             parts = dict(zip(lengths, payloads, strict=True))
             return self._cache.graft_whole(restore.scope, record.tokens, parts)
         beginning = restore.tokens[: record.end]
-        return self._cache.graft(restore.scope, beginning, record.start, payloads[0])
+        covers = range(record.start, record.end)
+        return self._cache.graft(restore.scope, beginning, payloads[0], covers)
 
     def _finish(self, restore: Restore) -> None:
         restore.done = True

@@ -147,17 +147,20 @@ class Saver:
 
     def _save_next(self, slot: int, scope: str, tokens: TokenArray) -> Outcome:
         """One more record behind those that there are of these tokens."""
+        found = self._shelf.find(scope, tokens)
+        if found is not None and len(tokens) - found.held < LEAST_TOKENS:
+            self._shelf.touch(found.records)
+            return Outcome.SETTLED
         parent, before = self._shelf.follow(scope, tokens)
         start = before[-1].end if before else 0
-        left = len(tokens) - start
         longest = self._shelf.limit_bytes * LONGEST_SHARE
-        if left < LEAST_TOKENS or sum(record.file_bytes for record in before) > longest:
+        if sum(record.file_bytes for record in before) > longest:
             self._shelf.touch(before)
             return Outcome.SETTLED
         if self._touched.get(slot) != self._mark(slot):
             self._touched[slot] = self._mark(slot)
             self._shelf.touch(before)
-        end = start + min(left, self._tokens_of_a_piece(slot, start, len(tokens)))
+        end = start + min(len(tokens) - start, self._tokens_of_a_piece(slot, start, len(tokens)))
         size = self._memory.copy_bytes(slot, start, end)
         if (refusal := self._refusal(size)) is not None:
             return refusal

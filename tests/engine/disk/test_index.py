@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,7 +115,7 @@ def test_the_longest_beginning_is_found(paths: list[list[list[int]]], wanted: li
     parent, whole = index.follow(ROOT, tokens)
     assert parent == (whole[-1].key if whole else ROOT)
     assert [token for one in whole for token in one.tokens] == wanted[: sum(map(_size, whole))]
-    assert all(later.parent == one.key for one, later in zip(whole, whole[1:], strict=False))
+    assert all(later.parent == one.key for one, later in pairwise(whole))
 
 
 def _size(one: Record) -> int:

@@ -177,7 +177,9 @@ def test_only_what_the_memory_lacks_is_read(
     lengths: list[int] = []
     read = Shelf.read
     monkeypatch.setattr(
-        Shelf, "read", lambda shelf, record, to: (lengths.append(record.start), read(shelf, record, to))
+        Shelf,
+        "read",
+        lambda shelf, record, to: (lengths.append(record.start), read(shelf, record, to)),
     )
     assert cached(second, ask(second, LONG + b"\nhello\n")) == len(LONG) + 6
     assert lengths == [PIECE_TOKENS, 2 * PIECE_TOKENS]
@@ -438,9 +440,7 @@ def test_answers_that_are_cut_off_at_the_end_go_on_after_it(servers: Servers) ->
     assert cached(second, sequence) == sequence.prompt_length - 1
 
 
-def test_what_was_read_counts_as_used(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_read_counts_as_used(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     touched: list[int] = []
     monkeypatch.setattr(
         Shelf, "touch", lambda shelf, records: touched.extend(one.start for one in records)
@@ -510,9 +510,7 @@ def test_what_is_too_large_for_a_file_leaves_its_checkpoints_out(
 
 def test_room_is_made_for_what_is_read_and_for_no_more(servers: Servers) -> None:
     def runner() -> ScriptedRunner:
-        return ScriptedRunner(
-            cells=1_500, slots=3, cuts_anywhere=False, checkpoint_bytes=100_000
-        )
+        return ScriptedRunner(cells=1_500, slots=3, cuts_anywhere=False, checkpoint_bytes=100_000)
 
     first = servers.start(runner())
     ask(first, LONG + b"\nhello\n", checkpoints=(650,))

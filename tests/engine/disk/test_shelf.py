@@ -88,9 +88,7 @@ def test_nothing_crosses_scopes_or_models(shelf: Shelf, tmp_path: Path) -> None:
     other.close(0.0)
 
 
-def test_what_is_not_written_yet_can_be_read(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_written_yet_can_be_read(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(
         PrefixFolder, "make_room", lambda self, size: go_on.wait(PATIENCE_SECONDS) and None
@@ -101,9 +99,7 @@ def test_what_is_not_written_yet_can_be_read(
     go_on.set()
 
 
-def test_what_waits_to_be_written_is_bounded(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_waits_to_be_written_is_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf_module, "QUEUE_BYTES", 250)
     monkeypatch.setattr(shelf_module, "LARGEST_BYTES", 400)
     go_on = threading.Event()
