@@ -123,6 +123,11 @@ class State(Protocol):
     @property
     def size_bytes(self) -> int: ...
 
+    @property
+    def data(self) -> Bytes:
+        """What `Memory.checkpoint` makes it of again."""
+        ...
+
 
 class Memory(Protocol):
     """The cells of the slots: what was computed of which sequence.

@@ -105,7 +105,7 @@ def write_record(
     assert [part.size for part in record.parts] == [len(payload) for payload in payloads]
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for payload in payloads:
-        digest.update(payload)
+        digest.update(payload.data)
     head = b"".join(
         [
             _HEAD.pack(
@@ -123,7 +123,7 @@ def write_record(
     stream.write(_START.pack(MAGIC, len(head), _digest(head)))
     stream.write(head)
     for payload in payloads:
-        stream.write(payload)
+        stream.write(payload.data)
 
 
 def read_record(stream: io.BufferedIOBase, namespace: bytes) -> Record:
@@ -144,7 +144,7 @@ def read_payloads(stream: io.BufferedIOBase, namespace: bytes, record: Record) -
         raise Damaged("it is another record by now")
     payload = np.empty(found.size_bytes, dtype=np.uint8)
     _read_into(stream, payload)
-    if hashlib.blake2b(payload, digest_size=DIGEST_BYTES).digest() != digest:
+    if hashlib.blake2b(payload.data, digest_size=DIGEST_BYTES).digest() != digest:
         raise Damaged("its checksum is wrong")
     ends = np.cumsum([part.size for part in found.parts])[:-1]
     return np.split(payload, ends)
@@ -189,7 +189,7 @@ def _read(stream: io.BufferedIOBase, size: int) -> bytes:
 
 
 def _read_into(stream: io.BufferedIOBase, target: Payload) -> None:
-    view, at = memoryview(target), 0
+    view, at = target.data, 0
     while at < len(view):
         count = stream.readinto(view[at:])
         if not count:
