@@ -17,7 +17,7 @@ from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
+from localserve.backends.placement import Placed, forecast, place_model
 from localserve.backends.shelf import open_shelf, save_seconds
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
@@ -35,7 +35,7 @@ from localserve.chat import (
     RerankAnswer,
     RerankRequest,
 )
-from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
+from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.disk.shelf import Shelf
 from localserve.engine.engine import Engine, Snapshot
@@ -79,7 +79,6 @@ class LoadOptions:
     max_waiting: int = 64
     step_budget_seconds: float = 0.5
     default_max_tokens: int | None = None
-    checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
     share_prefixes: bool = False
     settings: Settings | None = None
     """Where measurements and lessons are kept; without them nothing is planned and learned."""
@@ -143,7 +142,7 @@ async def load(
                 model,
                 how.runtime,
                 threads=options.threads or usable_cores(),
-                checkpoint_bytes=checkpoint_room(facts, how.runtime, options.checkpoint_bytes),
+                checkpoint_bytes=how.predicted.checkpoint_bytes,
                 copies=_keeps_on_disk(options.settings, how.runtime, parallel),
             )
         except BaseException:
