@@ -51,12 +51,15 @@ class AnyTraceWithADisk(AnyTrace):
         self.rig = Rig(runner, max_running=4, shelf=self.shelf)
         self.cancelled = set()
 
-    @rule()
-    def restart(self) -> None:
+    @rule(damage=st.booleans())
+    def restart(self, damage: bool) -> None:
+        """With `damage`, no file is whole afterwards."""
         old = self.rig.runner
         self.check_answers()
         self.rig.save_all()
         self.shelf.close(PATIENCE_SECONDS)
+        for path in self.folder.glob("*/*.kv") if damage else ():
+            _flip(path, 1.0, 1)
         runner = ScriptedRunner(
             cells=old.cells,
             slots=old.slots,
@@ -79,7 +82,7 @@ class AnyTraceWithADisk(AnyTrace):
     @rule(
         which=st.integers(0, 10_000),
         kind=st.sampled_from(["flip", "cut", "remove"]),
-        place=st.floats(0.0, 1.0, exclude_max=True),
+        place=st.floats(0.0, 1.0),
         bits=st.integers(1, 255),
     )
     def damage(self, which: int, kind: str, place: float, bits: int) -> None:
@@ -88,15 +91,13 @@ class AnyTraceWithADisk(AnyTrace):
         if not files:
             return
         path = files[which % len(files)]
-        content = bytearray(path.read_bytes())
-        at = int(place * len(content))
         if kind == "remove":
             path.unlink()
         elif kind == "cut":
-            path.write_bytes(content[:at])
+            content = path.read_bytes()
+            path.write_bytes(content[: int(place * len(content))])
         else:
-            content[at] ^= bits
-            path.write_bytes(content)
+            _flip(path, place, bits)
 
     def teardown(self) -> None:
         try:
@@ -104,6 +105,14 @@ class AnyTraceWithADisk(AnyTrace):
         finally:
             self.shelf.close(PATIENCE_SECONDS)
             self.kept_open.close()
+
+
+def _flip(path: Path, place: float, bits: int) -> None:
+    """Change one byte, the first at 0.0 and the last at 1.0, of a file that has any."""
+    content = bytearray(path.read_bytes())
+    if content:
+        content[round(place * (len(content) - 1))] ^= bits
+        path.write_bytes(content)
 
 
 class AnyTraceWithADiskThatCannotBeCut(AnyTraceWithADisk):
