@@ -229,7 +229,10 @@ class PrefixCache:
         return slot
 
     def _free_up(self, cells: int, *, besides: int | None = None) -> bool:
-        """Let kept prefixes go for so many free cells."""
+        """Let kept prefixes go for so many free cells; none of them where that is too many."""
+        stay = (slot for slot in self.tree.slots if slot == besides or slot not in self.kept)
+        if cells > self._memory.cells - self.tree.held_cells(stay):
+            return False
         while (short := cells - self.free_cells) > 0:
             if not self.give_up(short, besides=besides):
                 return False

@@ -27,7 +27,10 @@ WORTH_READING: Final = 64
 """Fewer tokens are computed."""
 
 READ_AHEAD: Final = 2
-"""Records that are being read, or wait for their place in the cells."""
+"""Records of one prefix that are being read, or wait for their place in the cells."""
+
+MOST_AT_ONCE: Final = 2
+"""Prefixes that are being read; others wait their turn, so that what is read is bounded."""
 
 PATIENCE_SECONDS: Final = 10.0
 """A record that takes longer to read is not waited for."""
@@ -42,7 +45,7 @@ class Restore:
     found: Found
     tokens: TokenArray
     records: tuple[Record, ...]
-    late_at: float
+    late_at: float = math.inf
     asked: int = 0
     placed: int = 0
     arrived: dict[int, list[Payload] | None] = field(default_factory=dict)
@@ -131,7 +134,7 @@ class Restorer:
 
     def _begin(self, sequence: Sequence) -> Restore | None:
         wanted = wanted_prefix(sequence)
-        if len(wanted) < WORTH_READING:
+        if len(wanted) < WORTH_READING or not len(self._shelf):
             return None
         scope, fresh = sequence.request.scope, sequence.times.admitted == 0.0
         plain = self._vocabulary.plain if fresh and sequence.request.from_text else None
@@ -151,11 +154,17 @@ class Restorer:
         records = tuple(one for one in found.records if min(one.end, len(tokens)) > there)
         if not records or not self._pays(records, gain):
             return None
-        restore = Restore(scope, found, tokens, records, self._clock() + PATIENCE_SECONDS)
+        restore = Restore(scope, found, tokens, records)
         self._under_way.append(restore)
-        for _ in range(READ_AHEAD):
-            self._ask(restore)
+        self._start_next()
         return restore
+
+    def _start_next(self) -> None:
+        for restore in self._under_way[:MOST_AT_ONCE]:
+            if not restore.asked:
+                restore.late_at = self._clock() + PATIENCE_SECONDS
+                for _ in range(READ_AHEAD):
+                    self._ask(restore)
 
     def _pays(self, records: tuple[Record, ...], gain: int) -> bool:
         """Whether reading takes no longer than computing, as far as either is known."""
@@ -201,3 +210,4 @@ class Restorer:
         if restore in self._under_way:
             self._under_way.remove(restore)
             self._shelf.touch(restore.found.records)
+            self._start_next()

@@ -6,8 +6,10 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from localserve.engine.cache import Graft
 from localserve.engine.disk import restoring, saving
 from localserve.engine.disk.folder import PrefixFolder
 from localserve.engine.disk.restoring import WORTH_READING
@@ -204,6 +206,53 @@ def test_the_ids_of_an_answer_serve_after_a_restart(servers: Servers) -> None:
     sequence = ask(second, in_pairs(longer), from_text=True)
     assert second.text(sequence) == "next"
     assert cached(second, sequence) > (len(LONG) + 2 * len(answer)) / 2 - 20
+
+
+def test_no_more_than_two_prefixes_are_read_at_once(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [b"%d" % number + LONG[: 400 + number] + b"\nx\n" for number in range(5)]
+
+    def runner() -> ScriptedRunner:
+        return ScriptedRunner(cells=8_000, slots=16)
+
+    first = servers.start(runner())
+    for prompt in prompts:
+        ask(first, prompt)
+    servers.stop(first)
+    asked: list[int] = []
+    read = Shelf.read
+    monkeypatch.setattr(
+        Shelf,
+        "read",
+        lambda shelf, record, to: (asked.append(record.start), read(shelf, record, to)),
+    )
+    second = servers.start(runner(), max_running=8)
+    sequences = [second.submit(request(prompt)) for prompt in prompts]
+    second.scheduler.schedule()
+    assert asked == [0, PIECE_TOKENS] * 2
+    second.finish()
+    assert len(asked) == 10
+    for sequence in sequences:
+        assert cached(second, sequence) == sequence.prompt_length - 1
+
+
+def test_what_there_can_be_no_room_for_drops_nothing(servers: Servers) -> None:
+    rig = servers.start(ScriptedRunner(cells=1_000))
+    ask(rig, b"k" * 200 + b"\nkept\n")
+    rig.submit(request(b"r" * 500 + b"\nx\n"))
+    rig.step()
+    rig.step()
+    cache = rig.scheduler.cache
+    tokens = token_array(*LONG[:600])
+    data = np.frombuffer(tokens.tobytes(), np.uint8)
+    used = cache.tree.cells
+    assert cache.graft("", tokens, data, range(600)) is Graft.NO_ROOM
+    assert cache.tree.cells == used
+    fits = token_array(*LONG[:450])
+    data = np.frombuffer(fits.tobytes(), np.uint8)
+    assert cache.graft("", fits, data, range(450)) is Graft.PLACED
+    rig.check()
 
 
 # What must not be
