@@ -68,6 +68,7 @@ class EngineStatus:
 
     `tokens_per_second` are those of all answers together in the last step, 0 while none runs. Of
     `cells_used`, no sequence runs on `cells_kept`. `steps` were computed since it was loaded.
+    `disk_bytes` is what kept prefixes of the model take on disk.
     """
 
     alive: bool
@@ -79,6 +80,7 @@ class EngineStatus:
     tokens_per_second: float = 0.0
     cells_kept: int = 0
     steps: int = 0
+    disk_bytes: int = 0
 
 
 class Backend(Protocol):

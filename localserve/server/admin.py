@@ -144,6 +144,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "tokens_per_second": round(status.tokens_per_second, 2) if status else 0.0,
         "cells_used": status.cells_used if status else 0,
         "cells": status.cells if status else 0,
+        "prefix_disk_bytes": status.disk_bytes if status else 0,
         "memory_bytes": dict(report.device_bytes),
         "predicted": loaded.predicted.as_document() if loaded else None,
         "measured": loaded.measured.as_document() if loaded and loaded.measured else None,
