@@ -183,9 +183,11 @@ class Saver:
         """All of a sequence that cannot be cut, with its checkpoints, those of the longest
         beginnings first, as far as there is room."""
         parent, _ = self._shelf.follow(scope, tokens[:0])
-        size = self._memory.copy_bytes(slot, 0, len(tokens))
-        if Record(parent, 0, tokens, ()).key in self._shelf:
+        record = Record(parent, 0, tokens, ())
+        if record.key in self._shelf:
+            self._shelf.touch([record])
             return Outcome.SETTLED
+        size = self._memory.copy_bytes(slot, 0, len(tokens))
         if (refusal := self._refusal(size)) is not None:
             return refusal
         state = self._memory.copy_out(slot, 0, len(tokens))

@@ -129,8 +129,8 @@ class Shelf:
 
     @property
     def largest_bytes(self) -> int:
-        """The most that one record may take."""
-        return min(LARGEST_BYTES, self.limit_bytes)
+        """The most that one record may take: others are to have room beside it."""
+        return min(LARGEST_BYTES, self.limit_bytes // 2)
 
     def _takes(self, size: int) -> bool:
         fits = not self._queued or self._queued + size <= QUEUE_BYTES
@@ -197,6 +197,7 @@ class Shelf:
             self._refuse(failure)
         except Exception:
             log.exception("%s: a kept prefix could not be written", self._name)
+            self._refused_until = self._clock() + RETRY_SECONDS
         finally:
             if not written:
                 self._index.remove(record.key)

@@ -145,6 +145,20 @@ def test_a_full_disk_is_told_of_once_and_tried_again_later(
     assert len(shelf) == 1
 
 
+def test_what_goes_wrong_in_writing_is_not_tried_again_at_once(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ValueError("by chance")
+
+    monkeypatch.setattr(PrefixFolder, "write", fail)
+    put(shelf, "", token_array(1))
+    assert not shelf.wait_for_room(PATIENCE_SECONDS)
+    assert put(shelf, "", token_array(2)) is None
+    assert "by chance" in caplog.text
+    assert len(shelf) == 0
+
+
 def test_a_record_that_is_gone_or_damaged_is_forgotten(shelf: Shelf, tmp_path: Path) -> None:
     records = [put(shelf, "", token_array(number)) for number in range(3)]
     assert shelf.wait_for_room(PATIENCE_SECONDS)
@@ -158,6 +172,7 @@ def test_a_record_that_is_gone_or_damaged_is_forgotten(shelf: Shelf, tmp_path: P
 
 def test_what_no_longer_fits_is_forgotten(tmp_path: Path) -> None:
     shelf = Shelf(PrefixFolder(tmp_path, 1_000), {}, cuttable=True)
+    assert not shelf.takes(501)
     for number in range(8):
         assert put(shelf, "", token_array(number), size=300)
         assert shelf.wait_for_room(PATIENCE_SECONDS)
