@@ -131,6 +131,7 @@ class SequenceView:
     computed_tokens: int
     answer_tokens: int
     answer_tokens_left: int
+    has_new_line: bool
     sampling: Sampling
     max_tokens: int | None
 
@@ -167,6 +168,7 @@ class Sequence:
             self.limit = min(request.max_tokens, self.limit)
         self.cached_tokens = 0
         self.told_tokens = -1
+        self.has_new_line = False
         self.pauses = 0
         self.claim = 0
         self.leader: tuple[Sequence, int] | None = None
@@ -231,7 +233,10 @@ class Sequence:
         if self.lookup is not None:
             self.lookup.append(sampled.token)
         if ends and not self.request.ignore_end:
-            return self._end("stop", None)
+            *events, ended = self._end("stop", None)
+            if self.request.report.tokens:
+                events.append(Text("", tokens=(sampled.token,)))
+            return [*events, ended]
         scored = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
         told = scored is not None or self.request.report.tokens
         entry = (sampled.token, scored) if told else None
@@ -239,11 +244,13 @@ class Sequence:
         special = spelling is not None
         piece = self.text.feed(raw if spelling is None else spelling, entry, special=special)
         events: list[SequenceEvent] = []
+        new_line = "\n" in piece.text
+        self.has_new_line = self.has_new_line or new_line
         if piece.text or piece.entries:
             events.append(self._given(piece))
         if piece.stopped_by is not None:
             return [*events, self._ended("stop", piece.stopped_by)]
-        if piece.cut or (self._line_is_late(now) and "\n" in piece.text):
+        if piece.cut or (new_line and self._line_is_late(now)):
             return [*events, self._ended("length", None)]
         if self.answer_length >= self.limit:
             return [*events, *self._end("length", None)]
@@ -279,6 +286,7 @@ class Sequence:
             computed_tokens=self.asked_of(min(self.computed, self.prompt_length)),
             answer_tokens=self.answer_length,
             answer_tokens_left=max(0, self.limit - self.answer_length),
+            has_new_line=self.has_new_line,
             sampling=self.request.sampling,
             max_tokens=self.request.max_tokens,
         )
