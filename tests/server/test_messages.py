@@ -291,3 +291,31 @@ async def test_no_body_is_the_servers_fault(call: Serve, body: Any, path: str) -
         assert response.status_code in (200, 400, 404)
         if response.status_code != 200:
             assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"[" * 100_000, b'{"messages": ["\\ud800"]}'],
+    ids=range(8),
+)
+async def test_what_is_no_request_is_the_clients_fault(call: Serve, body: bytes) -> None:
+    async with call() as served:
+        for path in (MESSAGES, COUNT):
+            response = await served.client.post(path, content=body)
+            assert response.status_code == 400
+            assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("depth", [100, 400, 100_000])
+async def test_nested_schemas_and_arguments_are_read_or_refused(call: Serve, depth: int) -> None:
+    nested = '{"a":' * depth + "1" + "}" * depth
+    tool = f'{{"name": "look", "input_schema": {nested}}}'
+    use = f'{{"type": "tool_use", "id": "a", "name": "look", "input": {nested}}}'
+    result = '{"type": "tool_result", "tool_use_id": "a"}'
+    turns = (
+        f'{{"role": "assistant", "content": [{use}]}}, {{"role": "user", "content": [{result}]}}'
+    )
+    body = f'{{"messages": [{{"role": "user", "content": "x"}}, {turns}], "tools": [{tool}]}}'
+    async with call() as served:
+        response = await served.client.post(MESSAGES, content=body.encode())
+        assert response.status_code == (200 if depth == 100 else 400)
