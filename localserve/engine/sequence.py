@@ -233,10 +233,7 @@ class Sequence:
         if self.lookup is not None:
             self.lookup.append(sampled.token)
         if ends and not self.request.ignore_end:
-            *events, ended = self._end("stop", None)
-            if self.request.report.tokens:
-                events.append(Text("", tokens=(sampled.token,)))
-            return [*events, ended]
+            return self._end("stop", None, by=sampled.token)
         scored = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
         told = scored is not None or self.request.report.tokens
         entry = (sampled.token, scored) if told else None
@@ -300,14 +297,19 @@ class Sequence:
         tokens = tuple(token for token, _ in piece.entries) if self.request.report.tokens else ()
         return Text(piece.text, scored, piece.special_at, tokens)
 
-    def _end(self, reason: FinishReason, stopped_by: str | None) -> list[SequenceEvent]:
+    def _end(
+        self, reason: FinishReason, stopped_by: str | None, *, by: int | None = None
+    ) -> list[SequenceEvent]:
+        """Give out what was held back, and the end, which the token `by` brought."""
         piece = self.text.finish()
         if piece.stopped_by is not None:
             reason, stopped_by = "stop", piece.stopped_by
-        ended = self._ended(reason, stopped_by)
+        events: list[SequenceEvent] = []
         if piece.text or piece.entries:
-            return [self._given(piece), ended]
-        return [ended]
+            events.append(self._given(piece))
+        if by is not None and self.request.report.tokens:
+            events.append(Text("", tokens=(by,)))
+        return [*events, self._ended(reason, stopped_by)]
 
     def _ended(self, reason: FinishReason, stopped_by: str | None) -> Ended:
         times = self.times
