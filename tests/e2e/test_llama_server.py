@@ -71,9 +71,15 @@ def test_what_llama_vim_sends_is_answered(server: Server) -> None:
     assert answer.keys() == {
         *("content", "timings/prompt_n", "timings/predicted_n", "truncated"),
     }
-    compile(f"{PREFIX}return {answer['content']}{SUFFIX}", "middle.py", "exec")
+    assert isinstance(answer["content"], str)
     typed = ask(server, "/infill", body | {"prompt": "return a", "response_fields": None})
     assert typed["timings"]["cache_n"] > typed["timings"]["prompt_n"]
+
+
+def test_a_middle_goes_on_from_what_is_typed(server: Server) -> None:
+    answer = ask(server, "/infill", MIDDLE | {"prompt": "return "})
+    assert answer["content"].strip()
+    compile(f"{PREFIX}return {answer['content']}{SUFFIX}", "middle.py", "exec")
 
 
 def test_a_warm_up_serves_the_request_after_it(server: Server) -> None:
