@@ -211,6 +211,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "How much is logged.",
         choices=("debug", "info", "warning", "error"),
     ),
+    Setting(
+        "log_format",
+        str,
+        "human",
+        "How logs are written; on a terminal always for people.",
+        choices=("human", "json"),
+    ),
+    Setting("log_file_bytes", int, 16 << 20, "A larger log is put aside.", 64 << 10, 1 << 40),
+    Setting("log_days", int, 14, "Days that logs are kept.", 1, 36_500),
+    Setting("log_bodies", float, 0.0, "Share of requests whose texts are logged, redacted.", 0, 1),
+    Setting("log_body_characters", int, 2000, "Logged of each text.", 100, 65_536),
+    Setting("traces", bool, False, "Send OpenTelemetry spans (OTEL_EXPORTER_OTLP_ENDPOINT)."),
     Setting("hub_endpoint", str, "https://huggingface.co", "The hub.", environ="HF_ENDPOINT"),
     Setting("hub_cache_dir", Path, None, "The hub's own cache.", environ="HF_HUB_CACHE"),
     Setting("lm_studio_models_dir", Path, None, "LM Studio's models (its usual folders)."),
@@ -276,6 +288,12 @@ class Settings:
     keepalive_seconds: float
     default_max_tokens: int | None
     log_level: str
+    log_format: str
+    log_file_bytes: int
+    log_days: int
+    log_bodies: float
+    log_body_characters: int
+    traces: bool
     hub_endpoint: str
     hub_cache_dir: Path
     lm_studio_models_dir: Path | None

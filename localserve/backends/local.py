@@ -60,6 +60,7 @@ from localserve.prompting.abilities import abilities
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
+from localserve.telemetry.request_id import current_request_id
 
 if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
@@ -351,6 +352,8 @@ class LocalBackend:
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
             tokens_per_second=_rate(now),
+            cells_kept=now.cells_kept,
+            steps=now.steps,
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -401,6 +404,7 @@ class LocalBackend:
             sampling = self._with_text_bias(sampling, generation.text_bias)
         caps = (generation.max_tokens, self._spec.max_tokens, self._options.default_max_tokens)
         max_tokens = next((cap for cap in caps if cap is not None), None)
+        request_id = current_request_id()
         requests = [
             GenerateRequest(
                 prompt=(TokenChunk(tuple(tokens)),),
@@ -421,6 +425,7 @@ class LocalBackend:
                 min_indent=generation.min_indent,
                 reuse=generation.reuse,
                 report=_engine_report(generation.report),
+                request_id=request_id,
             )
             for tokens in prompts
             for choice in range(generation.choices)

@@ -119,6 +119,7 @@ class Snapshot:
     running: int = 0
     waiting: int = 0
     cells_used: int = 0
+    cells_kept: int = 0
     cells: int = 0
     steps: int = 0
     last_step: StepStats | None = None
@@ -316,11 +317,11 @@ class Engine(Generic[R]):
         except NoCells:
             return scheduler.make_room(step), time.monotonic() - began
         except DecodeFailed as failure:
-            log.error("%s: a step failed: %s", self._name, failure)
+            log.error("%s: a step failed: %s", self._name, failure, extra=_about(step.sequences))
             error = EngineFailed(f"The model could not compute this: {failure}")
             return scheduler.fail(step, error), time.monotonic() - began
         except Exception as failure:
-            log.exception("%s: a step failed", self._name)
+            log.exception("%s: a step failed", self._name, extra=_about(step.sequences))
             error = EngineFailed(f"The engine could not compute this: {failure}")
             return scheduler.fail(step, error), time.monotonic() - began
         finally:
@@ -335,16 +336,19 @@ class Engine(Generic[R]):
         for sequence, part, result in zip(step.sequences, step.slices, results, strict=True):
             sampled = [one for one in result if isinstance(one, Sampled)]
             if len(sampled) < len(result):
-                outcome += scheduler.fail(Step((sequence,), (part,)), self._unusable(result))
+                outcome += scheduler.fail(
+                    Step((sequence,), (part,)), self._unusable(sequence, result)
+                )
             else:
                 taken.append((sequence, part, sampled))
         sequences = tuple(sequence for sequence, _, _ in taken)
         rest = Step(sequences, tuple(part for _, part, _ in taken))
         return outcome + scheduler.update(rest, [sampled for _, _, sampled in taken])
 
-    def _unusable(self, results: Results) -> EngineFailed:
+    def _unusable(self, sequence: Sequence, results: Results) -> EngineFailed:
         reason = next(one.reason for one in results if isinstance(one, Unsampled))
-        log.error("%s: no token could be chosen: %s", self._name, reason)
+        about = _about([sequence])
+        log.error("%s: no token could be chosen: %s", self._name, reason, extra=about)
         return EngineFailed(
             f"The model's output is unusable: {reason}.",
             hint="If it comes back, the file may be damaged or its quantization broken:"
@@ -426,6 +430,7 @@ class Engine(Generic[R]):
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
             cells_used=scheduler.cells_used,
+            cells_kept=scheduler.cells_kept,
             cells=scheduler.cells,
             steps=self._steps,
             last_step=self._last_step,
@@ -435,6 +440,11 @@ class Engine(Generic[R]):
         """On the event loop, soon; a loop that is closed needs nothing any more."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _about(sequences: Iterable[Sequence]) -> dict[str, str]:
+    """Which requests a line of the log is about."""
+    return {"request_id": ",".join(sorted({one.request.request_id for one in sequences}))}
 
 
 def _steer(request: GenerateRequest, vocabulary: Vocabulary) -> Steer | None:

@@ -94,6 +94,14 @@ class Scheduler:
         """Cells in use, shared ones once; never more than the memory has."""
         return self.cache.tree.cells
 
+    @property
+    def cells_kept(self) -> int:
+        """Of those in use, the ones that no running sequence holds."""
+        tree = self.cache.tree
+        return tree.cells - tree.held_cells(
+            one.slot for one in self.running if one.slot is not None
+        )
+
     # What comes in
 
     def submit(self, *sequences: Sequence) -> None:

@@ -34,7 +34,7 @@ class GenerateRequest:
     `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
     same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
     prompt is likely to part from this one. `line_seconds`, `min_indent`, `reuse` and `report` are
-    those of a Generation.
+    those of a Generation. `request_id` is for the log.
     """
 
     prompt: Prompt
@@ -53,6 +53,7 @@ class GenerateRequest:
     min_indent: int = 0
     reuse: bool = True
     report: Report = field(default_factory=Report)
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

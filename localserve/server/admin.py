@@ -128,7 +128,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
     return {
         "id": report.spec.name,
         "aliases": list(report.spec.aliases),
-        "state": _state_name(report.state),
+        "state": state_name(report.state),
         "progress": round(report.state.share, 3) if isinstance(report.state, Loading) else None,
         "problem": str(report.state.error) if isinstance(report.state, Failed) else None,
         "file": str(source.path) if isinstance(source, LocalFile) else None,
@@ -154,7 +154,8 @@ def report_fields(report: ModelReport) -> dict[str, object]:
     }
 
 
-def _state_name(state: State) -> str:
+def state_name(state: State) -> str:
+    """How far a model is, in one word."""
     match state:
         case Loading():
             return "loading"

@@ -176,6 +176,9 @@ class Rig:
             assert slot in owners or not runner.held(slot), f"slot {slot} leaks"
         assert all(runner.held(slot) for slot in scheduler.cache.kept)
         assert scheduler.cells_used == runner.cells_used <= scheduler.cells
+        most_run = sum(one.computed for one in scheduler.running)
+        assert max(0, runner.cells_used - most_run) <= scheduler.cells_kept <= runner.cells_used
+        assert scheduler.running or scheduler.cells_kept == runner.cells_used
         assert scheduler.cache.checkpoints.size_bytes <= runner.checkpoint_bytes
         for one in scheduler.waiting:
             assert one.slot is None

@@ -7,6 +7,7 @@ import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -463,3 +464,18 @@ async def test_an_engine_that_was_closed_can_be_collected() -> None:
         await answer(engine, request(b"\na\n"))
     engine._thread.join(PATIENCE_SECONDS)
     assert threading.active_count() <= before
+
+
+async def test_a_failed_step_says_in_the_log_which_requests_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(slices: Sequence[Slice]) -> None:
+        raise DecodeFailed("no")
+
+    async with engine_of(ScriptedRunner(on_run=fail)) as engine:
+        mailbox = Mailbox()
+        asked = [replace(request(b"ab"), request_id=name) for name in ("req-2", "req-1")]
+        engine.submit_all(asked, mailbox)
+        await take_all(mailbox, 2)
+    ids = {getattr(record, "request_id", "") for record in caplog.records}
+    assert ids == {"req-1,req-2"} or ids == {"req-1", "req-2"}
