@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.connect import connect
 from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
 from localserve.cli.keys import keys
@@ -38,6 +39,7 @@ app.command()(load)
 app.command()(unload)
 app.command()(logs)
 app.command()(stop)
+app.command()(connect)
 app.command()(pull)
 app.command()(fit)
 app.command("list")(list_models)

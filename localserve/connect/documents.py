@@ -48,7 +48,8 @@ def rewrite_yaml(text: str, wanted: object) -> str:
     out = io.StringIO()
     if document is None:
         yaml.dump(wanted, out)
-        return text + out.getvalue()
+        between = "\n" if text and not text.endswith("\n") else ""
+        return text + between + out.getvalue()
     _assign(document, wanted)
     yaml.dump(document, out)
     return out.getvalue()
@@ -75,7 +76,7 @@ def _load_yaml(text: str) -> tuple[Any, Any]:
 def _plain(value: object) -> object:
     """The value without what a library keeps besides."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {_plain(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
     for kind in (bool, int, float, str):
