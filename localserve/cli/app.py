@@ -18,6 +18,7 @@ from localserve.cli.paths import paths
 from localserve.cli.ps import ps
 from localserve.cli.pull import pull
 from localserve.cli.rm import rm
+from localserve.cli.run import run
 from localserve.cli.show import show
 from localserve.cli.status import status
 from localserve.cli.stop import stop
@@ -33,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(run)
 app.command()(status)
 app.command()(ps)
 app.command()(load)
