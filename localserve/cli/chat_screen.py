@@ -3,6 +3,7 @@ of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -33,10 +34,10 @@ COMMANDS: Final = ("/help", "/clear", "/system", "/stats", "/exit")
 
 
 class ChatScreen:
-    """Talks until the user ends it. `context_tokens` is the room that a conversation has, None
+    """Talks until the user ends it. `context_tokens` tells the room that a conversation has, None
     where that is not known."""
 
-    def __init__(self, dialogue: Dialogue, context_tokens: int | None) -> None:
+    def __init__(self, dialogue: Dialogue, context_tokens: Callable[[], int | None]) -> None:
         self._dialogue = dialogue
         self._context_tokens = context_tokens
         self._session = _make_session()
@@ -105,7 +106,8 @@ class ChatScreen:
         lines = [f"{turns} turn{'' if turns == 1 else 's'}"]
         if (last := self._dialogue.last) is not None:
             used = last.prompt_tokens + last.answer_tokens
-            of = f" of {self._context_tokens}" if self._context_tokens else ""
+            room = self._context_tokens()
+            of = f" of {room}" if room else ""
             lines += [f"model    {last.model}", f"context  {used}{of} tokens", counts_text(last)]
         return "\n".join(lines)
 
@@ -114,7 +116,7 @@ def show_answer(dialogue: Dialogue, text: str) -> None:
     """Print an answer as it comes, its reasoning dimmed. Raises: LocalserveError,
     KeyboardInterrupt: then it is stopped, and what came is remembered."""
     thought = False
-    with closing(dialogue.answer(text)) as pieces:  # type: ignore[type-var]
+    with closing(dialogue.answer(text)) as pieces:
         for piece in pieces:
             if thought and not piece.reasoning:
                 console.print("\n")

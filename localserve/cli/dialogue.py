@@ -4,7 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -51,7 +51,7 @@ class Dialogue:
     messages: list[dict[str, str]] = field(default_factory=list)
     last: Counts | None = None
 
-    def answer(self, text: str) -> Iterator[Piece]:
+    def answer(self, text: str) -> Generator[Piece, None, None]:
         """Say something; the answer as it comes. Closing the generator stops the answer.
 
         What was said and answered is remembered, also of an answer that was stopped; but nothing of
@@ -76,7 +76,7 @@ class Dialogue:
         self.messages.clear()
         self.last = None
 
-    def _stream(self, messages: list[dict[str, str]]) -> Iterator[Piece]:
+    def _stream(self, messages: list[dict[str, str]]) -> Generator[Piece, None, None]:
         import httpx2
 
         try:

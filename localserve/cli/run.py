@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -65,16 +66,16 @@ def run(
     text = _whole_prompt(prompt, settings)
     if text is None and (as_json or not sys.stdout.isatty()):
         raise typer.BadParameter("There is no prompt: give one as an argument or on stdin.")
-    with server_for(model, settings, port) as server:
-        dialogue = Dialogue(server, model, system, max_tokens)
-        if text is None:
-            ChatScreen(dialogue, _context_tokens(server, model)).run()
-            return
-        try:
-            _answer_once(dialogue, text, as_json)
-        except KeyboardInterrupt:
-            errors.print("stopped", style="dim")
-            raise typer.Exit(INTERRUPTED) from None
+    try:
+        with server_for(model, settings, port) as server:
+            dialogue = Dialogue(server, model, system, max_tokens)
+            if text is None:
+                ChatScreen(dialogue, lambda: _context_tokens(server, model)).run()
+            else:
+                _answer_once(dialogue, text, as_json)
+    except KeyboardInterrupt:
+        errors.print("stopped", style="dim")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 run.__doc__ = f"Talk to a model.\n{EXAMPLES}"
@@ -107,9 +108,10 @@ def _answer_once(dialogue: Dialogue, text: str, as_json: bool) -> None:
     if console.is_terminal:
         show_answer(dialogue, text)
     else:
-        for piece in dialogue.answer(text):
-            if not piece.reasoning:
-                typer.echo(piece.text, nl=False)
+        with closing(dialogue.answer(text)) as pieces:
+            for piece in pieces:
+                if not piece.reasoning:
+                    typer.echo(piece.text, nl=False)
         typer.echo()
     if dialogue.last is not None and (errors.is_terminal or dialogue.last.finish_reason != "stop"):
         errors.print(counts_text(dialogue.last), style="dim")
