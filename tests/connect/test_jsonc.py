@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from localserve.connect.jsonc import Malformed, parse
 from localserve.connect.jsonc_edit import rewrite
 from localserve.connect.merging import same
-from tests.connect.test_merging import DOCUMENTS
+from tests.connect.generated import DOCUMENTS
 
 SETTINGS = """\
 // My settings

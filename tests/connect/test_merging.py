@@ -3,31 +3,9 @@
 from __future__ import annotations
 
 from hypothesis import given
-from hypothesis import strategies as st
 
 from localserve.connect.merging import ABSENT, Default, merge, project, revert, same, settle
-
-SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b"])
-NAMES = st.sampled_from(["a", "b", "c", "name"])
-
-
-def named_lists(values: st.SearchStrategy[object]) -> st.SearchStrategy[list[object]]:
-    item = st.builds(
-        lambda name, rest: {**rest, "name": name},
-        st.sampled_from(["x", "y", "z"]),
-        st.dictionaries(st.sampled_from(["a", "b"]), values, max_size=2),
-    )
-    return st.lists(item, max_size=3, unique_by=lambda one: str(one["name"])).map(list)
-
-
-VALUES: st.SearchStrategy[object] = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.dictionaries(NAMES, inner, max_size=3) | named_lists(inner) | st.lists(inner, max_size=2)
-    ),
-    max_leaves=8,
-)
-DOCUMENTS = st.dictionaries(NAMES, VALUES, max_size=4)
+from tests.connect.generated import DOCUMENTS
 
 
 def test_entries_go_beside_what_is_there() -> None:
