@@ -65,7 +65,7 @@ def _load_yaml(text: str) -> tuple[Any, Any]:
     yaml.width = WIDEST_LINE
     try:
         document = yaml.load(text)
-        _, indent, offset = load_yaml_guess_indent(text, yaml=yaml)
+        _, indent, offset = load_yaml_guess_indent(text)
     except YAMLError as error:
         raise Malformed(" ".join(str(error).split())) from None
     if indent:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from localserve.connect.jsonc import Child, Node, parse_tree
 from localserve.connect.merging import is_named, place_of, same
 
-_REST_OF_LINE = re.compile(r"[ \t]*(?:/\*(?:(?!\*/)[^\n])*\*/[ \t]*)*(?://[^\n]*)?(?=\r?\n)")
+_REST_OF_LINE = re.compile(r"[ \t]*(?:/\*(?:(?!\*/)[^\n])*\*/[ \t]*)*(?://[^\r\n]*)?(?=\r?\n)")
 """White space and comments up to the end of a line."""
 
 
@@ -81,8 +81,10 @@ class _Editor:
     def _edit_object(self, node: Node, wanted: Mapping[str, object]) -> str:
         seen: set[str | None] = set()
         for child in reversed(node.children):  # of a name that occurs twice the last one counts
-            if child.key not in wanted or child.key in seen:
+            if child.key not in wanted:
                 return self._remove(node, child)
+            if child.key in seen:
+                continue
             seen.add(child.key)
             if not same(child.node.value, wanted[child.key]):
                 return self.edit(child.node, wanted[child.key])

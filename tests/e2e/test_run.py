@@ -213,3 +213,20 @@ def test_ctrl_c_ends_a_single_answer_with_status_130(start: Start, tmp_path: Pat
     assert "stopped" in asking.stderr.read()
     asking.stderr.close()
     server.wait_until(lambda: server.engine()["running"] == 0)
+
+
+def test_a_server_that_cannot_begin_is_told_in_its_words(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(b"GGUF but not really")
+    done = subprocess.run(
+        [sys.executable, "-m", "localserve", "run"],
+        input=QUESTION,
+        env={**environment(tmp_path), "LOCALSERVE_MODEL": str(damaged)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ended before it answered" in done.stderr
+    assert "damaged.gguf" in done.stderr
