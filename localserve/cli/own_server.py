@@ -81,9 +81,7 @@ def _started(model: str | None, settings: Settings) -> Iterator[RunningServer]:
         Path(server.log).unlink()  # its port was chosen for this time only
 
 
-def _wait(
-    process: subprocess.Popen[bytes], settings: Settings, output: IO[bytes]
-) -> RunningServer:
+def _wait(process: subprocess.Popen[bytes], settings: Settings, output: IO[bytes]) -> RunningServer:
     """The server, once it answers. Raises: ServerFailed."""
     deadline = time.monotonic() + LOAD_SECONDS
     while time.monotonic() < deadline:

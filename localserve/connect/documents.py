@@ -1,4 +1,5 @@
-"""TOML and YAML, changed so that comments, order and layout stay: what tomlkit and ruamel.yaml keep.
+"""TOML and YAML, changed so that comments, order and layout stay as far as tomlkit and ruamel.yaml
+keep them.
 
 Both are loaded when they are needed. Pure; any thread.
 """
@@ -57,7 +58,8 @@ def rewrite_yaml(text: str, wanted: object) -> str:
 
 def _load_yaml(text: str) -> tuple[Any, Any]:
     """The document, with its comments, and the writer that keeps its layout."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
     from ruamel.yaml.util import load_yaml_guess_indent
 
     yaml = YAML()
@@ -101,9 +103,9 @@ def _assign(document: MutableMapping[str, Any], wanted: object) -> None:
 
 
 def _assign_items(items: MutableSequence[Any], wanted: list[dict[str, object]]) -> None:
-    for place in reversed(range(len(items))):
-        if place_of(wanted, items[place]["name"]) is None:
-            del items[place]
+    for at in reversed(range(len(items))):
+        if place_of(wanted, items[at]["name"]) is None:
+            del items[at]
     for value in wanted:
         place = place_of(items, value["name"])
         if place is None:

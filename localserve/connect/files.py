@@ -8,7 +8,6 @@ the new one. Any thread.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -54,8 +53,8 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file as it will be, and what will be remembered of it. With `backs_up` the old one is copied
-    first."""
+    """A file as it will be, and what will be remembered of it. With `backs_up` the old one is
+    copied first."""
 
     path: Path
     text: str

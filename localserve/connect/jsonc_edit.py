@@ -79,15 +79,16 @@ class _Editor:
         return self._replace(node, wanted)
 
     def _edit_object(self, node: Node, wanted: Mapping[str, object]) -> str:
-        seen: set[str | None] = set()
+        seen: set[str] = set()
         for child in reversed(node.children):  # of a name that occurs twice the last one counts
-            if child.key not in wanted:
+            key = child.key
+            if key is None or key not in wanted:
                 return self._remove(node, child)
-            if child.key in seen:
+            if key in seen:
                 continue
-            seen.add(child.key)
-            if not same(child.node.value, wanted[child.key]):
-                return self.edit(child.node, wanted[child.key])
+            seen.add(key)
+            if not same(child.node.value, wanted[key]):
+                return self.edit(child.node, wanted[key])
         key = next(key for key in wanted if key not in seen)
         return self._append(node, f"{json.dumps(key, ensure_ascii=False)}: ", wanted[key])
 

@@ -60,12 +60,11 @@ def project(current: object, patch: object) -> object:
         kept = {key: project(_at(current, key), value) for key, value in patch.items()}
         return {key: value for key, value in kept.items() if value is not ABSENT}
     if isinstance(current, list) and is_named(patch):
-        kept_items = [
+        return [
             project(current[place], item)
             for item in patch
             if (place := place_of(current, item["name"])) is not None
         ]
-        return kept_items
     return current
 
 
@@ -95,9 +94,9 @@ def _revert_item(item: object, written: list[dict[str, object]], before: object)
     ours = place_of(written, name)
     if ours is None:
         return item
-    place = place_of(before, name)
-    assert place is None or isinstance(before, list)
-    return revert(item, written[ours], ABSENT if place is None else before[place])
+    theirs = before if isinstance(before, list) else []
+    place = place_of(theirs, name)
+    return revert(item, written[ours], ABSENT if place is None else theirs[place])
 
 
 def is_named(value: object) -> TypeGuard[list[dict[str, object]]]:

@@ -158,9 +158,7 @@ def test_where_nothing_is_loaded_the_default_is(run: Run, user: Path, fake: Fake
     assert "writes text" in ran.err  # the fake one has loaded nothing
 
 
-def test_what_does_not_suit_the_client_is_a_warning(
-    run: Run, user: Path, fake: FakeServer
-) -> None:
+def test_what_does_not_suit_the_client_is_a_warning(run: Run, user: Path, fake: FakeServer) -> None:
     fake.document = {"default": "chat", "models": [{**CHAT, "context_tokens": 8192}]}
     fake.answers["/v1/messages"] = (404, {"detail": "There is no such route."})
     ran = run("connect", "claude-code")
@@ -173,9 +171,7 @@ def test_what_does_not_suit_the_client_is_a_warning(
 @pytest.mark.parametrize(
     "arguments", [("--write",), ("--undo",), ("zed", "--write", "--undo"), ("zed", "--nothing")]
 )
-def test_contradictions_are_wrong_usage(
-    run: Run, user: Path, arguments: tuple[str, ...]
-) -> None:
+def test_contradictions_are_wrong_usage(run: Run, user: Path, arguments: tuple[str, ...]) -> None:
     assert run("connect", *arguments).status == 2
 
 

@@ -37,9 +37,7 @@ class ScriptedModel(FakeBackend):
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         self.requests.append(request)
-        once = FakeBackend(
-            lambda _: self._part(request), name=NAME, context_tokens=CONTEXT_TOKENS
-        )
+        once = FakeBackend(lambda _: self._part(request), name=NAME, context_tokens=CONTEXT_TOKENS)
         async with aclosing(once.chat(request)) as events:
             async for event in events:
                 yield event

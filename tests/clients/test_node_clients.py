@@ -134,9 +134,7 @@ def test_codex_completes_a_turn(
     needs_responses(served.url)
     codex = from_npm("@openai/codex")
     connect("codex", served, tmp_path / "home")
-    codex.run(
-        "codex", "exec", "--skip-git-repo-check", QUESTION, home=tmp_path / "home", cwd=work
-    )
+    codex.run("codex", "exec", "--skip-git-repo-check", QUESTION, home=tmp_path / "home", cwd=work)
     shown(codex, "built-in", "a turn")
 
 

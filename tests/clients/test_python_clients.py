@@ -72,7 +72,13 @@ def test_llm_answers_and_uses_a_tool(served: Served, tmp_path: Path, shown: Show
     assert "Paris" in said
     options = ("--functions", LLM_TOOL, "-o", "temperature", "0")
     said = llm.run(
-        "llm", "-m", "tiny", *options, "What is the weather in Paris?", home=tmp_path, environ=environ
+        "llm",
+        "-m",
+        "tiny",
+        *options,
+        "What is the weather in Paris?",
+        home=tmp_path,
+        environ=environ,
     )
     assert "21" in said
     shown(llm, "built-in", "an answer; a tool call, its result used")
@@ -81,7 +87,12 @@ def test_llm_answers_and_uses_a_tool(served: Served, tmp_path: Path, shown: Show
 def test_litellm_answers_and_uses_a_tool(served: Served, tmp_path: Path, shown: Shown) -> None:
     litellm = from_pypi("litellm")
     said = litellm.run(
-        "python", "-c", LITELLM, served.v1, home=tmp_path, environ={"LITELLM_LOCAL_MODEL_COST_MAP": "1"}
+        "python",
+        "-c",
+        LITELLM,
+        served.v1,
+        home=tmp_path,
+        environ={"LITELLM_LOCAL_MODEL_COST_MAP": "1"},
     )
     document = json.loads(said.splitlines()[-1])
     assert "Paris" in document["text"]

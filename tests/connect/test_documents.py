@@ -120,4 +120,4 @@ def test_malformed_yaml_is_refused(text: str) -> None:
 
 def test_malformed_toml_is_refused_with_its_line() -> None:
     with pytest.raises(Malformed, match="line 2"):
-        parse_toml("a = 1\nb = ")
+        parse_toml("a = 1\nb = \n")

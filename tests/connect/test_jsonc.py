@@ -68,7 +68,9 @@ def test_a_new_entry_follows_the_layout_and_leaves_comments_where_they_are() -> 
     wanted = parse(SETTINGS)
     assert isinstance(wanted, dict)
     wanted = {**wanted, "font": {"size": 14, "bold": True}, "new": {"deep": {"a": 1}}}
-    assert rewrite(SETTINGS, wanted) == """\
+    assert (
+        rewrite(SETTINGS, wanted)
+        == """\
 // My settings
 {
   "theme": "dark", // at night
@@ -90,6 +92,7 @@ def test_a_new_entry_follows_the_layout_and_leaves_comments_where_they_are() -> 
 }
 // the end
 """
+    )
 
 
 def test_entries_are_removed_with_their_lines() -> None:
