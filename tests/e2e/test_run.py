@@ -19,6 +19,8 @@ import pytest
 from tests.e2e.conftest import WAIT_SECONDS, Start
 
 pty = pytest.importorskip("pty", reason="Windows has no such terminals")
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
 
 pytestmark = pytest.mark.e2e
 
@@ -36,6 +38,11 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
+def _take_terminal() -> None:
+    """Make stdin the terminal of the session, so that Ctrl-C is a signal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Chat:
     """`localserve run` on a terminal of its own; `text` is all that was shown on it."""
 
@@ -48,6 +55,7 @@ class Chat:
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
+            preexec_fn=_take_terminal,
         )
         os.close(terminal)
         self.text = ""
@@ -111,7 +119,7 @@ def test_a_conversation(start: Start, chat: Callable[..., Chat], tmp_path: Path)
     server = start()
     assert server.url
     talk = chat("localserve-tiny")
-    talk.wait_for(">>> ")
+    talk.wait_for(">>>")
     talk.type(f"{QUESTION}\r")
     talk.wait_for("Paris")
     talk.wait_for(r"\d+ tokens.*prompt of")
@@ -134,19 +142,19 @@ def test_a_conversation(start: Start, chat: Callable[..., Chat], tmp_path: Path)
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(
-    start: Start, chat: Callable[..., Chat]
+    start: Start, chat: Callable[..., Chat], tiny_f16: Path
 ) -> None:
-    server = start()
+    server = start(str(tiny_f16))
     assert server.url
     talk = chat()
-    talk.wait_for(">>> ")
-    talk.type("Count from 1 to 100.\r")
+    talk.wait_for(">>>")
+    talk.type("Never end.\r")
     server.wait_until(lambda: server.engine()["running"] == 1)
     talk.type("\x03")
     talk.wait_for("stopped")
     server.wait_until(lambda: server.engine()["running"] == 0)
-    talk.type(f"{QUESTION}\r")
-    talk.wait_for("Paris")
+    talk.type("/stats\r")
+    talk.wait_for(r"\d turn")
     talk.type("/exit\r")
     assert talk.wait() == 0
 
@@ -173,7 +181,7 @@ def test_a_server_that_was_started_ends_when_its_user_is_killed(
     chat: Callable[..., Chat], tmp_path: Path
 ) -> None:
     talk = chat("localserve-tiny")
-    talk.wait_for(">>> ")
+    talk.wait_for(">>>")
     (server,) = servers_of(tmp_path)
     talk.process.kill()
     server.wait(WAIT_SECONDS)
@@ -195,11 +203,13 @@ def test_a_model_that_is_not_there_is_told_and_nothing_is_left(tmp_path: Path) -
     assert servers_of(tmp_path) == []
 
 
-def test_ctrl_c_ends_a_single_answer_with_status_130(start: Start, tmp_path: Path) -> None:
-    server = start()
+def test_ctrl_c_ends_a_single_answer_with_status_130(
+    start: Start, tmp_path: Path, tiny_f16: Path
+) -> None:
+    server = start(str(tiny_f16))
     assert server.url
     asking = subprocess.Popen(
-        [sys.executable, "-m", "localserve", "run", "localserve-tiny", "Count from 1 to 100."],
+        [sys.executable, "-m", "localserve", "run", tiny_f16.stem, "Never end."],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
