@@ -81,20 +81,44 @@ CONTINUE: Final = Client(
     extensions=("continue.continue",),
 )
 
+CLINE_PROVIDER: Final = "openai-compatible"
+
+
+def _cline(served: Served) -> object:
+    settings = {
+        "provider": CLINE_PROVIDER,
+        "apiKey": served.key,
+        "model": served.main.name,
+        "baseUrl": served.v1,
+        "contextWindow": served.main.context_tokens,
+        "maxTokens": served.main.output_tokens,
+    }
+    entry = {"settings": settings, "tokenSource": "manual", "updatedAt": Default(CHANGED_AT)}
+    return {
+        "version": Default(1),
+        "lastUsedProvider": CLINE_PROVIDER,
+        "providers": {CLINE_PROVIDER: entry},
+    }
+
+
+CHANGED_AT: Final = "2026-01-01T00:00:00.000Z"
+"""Cline wants the time of the last change in each entry."""
+
+CLINE_FOLDER: Final = Folder(("{home}/.cline",))
+
 CLINE: Final = Client(
     "cline",
-    "Cline (VS Code)",
+    "Cline (command line, VS Code)",
     routes=("/v1/chat/completions",),
     least_context_tokens=AGENT_CONTEXT_TOKENS,
+    files=(ConfigFile(Folder(("{home}/.cline/data/settings",)), "providers.json", JSON, _cline),),
     programs=("cline",),
-    folders=(Folder(("{home}/.cline",), variable="CLINE_DATA_DIR"),),
+    folders=(CLINE_FOLDER,),
     extensions=("saoudrizwan.claude-dev",),
     steps=(
-        "In the settings of Cline choose the API Provider 'OpenAI Compatible'.",
-        "Base URL: {v1}",
-        "OpenAI Compatible API Key: {key}",
-        "Model ID: {model}",
-        "Model Configuration > Context Window Size: {context}; Max Output Tokens: {output}",
+        "cline",
+        "An older Cline in VS Code has settings of its own: API Provider 'OpenAI Compatible', Base"
+        " URL {v1}, API Key {key}, Model ID {model}, Context Window Size {context}.",
     ),
 )
 

@@ -123,6 +123,18 @@ def test_continue_reads_a_file_and_uses_what_it_says(
     shown(cn, "scripted", "a tool call, its result used")
 
 
+def test_cline_completes_a_turn(
+    served: Served, tmp_path: Path, work: Path, connect: Connect, shown: Shown
+) -> None:
+    cline = from_npm("cline")
+    connect("cline", served, tmp_path / "home")
+    said = cline.run("cline", "--json", QUESTION, home=tmp_path / "home", cwd=work)
+    result = json.loads(said.splitlines()[-1])
+    assert (result["type"], result["finishReason"]) == ("run_result", "completed")
+    assert result["usage"]["outputTokens"] > 0
+    shown(cline, "built-in", "a turn")
+
+
 def needs_responses(url: str) -> None:
     if httpx2.get(f"{url}/v1/responses").status_code == 404:
         pytest.skip("Codex asks /v1/responses, which this server does not answer")
