@@ -54,7 +54,8 @@ class Sampling:
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 switch the
     respective filter off. Penalties look at the last `repeat_last_n` tokens (prompt included).
-    `seed` None draws one.
+    `seed` None draws one. `sure_only` keeps of the filtered tokens those that are likely, and ends
+    the answer where none is: what fills a middle is to be right or short.
     """
 
     temperature: float | None = None
@@ -68,6 +69,7 @@ class Sampling:
     presence_penalty: float | None = None
     logit_bias: tuple[tuple[int, float], ...] | None = None
     seed: int | None = None
+    sure_only: bool | None = None
 
     def over(self, defaults: Sampling) -> Sampling:
         """These values where set, else those of `defaults`."""
@@ -86,9 +88,21 @@ DEFAULT_SAMPLING = Sampling(
     frequency_penalty=0.0,
     presence_penalty=0.0,
     logit_bias=(),
+    sure_only=False,
 )
 """What applies where neither the request nor models.toml says otherwise (the usual local defaults,
 as llama-server has them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is told of an answer besides its text: the ids of its tokens, how far its prompt is
+    computed, how far and how fast the answer is, and the prompts as the model saw them."""
+
+    tokens: bool = False
+    progress: bool = False
+    timings: bool = False
+    prompts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,12 @@ class Generation:
     """What an answer may look like.
 
     `max_tokens` None means 'the rest of the context'. `top_logprobs` None means no log
-    probabilities at all, 0 those of the chosen tokens only.
+    probabilities at all, 0 those of the chosen tokens only. `text_bias` is a `logit_bias` for all
+    tokens of a text.
+
+    The first line that ends more than `line_seconds` after the first token is the last one. A later
+    line that is indented by less than `min_indent` characters is not given out and ends the answer.
+    With `reuse` false the whole prompt is computed anew.
     """
 
     sampling: Sampling = Sampling()
@@ -105,6 +124,11 @@ class Generation:
     choices: int = 1
     top_logprobs: int | None = None
     ignore_eos: bool = False
+    text_bias: tuple[tuple[str, float], ...] = ()
+    line_seconds: float | None = None
+    min_indent: int = 0
+    reuse: bool = True
+    report: Report = Report()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +155,16 @@ class ChatRequest:
     priority: int = 0
 
 
-Prompt = str | tuple[int, ...]
-"""Text, or the ids of its tokens."""
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many tokens the prompt of a conversation has."""
+
+    model: str
+    prompt_tokens: int
+
+
+Prompt = str | tuple[int | str, ...]
+"""Text, the ids of its tokens, or ids and texts one behind the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +178,32 @@ class CompletionRequest:
     prompts: tuple[Prompt, ...]
     suffix: str | None = None
     echo: bool = False
+    generation: Generation = Generation()
+    scope: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraText:
+    """A text of another file that helps to fill a middle."""
+
+    filename: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InfillRequest:
+    """The middle between `prefix` and `suffix` is to be written; it begins with `begun`.
+
+    What is far from the middle is left out where the context is too small for all, and of the extra
+    texts those that stand first.
+    """
+
+    model: str
+    prefix: str
+    suffix: str
+    begun: str = ""
+    extra: tuple[ExtraText, ...] = ()
     generation: Generation = Generation()
     scope: str = ""
     priority: int = 0
@@ -233,19 +291,52 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """First event: the model is loaded, the prompt is counted and admitted, nothing computed."""
+    """First event: the model is loaded, the prompt is counted and admitted, nothing computed.
+
+    `generation` is what was asked for over the model's defaults, `context_tokens` what the request
+    may use. `left_out_tokens` of what was sent had no room. `prompts` are there when asked for. All
+    four are details, and do not count where events are compared.
+    """
 
     model: str
     prompt_tokens: int
+    context_tokens: int = field(default=0, compare=False)
+    generation: Generation = field(default_factory=Generation, compare=False)
+    left_out_tokens: int = field(default=0, compare=False)
+    prompts: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """How far the prompt of one choice is: `computed_tokens` of it are there, `cached_tokens` of
+    them were there before. Only when asked for; the last one says that all are there."""
+
+    choice: int
+    prompt_tokens: int
+    cached_tokens: int
+    computed_tokens: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerProgress:
+    """How many tokens one choice has, with the deltas that follow, and how long ago the first of
+    them came. Only when asked for."""
+
+    choice: int
+    answer_tokens: int
+    elapsed_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text of one choice. `logprobs` has an entry per token, when they were asked for."""
+    """More text of one choice. `logprobs` has an entry per token, when they were asked for;
+    `tokens` are the ids of the tokens whose text ends here, when they were."""
 
     choice: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +370,15 @@ class ArgumentsDelta:
 class Finished:
     """Last event of one choice. `stop_text` is the stop string that ended it, if one did.
 
-    An answer that ended by itself and has tool calls ends with reason `tool_calls`.
+    An answer that ended by itself and has tool calls ends with reason `tool_calls`. `usage` and
+    `timings` are those of this choice alone; they do not count where events are compared.
     """
 
     choice: int
     reason: FinishReason
     stop_text: str | None = None
+    usage: Usage = field(default=Usage(0, 0), compare=False)
+    timings: Timings = field(default=Timings(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +392,6 @@ class Completed:
 Delta = TextDelta | ReasoningDelta | ToolCallBegun | ArgumentsDelta
 """More of one choice."""
 
-ChatEvent = Accepted | Delta | Finished | Completed
-"""In order: Accepted; per choice Delta* Finished, interleaved; Completed. A failure is raised by
-the iterator instead, as a LocalserveError."""
+ChatEvent = Accepted | PromptProgress | AnswerProgress | Delta | Finished | Completed
+"""In order: Accepted; per choice PromptProgress* (AnswerProgress | Delta)* Finished, interleaved;
+Completed. A failure is raised by the iterator instead, as a LocalserveError."""

@@ -27,6 +27,9 @@ DEFAULT_PARALLEL: Final = 8
 DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
 """The bound on the checkpoints of each model that needs some."""
 
+MOST_CHECKPOINTS: Final = 16
+"""Of each model: two for each of eight conversations."""
+
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """How keys and values can be stored; f16 is the default."""
 

@@ -146,7 +146,6 @@ class Worker:
             max_waiting=settings.max_waiting,
             step_budget_seconds=settings.step_budget_ms / 1e3,
             default_max_tokens=settings.default_max_tokens,
-            checkpoint_bytes=settings.checkpoint_bytes,
             share_prefixes=settings.share_prefixes,
             settings=settings,
         )

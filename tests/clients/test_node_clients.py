@@ -36,7 +36,7 @@ const used = [];
 const weather = tool({
   description: "Get the current weather of a city",
   inputSchema: z.object({ city: z.string().describe("Name of the city") }),
-  execute: async (input) => { used.push(input); return { temperature: 21, sky: "sunny" }; },
+  execute: async (input) => { used.push(input); return '{"temperature": 21, "sky": "sunny"}'; },
 });
 const answer = await generateText({
   model, temperature: 0, tools: { get_weather: weather }, stopWhen: stepCountIs(3),
@@ -99,16 +99,6 @@ def test_opencode_reads_a_file_and_uses_what_it_says(
         assert_the_result_came_back(server)
     assert SECRET in said
     shown(opencode, "scripted", "a tool call, its result used")
-
-
-def test_continue_completes_a_turn(
-    served: Served, tmp_path: Path, work: Path, connect: Connect, shown: Shown
-) -> None:
-    cn = from_npm("@continuedev/cli")
-    connect("continue", served, tmp_path / "home")
-    said = cn.run("cn", "-p", QUESTION, home=tmp_path / "home", cwd=work)
-    assert said.strip()
-    shown(cn, "built-in", "an answer")
 
 
 def test_continue_reads_a_file_and_uses_what_it_says(
