@@ -140,7 +140,8 @@ class ChatRequest:
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
-    on reasoning (None: as many as the model likes).
+    on reasoning (None: as many as the model likes). `keep_alive_seconds` is how long the model is
+    to stay loaded after the answer (None: as the server says; infinite: as long as it can).
     """
 
     model: str
@@ -153,6 +154,7 @@ class ChatRequest:
     reasoning_tokens: int | None = None
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ class CompletionRequest:
     generation: Generation = Generation()
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,7 @@ class InfillRequest:
     generation: Generation = Generation()
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,7 @@ class EmbeddingRequest:
     model: str
     inputs: tuple[Prompt, ...]
     dimensions: int | None = None
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -96,6 +96,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
     Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
     Setting(
+        "also_ports", str, None, "More ports to listen on, with commas between.", option="--also"
+    ),
+    Setting(
         "allowed_hosts", str, None, "Names of this machine in the header Host, with commas between."
     ),
     Setting(
@@ -241,6 +244,7 @@ class Settings:
     model: str | None
     host: str
     port: int
+    also_ports: str | None
     allowed_hosts: str | None
     allowed_origins: str | None
     tls_cert: Path | None

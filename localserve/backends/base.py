@@ -27,7 +27,7 @@ from localserve.chat import (
 from localserve.engine.sequence import SequenceView
 from localserve.planner.usage import MemoryUsage
 
-Capability = Literal["completion", "insert", "embedding", "rerank"]
+Capability = Literal["completion", "tools", "thinking", "insert", "embedding", "rerank"]
 """What a model can do, in the words of other local servers; those that complete chat, too."""
 
 

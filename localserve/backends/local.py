@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
-from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, forecast, place_model
@@ -56,6 +56,7 @@ from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.abilities import abilities
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
@@ -359,6 +360,7 @@ class LocalBackend:
             self._facts,
             name=spec.name,
             aliases=spec.aliases,
+            capabilities=capabilities_of(self._template, self._facts.fills_middle),
             chat_template=self._template,
             sampling=spec.sampling.over(DEFAULT_SAMPLING),
         )
@@ -468,6 +470,12 @@ def _rate(now: Snapshot) -> float:
     return step.answering / max(1e-6, (step.run_ms + step.thread_ms) / 1e3)
 
 
+def capabilities_of(template: str | None, fills_middle: bool) -> tuple[Capability, ...]:
+    """What a model that writes text can do."""
+    insert: tuple[Capability, ...] = ("insert",) if fills_middle else ()
+    return ("completion", *abilities(template), *insert)
+
+
 def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
     assert isinstance(spec.source, LocalFile)
     model = runner.model
@@ -489,7 +497,7 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         has_chat_template=model.chat_template is not None,
         device=runner.device,
         file=str(spec.source.path),
-        capabilities=("completion", "insert") if fills_middle else ("completion",),
+        capabilities=capabilities_of(spec.chat_template or model.chat_template, fills_middle),
         chat_template=spec.chat_template or model.chat_template or CHATML,
         begin_text=vocabulary.text(vocabulary.begin),
         end_text=vocabulary.text(vocabulary.end),

@@ -32,6 +32,7 @@ from localserve.gateway.origins import parse_origins, split_list
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
+from localserve.manager.library import Library
 from localserve.server import llama_server
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
@@ -48,6 +49,7 @@ from localserve.server.keys import Keys
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
+from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
 from localserve.server.response_store import ResponseStore
@@ -66,13 +68,15 @@ def create_app(
     settings: Settings,
     *,
     reload: Reload | None = None,
+    library: Library | None = None,
     owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
-    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
+    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls,
+    `library` what fetches models and deletes them.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     """
@@ -95,7 +99,7 @@ def create_app(
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
     app = Starlette(
-        routes=_routes(manager, settings, keys, reload, headers_after_seconds),
+        routes=_routes(manager, settings, keys, reload, library, headers_after_seconds),
         middleware=[
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
@@ -136,6 +140,7 @@ def _routes(
     settings: Settings,
     keys: Keys,
     reload: Reload | None,
+    library: Library | None,
     headers_after_seconds: float,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
@@ -212,6 +217,7 @@ def _routes(
         ]
     return [
         *everywhere,
+        *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
         post("/v1/completions", completion),
         post("/v1/embeddings", embedding),
         post("/completions", native),
@@ -235,6 +241,8 @@ def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Res
 
 
 async def _greet(request: Request) -> Response:
+    if means_ollama(request):
+        return PlainTextResponse(GREETING)
     return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
 
 

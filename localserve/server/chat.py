@@ -109,7 +109,7 @@ class AnswerEndpoint(Generic[Asking]):
         asked = await self._parse(scope, body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = asked.request.model or self._manager.spec.name
+        record.ask(asked.request.model or self._manager.spec.name)
         await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
         try:
             await self._answer(scope, receive, send, asked)
@@ -120,7 +120,11 @@ class AnswerEndpoint(Generic[Asking]):
         request = replace(asked.request, scope=caller_of(scope).prefix_scope)
         answer = self._exchange.answer(asked)
         async with Feed(
-            self._manager, request.model, lambda lease: _begin(told(scope, lease), request), receive
+            self._manager,
+            request.model,
+            lambda lease: _begin(told(scope, lease), request),
+            receive,
+            keep_alive_seconds=request.keep_alive_seconds,
         ) as feed:
             if asked.stream:
                 await EventStream(
@@ -162,6 +166,7 @@ def _begin(backend: Backend, request: Question) -> AsyncGenerator[ChatEvent, Non
 
 def told(scope: Scope, lease: Lease) -> Backend:
     """The backend; a context that had to be made smaller is told in the response's headers."""
+    record_of(scope).leased()
     if lease.reduced_from_tokens is not None:
         tokens = lease.backend.facts.context_tokens
         record_of(scope).headers.append(

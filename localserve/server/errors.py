@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from localserve.dialects import anthropic, llama_server
+from localserve.dialects import anthropic, llama_server, ollama
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
     AccessRefused,
@@ -175,8 +175,10 @@ _SHAPES: tuple[tuple[str, Shape], ...] = (
     ("/apply-template", llama_server.error_answer),
     ("/props", llama_server.error_answer),
     ("/slots", llama_server.error_answer),
+    ("/api/v0", _usual_shape),  # LM Studio's
+    ("/api", ollama.error_answer),
 )
-"""Routes, with all below them, whose dialect has errors of its own."""
+"""Routes, with all below them, whose dialect has errors of its own; the first that fits."""
 
 _BARE_SHAPES: Mapping[str, Shape] = {
     "/completions": llama_server.error_answer,

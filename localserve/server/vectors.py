@@ -105,12 +105,10 @@ class AtOnceEndpoint(Generic[Question, Answer]):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
-        parse = self._exchange.parse
-        large = len(body) >= PARSE_IN_WORKER_BYTES
-        asked = await asyncio.to_thread(parse, body) if large else parse(body)
+        asked = await self._parse(scope, body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = asked.request.model or self._manager.spec.name
+        record.ask(asked.request.model or self._manager.spec.name)
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
         if self._exchange.computes:
             await meter.reserve_tokens(expected)
@@ -126,6 +124,12 @@ class AtOnceEndpoint(Generic[Question, Answer]):
         small = self._exchange.size(asked.request) <= RENDER_AT_ONCE
         rendered = asked.render(answer) if small else await asyncio.to_thread(asked.render, answer)
         await Response(rendered, media_type="application/json")(scope, receive, send)
+
+    async def _parse(self, scope: Scope, body: bytes) -> Asked[Question, Answer]:
+        """Raises: InvalidRequest."""
+        if len(body) < PARSE_IN_WORKER_BYTES:
+            return self._exchange.parse(body)
+        return await asyncio.to_thread(self._exchange.parse, body)
 
     async def _ask(self, scope: Scope, request: Question) -> Answer:
         async with self._manager.lease(request.model) as lease:

@@ -33,6 +33,7 @@ from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress
 from localserve.manager.estimate import FileEstimate
 from localserve.manager.ledger import Ledger
+from localserve.manager.library import DiskLibrary
 from localserve.manager.need import Need
 from localserve.manager.offer import DiskOffer
 from localserve.manager.room import MachineRoom
@@ -104,6 +105,7 @@ class Worker:
             self._manager,
             self._settings,
             reload=self._reload,
+            library=DiskLibrary(settings, self._offer),
             owner_key=arguments.owner_key,
             on_request=lambda record: reporter.report(Answered(format_record(record))),
         )
