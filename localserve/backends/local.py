@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from localserve.backends.answer import Answer
 from localserve.backends.base import EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
+from localserve.backends.demands import Demands
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
 from localserve.catalog.headers import read_local
@@ -36,6 +37,7 @@ from localserve.chat import (
 )
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
+from localserve.engine.constraint import MakeConstraint
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest
@@ -211,6 +213,7 @@ class LocalBackend:
             bos=runner.vocabulary.text(runner.vocabulary.begin),
             eos=runner.vocabulary.text(runner.vocabulary.end),
         )
+        self._demands = Demands(runner.vocabulary)
         self._cells = runner.cells
         self._saves = runner.saves
         self._chat_template = runner.model.chat_template
@@ -229,12 +232,16 @@ class LocalBackend:
         return self._memory
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        template = self._spec.chat_template or self._chat_template or CHATML
+        template = self._template
         text = await self._conversation.prompt(request, template)
         tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
         self._check_length(tokens, "messages")
         style = await self._conversation.style(template)
         make_parser = self._conversation.parser(request, style, text)
+        reasoning = make_parser().in_reasoning
+        constraint = await self._demands.of_chat(
+            request, style, template, text, reasoning=reasoning
+        )
         answer = self._answer(
             [tokens],
             request.generation,
@@ -243,7 +250,8 @@ class LocalBackend:
             checkpoints=places,
             parser=make_parser,
             spelled=style.special,
-            budget=self._conversation.budget(request, style, make_parser().in_reasoning),
+            budget=self._conversation.budget(request, style, reasoning),
+            constraint=constraint,
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -266,12 +274,24 @@ class LocalBackend:
             request.scope,
             request.priority,
             from_text=all(isinstance(prompt, str) for prompt in request.prompts),
+            constraint=await self._completion_constraint(request),
         )
         if request.echo:
             answer.echoes = [self._spell(prompt) for prompt in request.prompts]
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
+
+    @property
+    def _template(self) -> str:
+        return self._spec.chat_template or self._chat_template or CHATML
+
+    async def _completion_constraint(self, request: CompletionRequest) -> MakeConstraint | None:
+        shape = request.generation.shape
+        if shape is None:
+            return None
+        style = await self._conversation.style(self._template)
+        return await self._demands.of_completion(shape, style)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         raise WrongTask(
@@ -330,6 +350,7 @@ class LocalBackend:
 
     async def close(self) -> None:
         await self._engine.close()
+        self._demands.close()
         if self._teacher is not None:
             await self._teacher.close()
 
@@ -345,6 +366,7 @@ class LocalBackend:
         parser: Callable[[], AnswerParser] | None = None,
         spelled: Mapping[int, bytes] | None = None,
         budget: ReasoningBudget | None = None,
+        constraint: MakeConstraint | None = None,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -363,6 +385,7 @@ class LocalBackend:
                 ignore_end=generation.ignore_eos,
                 spelled=spelled or {},
                 budget=budget,
+                constraint=constraint,
                 scope="" if self._options.share_prefixes else scope,
                 priority=priority,
                 from_text=from_text,

@@ -35,7 +35,7 @@ from localserve.engine.runner import (
 )
 from localserve.engine.scheduler import Outcome, Scheduler, Step
 from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent
-from localserve.errors import EngineFailed, LocalserveError
+from localserve.errors import EngineFailed, GrammarFailed, LocalserveError
 
 log = logging.getLogger(__name__)
 
@@ -319,8 +319,12 @@ class Engine(Generic[R]):
         rest = Step(sequences, tuple(part for _, part, _ in taken))
         return outcome + scheduler.update(rest, [sampled for _, _, sampled in taken])
 
-    def _unusable(self, results: Results) -> EngineFailed:
-        reason = next(one.reason for one in results if isinstance(one, Unsampled))
+    def _unusable(self, results: Results) -> LocalserveError:
+        unsampled = next(one for one in results if isinstance(one, Unsampled))
+        reason = unsampled.reason
+        if unsampled.constrained:
+            log.warning("%s: an answer left its grammar: %s", self._name, reason)
+            return GrammarFailed(reason)
         log.error("%s: no token could be chosen: %s", self._name, reason)
         return EngineFailed(
             f"The model's output is unusable: {reason}.",
@@ -366,6 +370,7 @@ class Engine(Generic[R]):
                     top_logprobs=request.top_logprobs,
                     ignore_end=request.ignore_end,
                     steer=_steer(request, runner.vocabulary),
+                    constraint=request.constraint() if request.constraint else None,
                 )
             scheduler.submit(*sequences)
         except Exception as failure:

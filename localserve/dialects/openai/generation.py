@@ -12,6 +12,7 @@ from pydantic import Field
 
 from localserve.chat import Generation, Sampling
 from localserve.dialects.openai.schema import WireBody, WireModel
+from localserve.dialects.openai.shapes import ShapeFields
 from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
@@ -50,7 +51,7 @@ class StreamOptions(WireModel):
     include_usage: bool | None = None
 
 
-class GenerationBody(WireBody):
+class GenerationBody(ShapeFields, WireBody):
     """`max_tokens`, `max_completion_tokens` and `n_predict` are one limit: the smallest counts.
 
     -1 is no limit. 0 computes the prompt, so that it is kept for the next request, and answers
@@ -87,7 +88,7 @@ class GenerationBody(WireBody):
     def generation(self, *, top_logprobs: int | None) -> Generation:
         """The shared fields in the inner vocabulary.
 
-        Raises: InvalidRequest (two names of one field contradict each other).
+        Raises: InvalidRequest (two fields contradict each other), UnsupportedField.
         """
         return Generation(
             sampling=self._sampling(),
@@ -96,6 +97,7 @@ class GenerationBody(WireBody):
             choices=self.n or 1,
             top_logprobs=top_logprobs,
             ignore_eos=bool(self.ignore_eos),
+            shape=self.shape(),
         )
 
     def _max_tokens(self) -> int | None:

@@ -1,0 +1,157 @@
+"""The whole answer as a grammar: reasoning as the model marks it, then content or tool calls. Pure.
+
+The grammar begins where the prompt ends, which may be within reasoning. Nothing constrains the
+reasoning but that it is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from localserve.chat import CallPolicy, Shape, Tool
+from localserve.errors import GrammarInvalid
+from localserve.prompting.grammar.addressed import AddressedRules
+from localserve.prompting.grammar.calls import CallRules, loosened
+from localserve.prompting.grammar.rules import Rules
+from localserve.prompting.grammar.shapes import answer_part
+from localserve.prompting.grammar.source import Grammar
+from localserve.prompting.output.format import JsonCalls, OutputFormat, ToolCalls
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is demanded of a chat answer: a shape of its content, and calls."""
+
+    shape: Shape | None = None
+    tools: tuple[Tool, ...] = ()
+    calls: CallPolicy = CallPolicy()
+
+    @property
+    def any(self) -> bool:
+        """Whether it is more than free text and free calls."""
+        return self.shape is not None or (bool(self.tools) and self._constrains_calls)
+
+    @property
+    def _constrains_calls(self) -> bool:
+        calls = self.calls
+        strict = any(tool.strict for tool in self.tools)
+        return strict or calls.required or bool(calls.only) or not calls.parallel
+
+    @property
+    def callable(self) -> tuple[Tool, ...]:
+        """The tools that may be called."""
+        only = self.calls.only
+        return tuple(tool for tool in self.tools if not only or tool.name in only)
+
+    def loosened(self) -> Demand:
+        """Without the schemas of tools that are not strict."""
+        return replace(self, tools=tuple(map(loosened, self.tools)))
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where the answer begins: `inside` reasoning that the prompt has opened, or before any that
+    the model `may_reason`."""
+
+    inside: bool = False
+    may_reason: bool = False
+
+
+def grammar_of_answer(
+    format: OutputFormat,
+    demand: Demand,
+    opening: Opening,
+    *,
+    special: Mapping[str, int],
+    ends: Collection[int],
+) -> Grammar:
+    """The grammar of an answer. `special` are the ids of the special tokens among the format's
+    markers, by their spelling; `ends` those that end an answer.
+
+    Raises: GrammarInvalid.
+    """
+    rules = Rules(special, ends)
+    if format.addressed is not None:
+        body = AddressedRules(rules, format, demand.callable).rule(demand, opening)
+    else:
+        body = f"{_reasoning(rules, format, opening)} {_Body(rules, format, demand).rule()}"
+    rules.rule("start", body.strip())
+    field = demand.shape.field if demand.shape else ("tools" if demand.tools else "")
+    return Grammar(rules.text(), tuple(rules.parts), field)
+
+
+def _reasoning(rules: Rules, format: OutputFormat, opening: Opening) -> str:
+    marks = format.reasoning
+    if not marks.close or not (opening.inside or opening.may_reason):
+        return ""
+    closed = f"{rules.closed_by(marks.close)} {rules.gap}"
+    if opening.inside:
+        return rules.rule("reasoning", closed)
+    return rules.rule("reasoning", f"({rules.marker(marks.open)} {closed})?")
+
+
+class _Body:
+    """What comes behind the reasoning."""
+
+    def __init__(self, rules: Rules, format: OutputFormat, demand: Demand) -> None:
+        self._rules = rules
+        self._format = format
+        self._demand = demand
+
+    def rule(self) -> str:
+        demand = self._demand
+        content = self._content()
+        if not demand.tools:
+            return content
+        form = self._format.calls
+        if form is None:
+            raise _unforced("It is not known how this model writes its calls")
+        calls = CallRules(self._rules, form, demand.callable)
+        parallel = demand.calls.parallel
+        if demand.calls.required:
+            return calls.rule(parallel=parallel)
+        if demand.shape is not None:
+            if not calls.opener:
+                raise _unforced("This model calls tools without a marker, which a schema hides")
+            return f"({calls.rule(parallel=parallel)} | {content})"
+        return self._text_and_calls(calls, form, parallel)
+
+    def _content(self) -> str:
+        if self._demand.shape is None:
+            return ""
+        answer = self._rules.part(answer_part(self._demand.shape))
+        marks = self._format.content
+        if not marks.close:
+            return answer
+        gap = self._rules.gap
+        open, close = self._rules.marker(marks.open), self._rules.marker(marks.close)
+        return f"(({open} {gap})? {answer} ({gap} {close})?)"
+
+    def _text_and_calls(self, calls: CallRules, form: ToolCalls, parallel: bool) -> str:
+        """Free text up to a call, if there is one: what looks like a call is one."""
+        rules = self._rules
+        opener = calls.opener
+        if not opener:
+            if not isinstance(form.form, JsonCalls):
+                raise _unforced("This model calls tools without a marker")
+            said = rules.terminal(r"/[^{\[\s](?s:.*)/", "SAID")
+            return f"({said} | {calls.rule(parallel=parallel)})?"
+        markers = [form.section.open, form.each.open]
+        plain = [text for text in markers if text and not rules.starts_special(text)]
+        if rules.starts_special(opener):
+            said = rules.terminal(f"({rules.any_text(*plain)}) & /(?s:.+)/", "SAID")
+            return f"{said}? {calls.rule(parallel=parallel)}?"
+        before = rules.closed_by(opener)
+        said = rules.terminal(rules.any_text(*plain), "SAID")
+        return f"({before} {calls.rule(parallel=parallel, opened=True)} | {said})?"
+
+
+def _unforced(why: str) -> GrammarInvalid:
+    return GrammarInvalid(
+        f"{why}, so that its calls cannot be enforced as asked.",
+        param="tools",
+        hint='Send tool_choice "required" or a named function, or leave out strict,'
+        " parallel_tool_calls and response_format.",
+    )
+
