@@ -20,14 +20,15 @@ def is_gbnf(grammar: str) -> bool:
 def lark_of_gbnf(grammar: str, field: str) -> str:
     """The same grammar in Lark. Raises: GrammarInvalid, naming `field`."""
     try:
-        return str(gbnf_to_lark(_CONTINUED.sub(" |", grammar)))
+        return _OPTIONS.sub("", gbnf_to_lark(_CONTINUED.sub(" |", grammar)))
     except (ValueError, RecursionError) as failure:
         raise GrammarInvalid(
             f"The GBNF grammar in {field} cannot be read: {failure}.",
             param=field,
-            hint="Rules look like: root ::= \"yes\" | \"no\"",
+            hint='Rules look like: root ::= "yes" | "no"',
         ) from failure
 
 
 _DEFINITION = re.compile(r"^\s*[\w\-]+\s*::=", re.MULTILINE)
 _CONTINUED = re.compile(r"\n\s*\|")
+_OPTIONS = re.compile(r"^%llguidance[^\n]*\n", re.MULTILINE)

@@ -26,6 +26,7 @@ class Rules:
         self._special = special
         self._ends = ends
         self._lines: dict[str, str] = {}
+        self._terminals: dict[str, str] = {}  # names by bodies
         self.parts: list[Part] = []
         by_length = sorted(special, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, by_length))) if by_length else None
@@ -41,10 +42,9 @@ class Rules:
 
     def terminal(self, body: str, hint: str = "T") -> str:
         """Define a terminal, unless there is one like it; returns its name."""
-        for name, known in self._lines.items():
-            if known == body and name.isupper():
-                return name
-        return self.rule(f"{hint}_{len(self._lines)}", body)
+        if body not in self._terminals:
+            self._terminals[body] = self.rule(f"{hint}_{len(self._terminals)}", body)
+        return self._terminals[body]
 
     def part(self, part: Part) -> str:
         """Add a part; returns what refers to it."""

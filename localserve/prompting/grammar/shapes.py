@@ -39,9 +39,10 @@ def answer_part(shape: Shape) -> Part:
             return RulesPart(ANSWER, f"start: {options}\n")
         case GrammarShape(grammar):
             _check(grammar, field, "grammar")
-            rules = lark_of_gbnf(grammar, field) if is_gbnf(grammar) else grammar
-            _check_references(rules, field)
-            return RulesPart(ANSWER, rules)
+            if is_gbnf(grammar):
+                return RulesPart(ANSWER, lark_of_gbnf(grammar, field))
+            _check_references(grammar, field)
+            return RulesPart(ANSWER, grammar)
         case _ as never:
             assert_never(never)
 
