@@ -49,6 +49,7 @@ class Answer:
         choices_per_prompt: int,
         spelling: Callable[[int], bytes],
         parser: Callable[[], AnswerParser] | None = None,
+        parallel_calls: bool = True,
     ) -> None:
         self._engine = engine
         self._model = model
@@ -58,7 +59,11 @@ class Answer:
         self._spelling = spelling
         self._accepted = False
         self._ended: dict[int, Ended] = {}
-        self._choices = [Choice(number, parser()) for number in range(len(requests)) if parser]
+        self._choices = [
+            Choice(number, parser(), parallel=parallel_calls)
+            for number in range(len(requests))
+            if parser
+        ]
         self.echoes: list[str] = []
 
     @property

@@ -6,6 +6,7 @@ event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from localserve.backends.conversation import Style
@@ -50,7 +51,8 @@ class Demands:
 
     async def of_completion(self, shape: Shape, style: Style) -> MakeConstraint:
         """What a text without turns is kept within. Raises: GrammarInvalid."""
-        return await self._compiler.compile(grammar_of_shape(shape), markers=style.special)
+        grammar = await asyncio.to_thread(grammar_of_shape, shape)
+        return await self._compiler.compile(grammar, markers=style.special)
 
     def close(self) -> None:
         """End the compiler's thread."""
@@ -59,7 +61,8 @@ class Demands:
     async def _compile(
         self, demand: Demand, style: Style, opening: Opening, begun: str
     ) -> MakeConstraint:
-        grammar = grammar_of_answer(
+        grammar = await asyncio.to_thread(
+            grammar_of_answer,
             style.format,
             demand,
             opening,

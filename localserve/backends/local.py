@@ -252,6 +252,7 @@ class LocalBackend:
             spelled=style.special,
             budget=self._conversation.budget(request, style, reasoning),
             constraint=constraint,
+            parallel_calls=request.calls.parallel,
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -367,6 +368,7 @@ class LocalBackend:
         spelled: Mapping[int, bytes] | None = None,
         budget: ReasoningBudget | None = None,
         constraint: MakeConstraint | None = None,
+        parallel_calls: bool = True,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -402,6 +404,7 @@ class LocalBackend:
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
             parser=parser,
+            parallel_calls=parallel_calls,
         )
 
     def _check_length(self, tokens: Sequence[int], param: str) -> None:

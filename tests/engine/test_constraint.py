@@ -111,10 +111,10 @@ def test_log_probabilities_are_those_of_the_tokens_that_were_taken() -> None:
 
 
 def test_a_paused_answer_goes_on_where_its_constraint_is() -> None:
-    rig = Rig(ScriptedRunner(cells=400))
-    texts = [letter * 150 for letter in (b"a", b"b")]
+    rig = Rig(ScriptedRunner(cells=2_500))
+    texts = [letter * 700 for letter in (b"a", b"b")]
     for text in texts:
-        rig.submit(constrained(b"\nx\n" + b"p" * 100 + b"\n", text))
+        rig.submit(constrained(b"\n" + text.upper() + b"\n", text))
     rig.finish()
     assert max(one.pauses for one in rig.sequences) > 0
     assert [rig.text(one) for one in rig.sequences] == [text.decode() for text in texts]

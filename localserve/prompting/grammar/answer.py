@@ -36,7 +36,7 @@ class Demand:
     def _constrains_calls(self) -> bool:
         calls = self.calls
         strict = any(tool.strict for tool in self.tools)
-        return strict or calls.required or bool(calls.only) or not calls.parallel
+        return strict or calls.required or bool(calls.only)
 
     @property
     def callable(self) -> tuple[Tool, ...]:

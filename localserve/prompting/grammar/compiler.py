@@ -142,8 +142,9 @@ class GrammarCompiler:
 
     def _check_begins(self, compiled: Compiled, grammar: Grammar) -> None:
         """Whether an answer can begin at all: what no text follows is refused now."""
-        mask = _guarded(compiled.matcher.deep_copy().compute_bitmask, grammar)
-        if not any(mask):
+        matcher = compiled.matcher.deep_copy()
+        mask = _guarded(matcher.compute_bitmask, grammar)
+        if matcher.is_error() or not any(mask):
             raise _refusal("no text follows it", grammar)
 
 

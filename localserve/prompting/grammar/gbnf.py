@@ -21,7 +21,7 @@ def lark_of_gbnf(grammar: str, field: str) -> str:
     """The same grammar in Lark. Raises: GrammarInvalid, naming `field`."""
     try:
         return _OPTIONS.sub("", gbnf_to_lark(_CONTINUED.sub(" |", grammar)))
-    except (ValueError, RecursionError) as failure:
+    except Exception as failure:  # it raises plain ones, too
         raise GrammarInvalid(
             f"The GBNF grammar in {field} cannot be read: {failure}.",
             param=field,

@@ -70,7 +70,7 @@ def write(constraint: Constraint, table: ByteTable, seed: int, most: int = 3_000
         constraint.restrict(row)
         allowed = np.flatnonzero(row == 0.0).tolist()
         assert allowed, f"nothing may follow {answer!r}"
-        token = rng.choice(_closing(allowed, table) if count > 40 else allowed)
+        token = rng.choice(_closing(allowed, table, answer) if count > 40 else allowed)
         assert constraint.allows(token)
         constraint.accept(token)
         if token in table.ends:
@@ -81,9 +81,11 @@ def write(constraint: Constraint, table: ByteTable, seed: int, most: int = 3_000
     raise AssertionError(f"no end after {most} tokens: {answer[-200:]!r}")
 
 
-def _closing(allowed: list[int], table: ByteTable) -> list[int]:
+def _closing(allowed: list[int], table: ByteTable, answer: bytes) -> list[int]:
     """Of the allowed tokens those that bring an answer to its end, as far as there are any."""
-    for closing in (set(table.ends), set(b"}]"), set(b'"'), {*b"0123456789nl"}, set(b"[:,")):
+    quotes = answer.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"')
+    marks = [b'"'] if quotes % 2 else [b"}]", b":,", b'"', b"0123456789nl", b"["]
+    for closing in (set(table.ends), *map(set, marks)):
         if found := [token for token in allowed if token in closing]:
             return found
     return allowed

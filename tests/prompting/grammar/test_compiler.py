@@ -91,7 +91,7 @@ def nested(depth: int) -> dict[str, Any]:
         (schema({"$ref": "https://example.org/other.json"}), "example.org"),
         (schema({"$ref": "#/$defs/absent"}), "absent"),
         (schema({"type": "string", "pattern": r"(?=a)b"}), "pattern|look"),
-        (schema({"enum": []}), "enum"),
+        (schema({"enum": []}), "empty"),
         (schema(False), "object"),
         (schema([1]), "object"),
         (JsonShape("{", "guided_json"), "guided_json"),
