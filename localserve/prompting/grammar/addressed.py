@@ -76,7 +76,7 @@ class AddressedRules:
         if not self._address.recipient_mark:
             return f"{literal(recipient or 'all')} {literal(self._address.head_end)}"
         to = f"{literal(' ' + self._address.recipient_mark + recipient)}" if recipient else ""
-        kind = rules.terminal(r"/ ?json/", "KIND")
+        kind = rules.terminal(r"/ json/", "KIND")
         head = f"{rules.marker(CHANNEL)} {literal(channel)} {to} {kind}?"
         return f"{head} {rules.marker(self._address.head_end)}"
 

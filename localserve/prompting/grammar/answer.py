@@ -17,6 +17,7 @@ from localserve.prompting.grammar.rules import Rules
 from localserve.prompting.grammar.shapes import answer_part
 from localserve.prompting.grammar.source import Grammar
 from localserve.prompting.output.format import JsonCalls, OutputFormat, ToolCalls
+from localserve.prompting.output.openers import Openers
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,11 @@ class _Body:
                 raise _unforced("This model calls tools without a marker")
             said = rules.terminal(r"/[^{\[\s](?s:.*)/", "SAID")
             return f"({said} | {calls.rule(parallel=parallel)})?"
-        markers = [form.section.open, form.each.open]
-        plain = [text for text in markers if text and not rules.starts_special(text)]
+        plain = [text for text in Openers(form).texts if not rules.starts_special(text)]
         if rules.starts_special(opener):
             said = rules.terminal(f"({rules.any_text(*plain)}) & /(?s:.+)/", "SAID")
             return f"{said}? {calls.rule(parallel=parallel)}?"
-        before = rules.closed_by(opener)
+        before = rules.closed_by(opener, rules.any_text(*plain))
         said = rules.terminal(rules.any_text(*plain), "SAID")
         return f"({before} {calls.rule(parallel=parallel, opened=True)} | {said})?"
 

@@ -31,6 +31,11 @@ SCALARS: Mapping[str, str] = {
 JSON_LIKE = r'/\s*(-?[0-9](?s:.*)|null|None|true|false|True|False|["{\[](?s:.*))\s*/'
 """What a parser would not take for a string, where other types are possible."""
 
+LEAD = r"/[\"']? /"
+"""Between a key and the mark that says whether its value is a string."""
+
+OTHER_MARKS = '/(false|number|integer|boolean|object|array|null)"/'
+
 MOST_STEPS = 32
 """Schemas within schemas that are looked at."""
 
@@ -113,10 +118,10 @@ class TaggedArguments:
         form, rules = self._form, self._rules
         mark = ""
         if form.string_mark:
-            lead = r"/[\"']? ?/"
-            other = r"/[A-Za-z_]{1,32}=\"[A-Za-z_]{1,32}\"/"
-            marked = rules.terminal(f"{lead} {literal(form.string_mark)}", "MARK")
-            unmarked = rules.terminal(f"{lead} ({other} & ~{literal(form.string_mark)})", "MARK")
+            attribute = form.string_mark.partition("=")[0]
+            other = f'{attribute}="'
+            marked = rules.terminal(f"{LEAD} {literal(form.string_mark)}", "MARK")
+            unmarked = rules.terminal(f"{LEAD} {literal(other)} {OTHER_MARKS}", "MARK")
             mark = unmarked if string is False else marked
         return f"{rules.marker(form.key_open)} {key} {mark} {rules.marker(form.key_end)}"
 

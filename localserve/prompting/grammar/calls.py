@@ -20,12 +20,19 @@ from localserve.prompting.output.format import (
     JsonCalls,
     LiteralCalls,
     NamedCalls,
+    Span,
     TaggedCalls,
     ToolCalls,
 )
 
-ID = r"/[A-Za-z0-9_.\-]{1,40}/"
-QUOTED_ID = r'/"[A-Za-z0-9_.\-]{1,40}"|[0-9]{1,6}/'
+ID = r"/[A-Za-z0-9_.:\-]{1,64}/"
+MOST_CALLS = 32
+"""Of one answer."""
+
+IN_A_TAG = "\"'=.:_-"
+"""What a marker ends with whose tag goes on with a name."""
+
+QUOTED_ID = r'/"[A-Za-z0-9_.:\-]{1,64}"|[0-9]{1,6}/'
 
 
 class CallRules:
@@ -43,26 +50,36 @@ class CallRules:
 
     def rule(self, *, parallel: bool, opened: bool = False) -> str:
         """One call, or with `parallel` one or more. With `opened` the first marker was written."""
-        rules, calls, gap = self._rules, self._calls, self._rules.gap
-        section, each = calls.section, calls.each
+        rules, section, each = self._rules, self._calls.section, self._calls.each
         one = rules.rule("call", self._any_call())
-        open, close = rules.marker(each.open), rules.marker(each.close)
-        wrapped = rules.rule("whole_call", f"{open} {gap} {one} {gap} {close}") if close else (
-            rules.rule("whole_call", f"{open} {gap} {one}") if open else one
-        )
-        first = f"{gap} {one} {gap} {close}".rstrip() if opened and not section.open else wrapped
-        body = f"{first} ({self._between} {wrapped})*" if parallel else first
-        if isinstance(calls.form, JsonCalls | LiteralCalls) and not (opened and not section.open):
-            within = f"{one} ({self._comma} {one})*" if parallel else one
-            listed = f'"[" {gap} {within} {gap} "]"'
-            if not section.open and (each.open or each.close):
-                listed = f"{open} {gap} {listed} {gap} {close}"
+        open, close = self._around(each)
+        whole = rules.rule("whole_call", f"{open} {one} {close}")
+        first = f"{self._gap_behind(each.open)} {one} {close}" if opened and not section.open else whole
+        body = f"{first} ({self._between} {whole}){{0,{MOST_CALLS - 1}}}" if parallel else first
+        if isinstance(self._calls.form, JsonCalls | LiteralCalls):
+            listed = self._listed(one, parallel)
+            if not section.open:
+                listed = f"{self._gap_behind(each.open) if opened else open} {listed} {close}"
             body = f"({body} | {listed})"
         if section.open:
-            before = "" if opened else rules.marker(section.open)
-            end = rules.marker(section.close)
-            body = f"{before} {gap} {body}" + (f" {gap} {end}" if end else "")
+            open, close = self._around(section)
+            body = f"{rules.gap if opened else open} ({body}) {close}"
         return rules.rule("calls", body)
+
+    def _listed(self, one: str, parallel: bool) -> str:
+        more = f"({self._comma} {one}){{0,{MOST_CALLS - 1}}}" if parallel else ""
+        return f'"[" {self._rules.gap} {one} {more} {self._rules.gap} "]"'
+
+    def _around(self, span: Span) -> tuple[str, str]:
+        """The markers of a span, with the white space that may lie within them."""
+        rules = self._rules
+        open, close = rules.marker(span.open), rules.marker(span.close)
+        before = f"{open} {self._gap_behind(span.open)}" if open else ""
+        return before, f"{rules.gap} {close}" if close else ""
+
+    def _gap_behind(self, marker: str) -> str:
+        """White space, but not where a marker ends in the middle of a tag."""
+        return "" if marker and (marker[-1].isalnum() or marker[-1] in IN_A_TAG) else self._rules.gap
 
     @property
     def _comma(self) -> str:

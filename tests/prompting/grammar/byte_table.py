@@ -15,7 +15,7 @@ MERGED = (
     "\n  ", "\n    ", "name", "arguments", "</", "get_weather", "city", "Paris", "12", "ab", "日本",
     "<tool", "_call>", "</tool_call>\n", " {", "think>", "\\n", "\\\"", '"\n',
 )  # fmt: skip
-FIRST_MERGED = 257
+MOST_TOKENS = 1_000
 
 
 class ByteTable:
@@ -40,6 +40,10 @@ class ByteTable:
     def is_text(self, token: int) -> bool:
         return token not in self.ends and token < self.first_special
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens spell."""
+        return b"".join(map(self.spelling, tokens)).decode()
+
     def tokens(self, text: str) -> list[int]:
         """A text as tokens: special ones where they are spelled, the longest that fit elsewhere."""
         raw, found = text.encode(), []
@@ -60,32 +64,63 @@ def follows(constraint: Constraint, tokens: Sequence[int]) -> bool:
     return constraint.complete or constraint.allows(END)
 
 
-def write(constraint: Constraint, table: ByteTable, seed: int, most: int = 3_000) -> str:
-    """An answer of tokens that are drawn blindly among those allowed; after a while those that
-    close something are drawn where they can be. It must come to an end."""
+def write(
+    constraint: Constraint, table: ByteTable, seed: int, closers: Sequence[str] = (), *, raw: bool = False
+) -> list[int]:
+    """The tokens of an answer that are drawn blindly among those allowed; after a while those that
+    close something are drawn where they can be: `closers`, in their order, then JSON. It must come
+    to an end. With `raw` quotes are letters like any other."""
     rng = random.Random(seed)
+    tokens: list[int] = []
     answer = b""
-    for count in range(most):
+    while len(tokens) < MOST_TOKENS:
         row = np.zeros(table.size, dtype=np.float32)
         constraint.restrict(row)
         allowed = np.flatnonzero(row == 0.0).tolist()
         assert allowed, f"nothing may follow {answer!r}"
-        token = rng.choice(_closing(allowed, table, answer) if count > 40 else allowed)
+        closing = _closing(allowed, table, answer, closers, raw) if len(tokens) > 40 else []
+        token = rng.choice(closing or allowed)
         assert constraint.allows(token)
         constraint.accept(token)
         if token in table.ends:
-            return answer.decode()
+            return tokens
+        tokens.append(token)
         answer += table.spelling(token)
         if constraint.complete:
-            return answer.decode()
-    raise AssertionError(f"no end after {most} tokens: {answer[-200:]!r}")
+            return tokens
+    raise AssertionError(f"no end after {MOST_TOKENS} tokens: {answer[-200:]!r}")
 
 
-def _closing(allowed: list[int], table: ByteTable, answer: bytes) -> list[int]:
+def _closing(
+    allowed: list[int], table: ByteTable, answer: bytes, closers: Sequence[str], raw: bool
+) -> list[int]:
     """Of the allowed tokens those that bring an answer to its end, as far as there are any."""
-    quotes = answer.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"')
-    marks = [b'"'] if quotes % 2 else [b"}]", b":,", b'"', b"0123456789nl", b"["]
-    for closing in (set(table.ends), *map(set, marks)):
+    ends = set(table.ends) | {table.special[text] for text in closers if text in table.special}
+    towards = [{_next_byte(closer.encode(), answer)} for closer in closers]
+    quote = b"" if raw else _open_quote(answer)
+    marks = [b"}])", b":,", b'"\'', b"0123456789nl", b"[("]
+    for closing in (ends, set(quote), *towards, *map(set, [] if quote else marks)):
         if found := [token for token in allowed if token in closing]:
             return found
-    return allowed
+    return []
+
+
+def _next_byte(closer: bytes, answer: bytes) -> int:
+    """The byte that leads on from the end of an answer to the closer."""
+    begun = (length for length in range(len(closer)) if answer.endswith(closer[:length]))
+    return closer[max(begun)]
+
+
+def _open_quote(answer: bytes) -> bytes:
+    """The quote of the string in which an answer ends; empty outside of strings."""
+    quote, escaped = b"", False
+    for sign in (answer[at : at + 1] for at in range(len(answer))):
+        if escaped:
+            escaped = False
+        elif quote and sign == b"\\":
+            escaped = True
+        elif sign == quote:
+            quote = b""
+        elif not quote and sign in (b'"', b"'"):
+            quote = sign
+    return quote
