@@ -14,6 +14,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Annotated
@@ -76,7 +77,10 @@ class MadeUpTable:
         self._bytes += [token.encode() for token in vocabulary.tokens[vocabulary.ordinary :]]
         self._ordinary = vocabulary.ordinary
         self.size = size
-        self.ends: Sequence[int] = [vocabulary.id_of("<|endoftext|>"), vocabulary.id_of("<|im_end|>")]
+        self.ends: Sequence[int] = [
+            vocabulary.id_of("<|endoftext|>"),
+            vocabulary.id_of("<|im_end|>"),
+        ]
 
     def spelling(self, token: int) -> bytes:
         return self._bytes[token]
@@ -107,9 +111,9 @@ async def measure(name: str, shape: Shape, compiler: GrammarCompiler, tokens: in
     row = np.zeros(VOCABULARY, dtype=np.float32)
     while len(masks) < tokens:
         row.fill(0.0)
-        masks.append(_timed(lambda: constraint.restrict(row)))
+        masks.append(_timed(partial(constraint.restrict, row)))
         token = int(rng.choice(np.flatnonzero(row == 0.0)))
-        accepts.append(_timed(lambda: _take(constraint, token)))
+        accepts.append(_timed(partial(_take, constraint, token)))
         if constraint.complete or token >= VOCABULARY - 9:
             constraint = make()
     return Cost(name, compile_us, tuple(masks), tuple(accepts))
@@ -133,7 +137,9 @@ def p99(values: Sequence[float]) -> float:
 
 def table(costs: Sequence[Cost], tokenizer_seconds: float) -> Table:
     """The figures as people read them."""
-    shown = Table(title=f"{VOCABULARY:,} tokens; the vocabulary took {tokenizer_seconds:.1f} s, once")
+    shown = Table(
+        title=f"{VOCABULARY:,} tokens; the vocabulary took {tokenizer_seconds:.1f} s, once"
+    )
     for heading in ("grammar", "compile ms", "mask us", "p99", "accept us", "p99"):
         shown.add_column(heading, justify="left" if heading == "grammar" else "right")
     for cost in costs:

@@ -227,4 +227,3 @@ def test_a_hostile_schema_harms_nobody(server: Server) -> None:
     answer = create(server, extra_body={"guided_json": long}, max_tokens=20)
     assert answer.choices[0].finish_reason in ("stop", "length")
     assert_city(content_of(server, False, response_format=BY_SCHEMA))
-

@@ -1,4 +1,4 @@
-"""Sampling within a constraint: what is refused is drawn again, and only then is anything masked."""
+"""Sampling within a constraint: what is refused is drawn again, and only then is a row masked."""
 
 from __future__ import annotations
 
@@ -128,9 +128,7 @@ def test_the_best_of_what_is_allowed_is_chosen_greedily() -> None:
 def test_nothing_is_restricted_where_the_drawn_token_is_allowed() -> None:
     constraint = Allowed(*range(SIZE))
     sampler = sampler_of(PLAIN, constraint)
-    free = LlamaSampler(
-        PLAIN, history=(), top_logprobs=None, banned=(), workspace=Workspace(SIZE)
-    )
+    free = LlamaSampler(PLAIN, history=(), top_logprobs=None, banned=(), workspace=Workspace(SIZE))
     drawn = [sampler.sample(logits()).token for _ in range(50)]
     assert drawn == [free.sample(logits()).token for _ in range(50)]
     assert constraint.restricted == 0

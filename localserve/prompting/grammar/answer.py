@@ -20,13 +20,16 @@ from localserve.prompting.output.format import JsonCalls, OutputFormat, ToolCall
 from localserve.prompting.output.openers import Openers
 
 
+FREE_CALLS = CallPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What is demanded of a chat answer: a shape of its content, and calls."""
 
     shape: Shape | None = None
     tools: tuple[Tool, ...] = ()
-    calls: CallPolicy = CallPolicy()
+    calls: CallPolicy = FREE_CALLS
 
     @property
     def any(self) -> bool:
@@ -154,4 +157,3 @@ def _unforced(why: str) -> GrammarInvalid:
         hint='Send tool_choice "required" or a named function, or leave out strict,'
         " parallel_tool_calls and response_format.",
     )
-

@@ -71,9 +71,7 @@ def arguments_of(parameters: Mapping[str, object] | None) -> list[Argument] | No
 class TaggedArguments:
     """Arguments between tags, for one tool."""
 
-    def __init__(
-        self, rules: Rules, form: TaggedCalls, tool: Tool, name: str
-    ) -> None:
+    def __init__(self, rules: Rules, form: TaggedCalls, tool: Tool, name: str) -> None:
         self._rules = rules
         self._form = form
         self._root: Mapping[str, object] = tool.parameters or {}
@@ -104,7 +102,9 @@ class TaggedArguments:
             bodies = string_bodies(argument.schema, self._root, strict=self._strict)
             return f"{tag} {self._rules.closed_by(close, *bodies, line=self._form.lines)}"
         if not self._form.string_mark and _mixed(argument):
-            scalars = " | ".join(f"({SCALARS[kind]})" for kind in sorted(argument.types & {*SCALARS}))
+            scalars = " | ".join(
+                f"({SCALARS[kind]})" for kind in sorted(argument.types & {*SCALARS})
+            )
             plain = self._rules.any_text()
             text = f"(({plain}) & ~{self._rules.terminal(JSON_LIKE, 'JSONLIKE')}) | {scalars}"
             return f"{tag} {self._rules.closed_by(close, text, line=self._form.lines)}"
@@ -129,9 +129,7 @@ class TaggedArguments:
 class LiteralArguments:
     """Arguments like code, for one tool: `key=value` with commas between them."""
 
-    def __init__(
-        self, rules: Rules, form: LiteralCalls, tool: Tool, name: str
-    ) -> None:
+    def __init__(self, rules: Rules, form: LiteralCalls, tool: Tool, name: str) -> None:
         self._rules = rules
         self._form = form
         self._root: Mapping[str, object] = tool.parameters or {}
@@ -255,4 +253,3 @@ def _searching(pattern: str) -> str:
     core = core[:-1] if ends else core
     body = f"/(?:{between_slashes(core)[1:-1]})/"
     return " ".join([*([] if begins else [anything]), body, *([] if ends else [anything])])
-

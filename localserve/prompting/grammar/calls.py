@@ -54,7 +54,9 @@ class CallRules:
         one = rules.rule("call", self._any_call())
         open, close = self._around(each)
         whole = rules.rule("whole_call", f"{open} {one} {close}")
-        first = f"{self._gap_behind(each.open)} {one} {close}" if opened and not section.open else whole
+        first = (
+            f"{self._gap_behind(each.open)} {one} {close}" if opened and not section.open else whole
+        )
         body = f"{first} ({self._between} {whole}){{0,{MOST_CALLS - 1}}}" if parallel else first
         if isinstance(self._calls.form, JsonCalls | LiteralCalls):
             listed = self._listed(one, parallel)
@@ -79,7 +81,9 @@ class CallRules:
 
     def _gap_behind(self, marker: str) -> str:
         """White space, but not where a marker ends in the middle of a tag."""
-        return "" if marker and (marker[-1].isalnum() or marker[-1] in IN_A_TAG) else self._rules.gap
+        return (
+            "" if marker and (marker[-1].isalnum() or marker[-1] in IN_A_TAG) else self._rules.gap
+        )
 
     @property
     def _comma(self) -> str:
@@ -166,4 +170,3 @@ def arguments_part(rules: Rules, tool: Tool, name: str) -> str:
 def loosened(tool: Tool) -> Tool:
     """The tool with any object as its arguments, unless it is strict."""
     return tool if tool.strict else Tool(tool.name, parameters=ANY_OBJECT)
-

@@ -124,12 +124,11 @@ class GrammarCompiler:
 
     def _compile(self, grammar: Grammar, text: str, begun: str) -> Compiled:
         assert self._tokenizer is not None
-        matcher = _guarded(
-            lambda: LLMatcher(self._tokenizer, text, log_level=0, limits=LIMITS), grammar
-        )
+        tokenizer = self._tokenizer
+        matcher = _guarded(lambda: LLMatcher(tokenizer, text, log_level=0, limits=LIMITS), grammar)
         if matcher.is_error():
             raise _refusal(matcher.get_error(), grammar)
-        if begun and not matcher.consume_tokens(self._tokenizer.greedy_tokenize(begun)):
+        if begun and not matcher.consume_tokens(tokenizer.greedy_tokenize(begun)):
             raise GrammarInvalid(
                 f"The assistant's words that are to be continued do not fit {grammar.field}.",
                 param="messages",

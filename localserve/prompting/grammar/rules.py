@@ -60,7 +60,11 @@ class Rules:
         """The body of a terminal that matches all text in which no such text is; empty ones do not
         count."""
         anything = self.terminal(r"/(?s:.*)/", "ANY")
-        lacks = [self.terminal(f"{anything} {literal(text)} {anything}", "HAS") for text in without if text]
+        lacks = [
+            self.terminal(f"{anything} {literal(text)} {anything}", "HAS")
+            for text in without
+            if text
+        ]
         return " & ".join([anything, *(f"~{name}" for name in lacks)])
 
     def marker(self, text: str) -> str:
@@ -111,4 +115,3 @@ class Rules:
             items.append(f"<[{token}]>")
             marker = marker[found.end() :]
         return " ".join(items)
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from llguidance import LLTokenizer
+from llguidance import LLTokenizer, TokenizerWrapper
 
 
 class TokenTable(Protocol):
@@ -31,18 +31,17 @@ class TokenTable(Protocol):
         ...
 
 
-class TokenBytes:
+class TokenBytes(TokenizerWrapper):
     """What `LLTokenizer` asks of a tokenizer; it never tokenizes, as no grammar forces tokens."""
-
-    is_tokenizer_wrapper = True
-    bos_token_id = None
 
     def __init__(self, table: TokenTable, markers: Collection[int]) -> None:
         """`markers` are tokens that are never text, whatever they are spelled as."""
+        self.is_tokenizer_wrapper = True
+        self.bos_token_id = None
         self.tokens = [table.spelling(token) for token in range(table.size)]
         special = {token for token in range(table.size) if not table.is_text(token)}
         self.special_token_ids = sorted(special | {*markers} | {*table.ends})
-        self.eos_token_id = table.ends[0] if table.ends else None
+        self.eos_token_id = table.ends[0] if table.ends else None  # type: ignore[assignment]
 
     def __call__(self, text: bytes | str) -> list[int]:
         raise NotImplementedError("grammars force no tokens")

@@ -11,9 +11,10 @@ from localserve.engine.constraint import Constraint
 
 END = 256
 MERGED = (
-    '{"', '": ', '", "', '"}', '": "', '": {"', "]}", "}}", ", ", ": ", "[{", "true", "false", "null",
-    "\n  ", "\n    ", "name", "arguments", "</", "get_weather", "city", "Paris", "12", "ab", "日本",
-    "<tool", "_call>", "</tool_call>\n", " {", "think>", "\\n", "\\\"", '"\n',
+    '{"', '": ', '", "', '"}', '": "', '": {"', "]}", "}}", ", ", ": ", "[{", "true", "false",
+    "null",
+    "\n  ", "\n    ", "name", "arguments", "</", "get_weather", "city", "Paris", "12", "ab",
+    "日本",    "<tool", "_call>", "</tool_call>\n", " {", "think>", "\\n", "\\\"", '"\n',
 )  # fmt: skip
 MOST_TOKENS = 1_000
 
@@ -65,7 +66,12 @@ def follows(constraint: Constraint, tokens: Sequence[int]) -> bool:
 
 
 def write(
-    constraint: Constraint, table: ByteTable, seed: int, closers: Sequence[str] = (), *, raw: bool = False
+    constraint: Constraint,
+    table: ByteTable,
+    seed: int,
+    closers: Sequence[str] = (),
+    *,
+    raw: bool = False,
 ) -> list[int]:
     """The tokens of an answer that are drawn blindly among those allowed; after a while those that
     close something are drawn where they can be: `closers`, in their order, then JSON. It must come
@@ -98,7 +104,7 @@ def _closing(
     ends = set(table.ends) | {table.special[text] for text in closers if text in table.special}
     towards = [{_next_byte(closer.encode(), answer)} for closer in closers]
     quote = b"" if raw else _open_quote(answer)
-    marks = [b"}])", b":,", b'"\'', b"0123456789nl", b"[("]
+    marks = [b"}])", b":,", b"\"'", b"0123456789nl", b"[("]
     for closing in (ends, set(quote), *towards, *map(set, [] if quote else marks)):
         if found := [token for token in allowed if token in closing]:
             return found

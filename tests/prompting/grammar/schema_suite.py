@@ -356,12 +356,25 @@ CASES: tuple[Case, ...] = (
     case("length in characters", {"type": "string", "maxLength": 2}, ["日本", "ää"], ["日本語"]),
     case("a pattern", {"type": "string", "pattern": "^[a-z]+$"}, ["abc"], ["", "A", "a1"]),
     case("a pattern within", {"type": "string", "pattern": "[0-9]"}, ["a1b", "7"], ["", "abc"]),
-    case("a pattern of digits", {"type": "string", "pattern": r"^\d{3}-\d{4}$"}, ["555-1234"], [
-        "5551234", "555-12345", "abc-defg",
-    ]),
-    case("a choice in a pattern", {"type": "string", "pattern": "^(cat|dog)s?$"}, ["cat", "dogs"], [
-        "bird", "catss",
-    ]),
+    case(
+        "a pattern of digits",
+        {"type": "string", "pattern": r"^\d{3}-\d{4}$"},
+        ["555-1234"],
+        [
+            "5551234",
+            "555-12345",
+            "abc-defg",
+        ],
+    ),
+    case(
+        "a choice in a pattern",
+        {"type": "string", "pattern": "^(cat|dog)s?$"},
+        ["cat", "dogs"],
+        [
+            "bird",
+            "catss",
+        ],
+    ),
     case("words", {"type": "string", "pattern": r"^\w+ \w+$"}, ["two words"], ["one", "a  b"]),
     case("a slash in a pattern", {"type": "string", "pattern": "^a/b$"}, ["a/b"], ["ab"]),
     case("a quote in a pattern", {"type": "string", "pattern": '^"x"$'}, ['"x"'], ["x"]),
@@ -390,21 +403,47 @@ CASES: tuple[Case, ...] = (
     # Numbers
     case("not negative", {"type": "integer", "minimum": 0}, [0, 7, 1000], [-1, -100]),
     case("a range", {"type": "integer", "minimum": 3, "maximum": 12}, [3, 9, 12], [2, 13, -5, 100]),
-    case("exclusive bounds", {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 3}, [
-        1, 2,
-    ], [0, 3]),
+    case(
+        "exclusive bounds",
+        {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 3},
+        [
+            1,
+            2,
+        ],
+        [0, 3],
+    ),
     case("a share", {"type": "number", "minimum": 0, "maximum": 1}, [0, 0.5, 1], [1.5, -0.1, 2]),
     case("negative bounds", {"type": "integer", "minimum": -5, "maximum": -2}, [-5, -3], [-6, -1]),
-    case("a wide range", {"type": "integer", "minimum": 100, "maximum": 65535}, [100, 65535], [
-        99, 65536,
-    ]),
+    case(
+        "a wide range",
+        {"type": "integer", "minimum": 100, "maximum": 65535},
+        [100, 65535],
+        [
+            99,
+            65536,
+        ],
+    ),
     case("multiples", {"type": "integer", "multipleOf": 5}, [0, 5, 10, -15], [1, 7]),
-    case("multiples in a range", {"type": "integer", "multipleOf": 3, "minimum": 1, "maximum": 10}, [
-        3, 6, 9,
-    ], [0, 4, 12]),
-    case("decimals", {"type": "number", "exclusiveMinimum": 1.5, "maximum": 2.5}, [1.6, 2, 2.5], [
-        1.5, 2.6, 1,
-    ]),
+    case(
+        "multiples in a range",
+        {"type": "integer", "multipleOf": 3, "minimum": 1, "maximum": 10},
+        [
+            3,
+            6,
+            9,
+        ],
+        [0, 4, 12],
+    ),
+    case(
+        "decimals",
+        {"type": "number", "exclusiveMinimum": 1.5, "maximum": 2.5},
+        [1.6, 2, 2.5],
+        [
+            1.5,
+            2.6,
+            1,
+        ],
+    ),
     # Unicode and escapes
     case("every script", STRING, ["日本語", "Ελληνικά", "עברית", "🙂", "e\u0301"], [Text('"a')]),
     case(

@@ -42,6 +42,7 @@ TOOLS = (Tool("get_weather", None, CITY, strict=True), Tool("get_time", None, NO
 SCHEMAS = {tool.name: tool.parameters for tool in TOOLS}
 ARGUMENTS = {"city": "Paris", "unit": "C", "days": 3, "exact": True}
 REQUIRED = CallPolicy(required=True)
+FRESH = Opening()
 ONE = CallPolicy(required=True, parallel=False)
 WRITTEN = 5
 
@@ -57,7 +58,7 @@ class Bench:
         self.table = ByteTable(*(markers if special else ()))
         self.compiler = GrammarCompiler(self.table)
 
-    async def make(self, demand: Demand, opening: Opening = Opening()) -> MakeConstraint:
+    async def make(self, demand: Demand, opening: Opening = FRESH) -> MakeConstraint:
         grammar = grammar_of_answer(
             self.format, demand, opening, special=self.table.special, ends=self.table.ends
         )

@@ -177,7 +177,7 @@ HOSTILE: dict[str, Shape] = {
     "exponential rules": GrammarShape(
         "start: r0\n" + "".join(f"r{n}: r{n + 1} r{n + 1}\n" for n in range(60)) + 'r60: "a"\n'
     ),
-    "repeated rules": GrammarShape("start: a{100000}\na: b{100000}\nb: \"x\""),
+    "repeated rules": GrammarShape('start: a{100000}\na: b{100000}\nb: "x"'),
     "negated": GrammarShape("start: T\nT: ~(/(.*a){20}/ & /(.*b){20}/)"),
     "gbnf in a chain": GrammarShape(
         "root ::= r0\n" + "".join(f"r{n} ::= r{n + 1}\n" for n in range(3_000)) + 'r3000 ::= "a"\n'
@@ -188,7 +188,9 @@ HOSTILE: dict[str, Shape] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_grammar_is_refused_or_kept_to_and_kills_nobody(name: str) -> None:
     """In a child: a process that dies of it would take this one along."""
-    program = f"from tests.prompting.grammar.test_compiler import try_hostile; try_hostile({name!r})"
+    program = (
+        f"from tests.prompting.grammar.test_compiler import try_hostile; try_hostile({name!r})"
+    )
     child = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
     )
@@ -358,3 +360,21 @@ async def test_answers_written_blindly_by_a_pattern_match_it(compiler: GrammarCo
     for seed in range(20):
         text = TABLE.text(write(made(), TABLE, seed))
         assert re.fullmatch(r"[a-f]{2,5}(-[0-9]{2})?", text)
+
+
+async def test_a_vocabulary_without_an_end_ends_where_nothing_may_follow() -> None:
+    class Endless(ByteTable):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ends = ()
+
+    compiler = GrammarCompiler(Endless())
+    constraint = (await make(compiler, RegexShape("ab")))()
+    for sign in b"ab":
+        assert not constraint.complete
+        row = np.zeros(TABLE.size, dtype=np.float32)
+        constraint.restrict(row)
+        assert row[sign] == 0.0
+        constraint.accept(sign)
+    assert constraint.complete
+    compiler.close()

@@ -1,4 +1,4 @@
-"""What schemas allow is accepted, what they forbid is refused, and all that is written fits them."""
+"""What schemas allow is accepted, what they forbid is refused, and what is written fits them."""
 
 from __future__ import annotations
 
