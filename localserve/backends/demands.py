@@ -17,7 +17,6 @@ from localserve.prompting.grammar.answer import Demand, Opening, grammar_of_answ
 from localserve.prompting.grammar.compiler import GrammarCompiler
 from localserve.prompting.grammar.shapes import grammar_of_shape
 from localserve.prompting.grammar.tokens import TokenTable
-from localserve.prompting.output.format import OutputFormat
 from localserve.prompting.prefill import split_prefill
 
 
@@ -41,7 +40,7 @@ class Demands:
             return None
         prefill = split_prefill(request.messages)[1] if request.continue_last else None
         begun = (prefill.content or "") if prefill is not None else ""
-        opening = _opening(style.format, template, prompt, inside=reasoning, begun=bool(begun))
+        opening = Opening(reasoning, not begun and _may_reason(style, template, prompt))
         try:
             return await self._compile(demand, style, opening, begun)
         except GrammarInvalid:
@@ -72,14 +71,12 @@ class Demands:
         return await self._compiler.compile(grammar, markers=style.special, begun=begun)
 
 
-def _opening(
-    format: OutputFormat, template: str, prompt: str, *, inside: bool, begun: bool
-) -> Opening:
-    """Whether the model may still reason: only one whose template knows the marks, and where the
-    prompt has not closed them already."""
-    close = format.reasoning.close
-    may_reason = bool(close) and close in template and not begun
-    return Opening(inside, may_reason and not prompt.rstrip().endswith(close))
+def _may_reason(style: Style, template: str, prompt: str) -> bool:
+    """Whether the model may begin to reason: one that has tokens for it or whose template knows the
+    marks, where the prompt has not closed them already."""
+    marks = style.format.reasoning
+    known = marks.close in template or marks.open.encode() in style.special.values()
+    return bool(marks.close) and known and not prompt.rstrip().endswith(marks.close)
 
 
 def _by_spelling(special: Mapping[int, bytes]) -> dict[str, int]:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.e2e.conftest import Server
-from tests.e2e.test_tools import QUESTION, THINKING, WEATHER
+from tests.e2e.test_tools import QUESTION, SUM, THINKING, WEATHER
 
 pytestmark = pytest.mark.e2e
 
@@ -170,20 +170,19 @@ def test_the_named_function_is_called_with_arguments_that_fit(server: Server, st
 
 
 def test_a_model_that_thinks_follows_the_schema_behind_its_reasoning(server: Server) -> None:
-    message = (
-        create(server, response_format=BY_SCHEMA, extra_body=THINKING, max_tokens=400)
-        .choices[0]
-        .message
-    )
+    asked = {"messages": [SUM], "response_format": BY_SCHEMA, "max_tokens": 400}
+    message = create(server, extra_body=THINKING, **asked).choices[0].message
     assert_city(message.content)
-    assert message.reasoning_content
-    brief = {**THINKING, "thinking_budget": 3}
-    message = create(server, response_format=BY_SCHEMA, extra_body=brief).choices[0].message
-    assert_city(message.content)
+    assert "3 + 4" in message.reasoning_content
+    brief = {**THINKING, "thinking_budget": 4}
+    shorter = create(server, extra_body=brief, **asked).choices[0].message
+    assert_city(shorter.content)
+    assert 0 < len(shorter.reasoning_content) < len(message.reasoning_content)
 
 
-def test_a_call_is_free_to_come_beside_a_strict_tool(server: Server) -> None:
-    choice = create(server, messages=[QUESTION], tools=[WEATHER, TIME]).choices[0]
+def test_a_strict_tool_is_called_where_the_model_calls_one(server: Server) -> None:
+    strict = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
+    choice = create(server, messages=[QUESTION], tools=[strict]).choices[0]
     assert choice.finish_reason == "tool_calls"
     assert json.loads(choice.message.tool_calls[0].function.arguments) == {"city": "Paris"}
 

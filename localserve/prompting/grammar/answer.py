@@ -19,7 +19,6 @@ from localserve.prompting.grammar.source import Grammar
 from localserve.prompting.output.format import JsonCalls, OutputFormat, ToolCalls
 from localserve.prompting.output.openers import Openers
 
-
 FREE_CALLS = CallPolicy()
 
 
