@@ -115,8 +115,8 @@ class _Body:
         if demand.calls.required:
             return calls.rule(parallel=parallel)
         if demand.shape is not None:
-            if not calls.opener:
-                raise _unforced("This model calls tools without a marker, which a schema hides")
+            if not calls.opener and not isinstance(form.form, JsonCalls):
+                raise _unforced("This model calls tools without a marker")
             return f"({calls.rule(parallel=parallel)} | {content})"
         return self._text_and_calls(calls, form, parallel)
 

@@ -31,9 +31,6 @@ SCALARS: Mapping[str, str] = {
 JSON_LIKE = r'/\s*(-?[0-9](?s:.*)|null|None|true|false|True|False|["{\[](?s:.*))\s*/'
 """What a parser would not take for a string, where other types are possible."""
 
-LEAD = r"/[\"']? /"
-"""Between a key and the mark that says whether its value is a string."""
-
 OTHER_MARKS = '/(false|number|integer|boolean|object|array|null)"/'
 
 MOST_STEPS = 32
@@ -119,9 +116,11 @@ class TaggedArguments:
         mark = ""
         if form.string_mark:
             attribute = form.string_mark.partition("=")[0]
+            quote = form.key_open[-1:] if form.key_open.endswith(("\"", "'")) else ""
+            lead = literal(quote + " ")
             other = f'{attribute}="'
-            marked = rules.terminal(f"{LEAD} {literal(form.string_mark)}", "MARK")
-            unmarked = rules.terminal(f"{LEAD} {literal(other)} {OTHER_MARKS}", "MARK")
+            marked = rules.terminal(f"{lead} {literal(form.string_mark)}", "MARK")
+            unmarked = rules.terminal(f"{lead} {literal(other)} {OTHER_MARKS}", "MARK")
             mark = unmarked if string is False else marked
         return f"{rules.marker(form.key_open)} {key} {mark} {rules.marker(form.key_end)}"
 

@@ -26,7 +26,7 @@ from localserve.prompting.output.format import (
 )
 
 ID = r"/[A-Za-z0-9_.:\-]{1,64}/"
-MOST_CALLS = 32
+MOST_CALLS = 16
 """Of one answer."""
 
 IN_A_TAG = "\"'=.:_-"

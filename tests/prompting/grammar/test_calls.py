@@ -6,6 +6,7 @@ written blindly within the grammar is read by the format's parser as calls of of
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Any
@@ -81,9 +82,10 @@ class Bench:
         tokens = write(constraint, self.table, seed, closers, raw=isinstance(form, TaggedCalls))
         parser = AnswerParser(self.format, SCHEMAS, special=self.table.special)
         found = Collected()
+        decoder = codecs.getincrementaldecoder("utf-8")()
         for token in tokens:
             special = token >= self.table.first_special
-            text = self.table.spelling(token).decode("utf-8", "surrogateescape")
+            text = decoder.decode(self.table.spelling(token))
             found.add(parser.feed(text, (0,) if special else ()))
         found.add(parser.finish())
         return self.table.text(tokens), found
