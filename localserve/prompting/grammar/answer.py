@@ -13,7 +13,7 @@ from localserve.chat import CallPolicy, Shape, Tool
 from localserve.errors import GrammarInvalid
 from localserve.prompting.grammar.addressed import AddressedRules
 from localserve.prompting.grammar.calls import CallRules, loosened
-from localserve.prompting.grammar.rules import Rules
+from localserve.prompting.grammar.rules import SOME, Rules
 from localserve.prompting.grammar.shapes import answer_part
 from localserve.prompting.grammar.source import Grammar
 from localserve.prompting.output.format import JsonCalls, OutputFormat, ToolCalls
@@ -115,7 +115,7 @@ class _Body:
         if demand.calls.required:
             return calls.rule(parallel=parallel)
         if demand.shape is not None:
-            if not calls.opener and not isinstance(form.form, JsonCalls):
+            if not calls.chain and not isinstance(form.form, JsonCalls):
                 raise _unforced("This model calls tools without a marker")
             return f"({calls.rule(parallel=parallel)} | {content})"
         return self._text_and_calls(calls, form, parallel)
@@ -134,19 +134,23 @@ class _Body:
     def _text_and_calls(self, calls: CallRules, form: ToolCalls, parallel: bool) -> str:
         """Free text up to a call, if there is one: what looks like a call is one."""
         rules = self._rules
-        opener = calls.opener
-        if not opener:
+        if not calls.chain:
             if not isinstance(form.form, JsonCalls):
                 raise _unforced("This model calls tools without a marker")
             said = rules.terminal(r"/[^{\[\s](?s:.*)/", "SAID")
             return f"({said} | {calls.rule(parallel=parallel)})?"
         plain = [text for text in Openers(form).texts if not rules.starts_special(text)]
-        if rules.starts_special(opener):
-            said = rules.terminal(f"({rules.any_text(*plain)}) & /(?s:.+)/", "SAID")
-            return f"{said}? {calls.rule(parallel=parallel)}?"
-        before = rules.closed_by(opener, rules.any_text(*plain))
-        said = rules.terminal(rules.any_text(*plain), "SAID")
-        return f"({before} {calls.rule(parallel=parallel, opened=True)} | {said})?"
+        said = rules.terminal(f"({rules.any_text(*plain)}) & ({SOME})", "SAID")
+        open, close = map(rules.marker, (self._format.content.open, self._format.content.close))
+        options = [f"{said}? {close}?" if close else f"{said}?"]
+        for index, marker in enumerate(calls.chain):
+            behind = calls.behind(index + 1, parallel=parallel)
+            if rules.starts_special(marker):
+                options.append(f"{options[0]} {rules.gap} {rules.marker(marker)} {behind}")
+            elif marker in plain:
+                before = rules.closed_by(marker, rules.any_text(*plain))
+                options.append(f"{before} {behind}")
+        return f"{open}? ({' | '.join(options)})" if open else f"({' | '.join(options)})"
 
 
 def _unforced(why: str) -> GrammarInvalid:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import assert_never
 
 from localserve.chat import Tool
@@ -24,6 +25,7 @@ from localserve.prompting.output.format import (
     TaggedCalls,
     ToolCalls,
 )
+from localserve.prompting.output.openers import split_markers
 
 ID = r"/[A-Za-z0-9_.:\-]{1,64}/"
 MOST_CALLS = 16
@@ -44,33 +46,53 @@ class CallRules:
         self._tools = tools
 
     @property
-    def opener(self) -> str:
-        """The marker that calls begin with; empty where they have none."""
-        return self._calls.section.open or self._calls.each.open
+    def chain(self) -> list[str]:
+        """The markers that calls begin with, of which models leave out the first ones."""
+        calls = self._calls
+        return [*split_markers(calls.section.open), *split_markers(calls.each.open)]
 
-    def rule(self, *, parallel: bool, opened: bool = False) -> str:
-        """One call, or with `parallel` one or more. With `opened` the first marker was written."""
+    def rule(self, *, parallel: bool) -> str:
+        """One call, or with `parallel` one or more."""
+        open, close = self._around(self._calls.section)
+        return self._rules.rule("calls", f"{open} ({self._body(parallel)}) {close}")
+
+    def behind(self, begun: int, *, parallel: bool) -> str:
+        """The same behind the first `begun` markers of the chain."""
         rules, section, each = self._rules, self._calls.section, self._calls.each
-        one = rules.rule("call", self._any_call())
-        open, close = self._around(each)
-        whole = rules.rule("whole_call", f"{open} {one} {close}")
-        first = (
-            f"{self._gap_behind(each.open)} {one} {close}" if opened and not section.open else whole
-        )
-        body = f"{first} ({self._between} {whole}){{0,{MOST_CALLS - 1}}}" if parallel else first
+        rest = f" {rules.gap} ".join(map(rules.marker, self.chain[begun:]))
+        _, close_all = self._around(section)
+        _, close = self._around(each)
+        first = f"{self._one} {close}{self._more(parallel)}"
         if isinstance(self._calls.form, JsonCalls | LiteralCalls):
-            listed = self._listed(one, parallel)
-            if not section.open:
-                listed = f"{self._gap_behind(each.open) if opened else open} {listed} {close}"
-            body = f"({body} | {listed})"
-        if section.open:
-            open, close = self._around(section)
-            body = f"{rules.gap if opened else open} ({body}) {close}"
-        return rules.rule("calls", body)
+            first = f"({first} | {self._listed(parallel)} {close})"
+        gap = self._gap_behind(self.chain[-1])
+        return f"{rules.gap if rest else ''} {rest} {gap} {first} {close_all}"
 
-    def _listed(self, one: str, parallel: bool) -> str:
-        more = f"({self._comma} {one}){{0,{MOST_CALLS - 1}}}" if parallel else ""
-        return f'"[" {self._rules.gap} {one} {more} {self._rules.gap} "]"'
+    @cached_property
+    def _one(self) -> str:
+        return self._rules.rule("call", self._any_call())
+
+    def _body(self, parallel: bool) -> str:
+        open, close = self._around(self._calls.each)
+        body = f"{self._whole}{self._more(parallel)}"
+        if isinstance(self._calls.form, JsonCalls | LiteralCalls):
+            listed = self._listed(parallel)
+            if not self._calls.section.open:
+                listed = f"{open} {listed} {close}"
+            body = f"({body} | {listed})"
+        return body
+
+    @property
+    def _whole(self) -> str:
+        open, close = self._around(self._calls.each)
+        return self._rules.rule("whole_call", f"{open} {self._one} {close}")
+
+    def _more(self, parallel: bool) -> str:
+        return f" ({self._between} {self._whole}){{0,{MOST_CALLS - 1}}}" if parallel else ""
+
+    def _listed(self, parallel: bool) -> str:
+        more = f"({self._comma} {self._one}){{0,{MOST_CALLS - 1}}}" if parallel else ""
+        return f'"[" {self._rules.gap} {self._one} {more} {self._rules.gap} "]"'
 
     def _around(self, span: Span) -> tuple[str, str]:
         """The markers of a span, with the white space that may lie within them."""
