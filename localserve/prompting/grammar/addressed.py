@@ -82,9 +82,17 @@ class AddressedRules:
 
     def _call(self, tool: Tool, index: int) -> str:
         head = self._head("commentary", self._address.tool_prefix + tool.name)
+        if self._address.recipient_mark:  # the recipient may come before the channel, too
+            head = f"({head} | {self._head_of_recipient(self._address.tool_prefix + tool.name)})"
         return self._rules.rule(
             f"call_{index}", f"{head} {arguments_part(self._rules, tool, f'call_{index}')}"
         )
+
+    def _head_of_recipient(self, recipient: str) -> str:
+        rules = self._rules
+        to = literal(f" {self._address.recipient_mark}{recipient}")
+        channel = rules.terminal("/(commentary|analysis)( json)?/", "CHANNEL")
+        return f"{to} {rules.marker(CHANNEL)} {channel} {rules.marker(self._address.head_end)}"
 
     def _said(self, demand: Demand) -> str:
         if demand.shape is not None:

@@ -13,9 +13,9 @@ from localserve.chat import CallPolicy, Shape, Tool
 from localserve.errors import GrammarInvalid
 from localserve.prompting.grammar.addressed import AddressedRules
 from localserve.prompting.grammar.calls import CallRules, loosened
-from localserve.prompting.grammar.rules import SOME, Rules
+from localserve.prompting.grammar.rules import ANY, SOME, Rules
 from localserve.prompting.grammar.shapes import answer_part
-from localserve.prompting.grammar.source import Grammar
+from localserve.prompting.grammar.source import Grammar, literal
 from localserve.prompting.output.format import JsonCalls, OutputFormat, ToolCalls
 from localserve.prompting.output.openers import Openers
 
@@ -78,31 +78,41 @@ def grammar_of_answer(
     if format.addressed is not None:
         body = AddressedRules(rules, format, demand.callable).rule(demand, opening)
     else:
-        body = f"{_reasoning(rules, format, opening)} {_Body(rules, format, demand).rule()}"
+        body = _Turn(rules, format, demand, opening).rule()
     rules.rule("start", body.strip())
     field = demand.shape.field if demand.shape else ("tools" if demand.tools else "")
     return Grammar(rules.text(), tuple(rules.parts), field)
 
 
-def _reasoning(rules: Rules, format: OutputFormat, opening: Opening) -> str:
-    marks = format.reasoning
-    if not marks.close or not (opening.inside or opening.may_reason):
-        return ""
-    closed = f"{rules.closed_by(marks.close)} {rules.gap}"
-    if opening.inside:
-        return rules.rule("reasoning", closed)
-    return rules.rule("reasoning", f"({rules.marker(marks.open)} {closed})?")
+class _Turn:
+    """An answer that is reasoning, then content or calls."""
 
-
-class _Body:
-    """What comes behind the reasoning."""
-
-    def __init__(self, rules: Rules, format: OutputFormat, demand: Demand) -> None:
+    def __init__(
+        self, rules: Rules, format: OutputFormat, demand: Demand, opening: Opening
+    ) -> None:
         self._rules = rules
         self._format = format
         self._demand = demand
+        self._opening = opening
+        self._call_rules: CallRules | None = None
 
     def rule(self) -> str:
+        """The whole answer."""
+        closed = f"{self._reasoning()} {self._body()}"
+        calls = self._calls_within_reasoning()
+        return f"({closed}) | {calls}" if calls else closed
+
+    def _reasoning(self) -> str:
+        rules, marks, opening = self._rules, self._format.reasoning, self._opening
+        if not marks.close or not (opening.inside or opening.may_reason):
+            return ""
+        closed = f"{rules.closed_by(marks.close)} {rules.gap}"
+        if opening.inside:
+            return rules.rule("reasoning", closed)
+        return rules.rule("reasoning", f"({rules.marker(marks.open)} {closed})?")
+
+    def _body(self) -> str:
+        """What comes behind the reasoning."""
         demand = self._demand
         content = self._content()
         if not demand.tools:
@@ -110,7 +120,7 @@ class _Body:
         form = self._format.calls
         if form is None:
             raise _unforced("It is not known how this model writes its calls")
-        calls = CallRules(self._rules, form, demand.callable)
+        calls = self._calls(form)
         parallel = demand.calls.parallel
         if demand.calls.required:
             return calls.rule(parallel=parallel)
@@ -119,6 +129,11 @@ class _Body:
                 raise _unforced("This model calls tools without a marker")
             return f"({calls.rule(parallel=parallel)} | {content})"
         return self._text_and_calls(calls, form, parallel)
+
+    def _calls(self, form: ToolCalls) -> CallRules:
+        if self._call_rules is None:
+            self._call_rules = CallRules(self._rules, form, self._demand.callable)
+        return self._call_rules
 
     def _content(self) -> str:
         if self._demand.shape is None:
@@ -139,18 +154,48 @@ class _Body:
                 raise _unforced("This model calls tools without a marker")
             said = rules.terminal(r"/[^{\[\s](?s:.*)/", "SAID")
             return f"({said} | {calls.rule(parallel=parallel)})?"
-        plain = [text for text in Openers(form).texts if not rules.starts_special(text)]
-        said = rules.terminal(f"({rules.any_text(*plain)}) & ({SOME})", "SAID")
+        text = self._free_text()
         open, close = map(rules.marker, (self._format.content.open, self._format.content.close))
-        options = [f"{said}? {close}?" if close else f"{said}?"]
-        for index, marker in enumerate(calls.chain):
-            behind = calls.behind(index + 1, parallel=parallel)
-            if rules.starts_special(marker):
-                options.append(f"{options[0]} {rules.gap} {rules.marker(marker)} {behind}")
-            elif marker in plain:
-                before = rules.closed_by(marker, rules.any_text(*plain))
-                options.append(f"{before} {behind}")
+        said = f"{rules.terminal(f'({text}) & ({SOME})', 'SAID')}? {close + '?' if close else ''}"
+        options = [said, *self._calls_behind(calls, text, said)]
         return f"{open}? ({' | '.join(options)})" if open else f"({' | '.join(options)})"
+
+    def _calls_within_reasoning(self) -> str:
+        """Calls that end reasoning which is never closed, as some models write them."""
+        demand, form = self._demand, self._format.calls
+        free = demand.tools and demand.shape is None and not demand.calls.required
+        if not free or form is None or not self._opening.inside:
+            return ""
+        close = self._format.reasoning.close
+        without = () if self._rules.starts_special(close) else (close,)
+        text = self._free_text(*without)
+        said = f"{self._rules.terminal(f'({text}) & ({SOME})', 'THOUGHT')}?"
+        calls = self._calls(form)
+        return " | ".join(self._calls_behind(calls, text, said))
+
+    def _free_text(self, *without: str) -> str:
+        """The body of a terminal for text in which no call begins, nor reasoning before it."""
+        rules, marks = self._rules, self._format.reasoning
+        openers = Openers(self._format.calls).texts
+        plain = [text for text in openers if not rules.starts_special(text)]
+        text = rules.any_text(*plain, *without)
+        if not self._opening.may_reason or not marks.open or rules.starts_special(marks.open):
+            return text
+        anything = rules.terminal(ANY, "ANY")
+        begun = rules.terminal(f"{literal(marks.open)} {anything}", "BEGUN")
+        return f"{text} & ~{begun}"
+
+    def _calls_behind(self, calls: CallRules, text: str, said: str) -> list[str]:
+        """Text and calls, by which marker of the chain the calls begin with."""
+        rules, options = self._rules, list[str]()
+        openers = Openers(self._format.calls).texts
+        for index, marker in enumerate(calls.chain):
+            behind = calls.behind(index + 1, parallel=self._demand.calls.parallel)
+            if rules.starts_special(marker):
+                options.append(f"{said} {rules.gap} {rules.marker(marker)} {behind}")
+            elif marker in openers:
+                options.append(f"{rules.closed_by(marker, text)} {behind}")
+        return options
 
 
 def _unforced(why: str) -> GrammarInvalid:

@@ -116,7 +116,7 @@ class TaggedArguments:
         mark = ""
         if form.string_mark:
             attribute = form.string_mark.partition("=")[0]
-            quote = form.key_open[-1:] if form.key_open.endswith(("\"", "'")) else ""
+            quote = form.key_open[-1:] if form.key_open.endswith(('"', "'")) else ""
             lead = literal(quote + " ")
             other = f'{attribute}="'
             marked = rules.terminal(f"{lead} {literal(form.string_mark)}", "MARK")

@@ -31,7 +31,7 @@ ID = r"/[A-Za-z0-9_.:\-]{1,64}/"
 MOST_CALLS = 16
 """Of one answer."""
 
-IN_A_TAG = "\"'=.:_-"
+IN_A_TAG = "\"'=.:"
 """What a marker ends with whose tag goes on with a name."""
 
 QUOTED_ID = r'/"[A-Za-z0-9_.:\-]{1,64}"|[0-9]{1,6}/'
@@ -103,9 +103,7 @@ class CallRules:
 
     def _gap_behind(self, marker: str) -> str:
         """White space, but not where a marker ends in the middle of a tag."""
-        return (
-            "" if marker and (marker[-1].isalnum() or marker[-1] in IN_A_TAG) else self._rules.gap
-        )
+        return "" if marker and marker[-1] in IN_A_TAG else self._rules.gap
 
     @property
     def _comma(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from localserve.prompting.grammar.source import Part, literal
 from localserve.prompting.output.openers import split_markers
 
+ANY = r"/(?s:.*)/"
 SOME = r"/(?s:.+)/"
 
 GAP = r"/[ \n\t]{1,16}/"
@@ -59,7 +60,7 @@ class Rules:
     def any_text(self, *without: str) -> str:
         """The body of a terminal that matches all text in which no such text is; empty ones do not
         count."""
-        anything = self.terminal(r"/(?s:.*)/", "ANY")
+        anything = self.terminal(ANY, "ANY")
         lacks = [
             self.terminal(f"{anything} {literal(text)} {anything}", "HAS")
             for text in without

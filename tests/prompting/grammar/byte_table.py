@@ -48,7 +48,10 @@ class ByteTable:
     def tokens(self, text: str) -> list[int]:
         """A text as tokens: special ones where they are spelled, the longest that fit elsewhere."""
         raw, found = text.encode(), []
-        by_length = sorted(range(self.size), key=lambda token: -len(self._texts[token]))
+        by_length = sorted(
+            range(self.size),
+            key=lambda token: (token < self.first_special, -len(self._texts[token])),
+        )
         while raw:
             token = next(one for one in by_length if raw.startswith(self._texts[one]))
             found.append(token)
