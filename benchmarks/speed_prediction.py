@@ -1,9 +1,10 @@
 """Is the speed that `fit` predicts the speed that `up` has? Before and after calibration.
 
 Run as `python -m benchmarks.speed_prediction`. In each round, for each quantization, the machine is
-measured anew, the speed predicted, and then a server of its own asked for one answer: whatever else
-the machine does meets both. The server learns from that answer as it always does, in a home of its
-own, and the next round's 'after' is what those lessons make of the prediction.
+measured anew, the speed predicted, and then a server of its own asked for one answer, after a short
+one: whatever else the machine does meets both. The server learns from that answer as it always
+does, in a home of its own, and the next round's 'after' is what those lessons make of the
+prediction.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ IDLE_SECONDS = 2.0
 ANSWER_SECONDS = 900.0
 ORDINARY_TOKENS = 1_500
 """Ids below this are words in every shape's vocabulary."""
+
+FIRST_TOKENS = 16
+"""Of a prompt and an answer before those that are measured."""
 
 PARALLEL = 2
 
@@ -195,6 +199,9 @@ def _run(path: Path, asked: Asked, settings: Settings, home: Path, seed: int) ->
     with localserve(options, sys.executable, home) as server:
         body["model"] = server.model
         url = f"{server.url}/v1/completions"
+        # The first steps of a process also wait for its memory's first touch.
+        first = {**body, "prompt": ids[:FIRST_TOKENS][::-1], "max_tokens": FIRST_TOKENS}
+        httpx2.post(url, json=first, timeout=ANSWER_SECONDS, trust_env=False).raise_for_status()
         answer = httpx2.post(url, json=body, timeout=ANSWER_SECONDS, trust_env=False)
         answer.raise_for_status()
         timings = answer.json()["timings"]

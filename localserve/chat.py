@@ -68,7 +68,8 @@ class Sampling:
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 switch the
     respective filter off. Penalties look at the last `repeat_last_n` tokens (prompt included).
-    `seed` None draws one.
+    `seed` None draws one. `sure_only` keeps of the filtered tokens those that are likely, and ends
+    the answer where none is: what fills a middle is to be right or short.
     """
 
     temperature: float | None = None
@@ -82,6 +83,7 @@ class Sampling:
     presence_penalty: float | None = None
     logit_bias: tuple[tuple[int, float], ...] | None = None
     seed: int | None = None
+    sure_only: bool | None = None
 
     def over(self, defaults: Sampling) -> Sampling:
         """These values where set, else those of `defaults`."""
@@ -100,6 +102,7 @@ DEFAULT_SAMPLING = Sampling(
     frequency_penalty=0.0,
     presence_penalty=0.0,
     logit_bias=(),
+    sure_only=False,
 )
 """What applies where neither the request nor models.toml says otherwise (the usual local defaults,
 as llama-server has them)."""
@@ -142,12 +145,28 @@ Shape = JsonShape | RegexShape | ChoiceShape | GrammarShape
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What is told of an answer besides its text: the ids of its tokens, how far its prompt is
+    computed, how far and how fast the answer is, and the prompts as the model saw them."""
+
+    tokens: bool = False
+    progress: bool = False
+    timings: bool = False
+    prompts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """What an answer may look like.
 
     `max_tokens` None means 'the rest of the context'. `top_logprobs` None means no log
     probabilities at all, 0 those of the chosen tokens only. `shape` None is free text; reasoning
-    before the answer and tool calls in place of it have no shape.
+    before the answer and tool calls in place of it have no shape. `text_bias` is a `logit_bias` for
+    all tokens of a text.
+
+    The first line that ends more than `line_seconds` after the first token is the last one. A later
+    line that is indented by less than `min_indent` characters is not given out and ends the answer.
+    With `reuse` false the whole prompt is computed anew.
     """
 
     sampling: Sampling = Sampling()
@@ -157,6 +176,11 @@ class Generation:
     top_logprobs: int | None = None
     ignore_eos: bool = False
     shape: Shape | None = None
+    text_bias: tuple[tuple[str, float], ...] = ()
+    line_seconds: float | None = None
+    min_indent: int = 0
+    reuse: bool = True
+    report: Report = Report()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +192,8 @@ class ChatRequest:
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
-    on reasoning (None: as many as the model likes).
+    on reasoning (None: as many as the model likes). `keep_alive_seconds` is how long the model is
+    to stay loaded after the answer (None: as the server says; infinite: as long as it can).
     """
 
     model: str
@@ -182,10 +207,19 @@ class ChatRequest:
     reasoning_tokens: int | None = None
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
-Prompt = str | tuple[int, ...]
-"""Text, or the ids of its tokens."""
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many tokens the prompt of a conversation has."""
+
+    model: str
+    prompt_tokens: int
+
+
+Prompt = str | tuple[int | str, ...]
+"""Text, the ids of its tokens, or ids and texts one behind the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +236,34 @@ class CompletionRequest:
     generation: Generation = Generation()
     scope: str = ""
     priority: int = 0
+    keep_alive_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraText:
+    """A text of another file that helps to fill a middle."""
+
+    filename: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InfillRequest:
+    """The middle between `prefix` and `suffix` is to be written; it begins with `begun`.
+
+    What is far from the middle is left out where the context is too small for all, and of the extra
+    texts those that stand first.
+    """
+
+    model: str
+    prefix: str
+    suffix: str
+    begun: str = ""
+    extra: tuple[ExtraText, ...] = ()
+    generation: Generation = Generation()
+    scope: str = ""
+    priority: int = 0
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +274,7 @@ class EmbeddingRequest:
     model: str
     inputs: tuple[Prompt, ...]
     dimensions: int | None = None
+    keep_alive_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -286,19 +349,52 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """First event: the model is loaded, the prompt is counted and admitted, nothing computed."""
+    """First event: the model is loaded, the prompt is counted and admitted, nothing computed.
+
+    `generation` is what was asked for over the model's defaults, `context_tokens` what the request
+    may use. `left_out_tokens` of what was sent had no room. `prompts` are there when asked for. All
+    four are details, and do not count where events are compared.
+    """
 
     model: str
     prompt_tokens: int
+    context_tokens: int = field(default=0, compare=False)
+    generation: Generation = field(default_factory=Generation, compare=False)
+    left_out_tokens: int = field(default=0, compare=False)
+    prompts: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """How far the prompt of one choice is: `computed_tokens` of it are there, `cached_tokens` of
+    them were there before. Only when asked for; the last one says that all are there."""
+
+    choice: int
+    prompt_tokens: int
+    cached_tokens: int
+    computed_tokens: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerProgress:
+    """How many tokens one choice has, with the deltas that follow, and how long ago the first of
+    them came. Only when asked for."""
+
+    choice: int
+    answer_tokens: int
+    elapsed_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text of one choice. `logprobs` has an entry per token, when they were asked for."""
+    """More text of one choice. `logprobs` has an entry per token, when they were asked for;
+    `tokens` are the ids of the tokens whose text ends here, when they were."""
 
     choice: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,12 +428,15 @@ class ArgumentsDelta:
 class Finished:
     """Last event of one choice. `stop_text` is the stop string that ended it, if one did.
 
-    An answer that ended by itself and has tool calls ends with reason `tool_calls`.
+    An answer that ended by itself and has tool calls ends with reason `tool_calls`. `usage` and
+    `timings` are those of this choice alone; they do not count where events are compared.
     """
 
     choice: int
     reason: FinishReason
     stop_text: str | None = None
+    usage: Usage = field(default=Usage(0, 0), compare=False)
+    timings: Timings = field(default=Timings(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +450,6 @@ class Completed:
 Delta = TextDelta | ReasoningDelta | ToolCallBegun | ArgumentsDelta
 """More of one choice."""
 
-ChatEvent = Accepted | Delta | Finished | Completed
-"""In order: Accepted; per choice Delta* Finished, interleaved; Completed. A failure is raised by
-the iterator instead, as a LocalserveError."""
+ChatEvent = Accepted | PromptProgress | AnswerProgress | Delta | Finished | Completed
+"""In order: Accepted; per choice PromptProgress* (AnswerProgress | Delta)* Finished, interleaved;
+Completed. A failure is raised by the iterator instead, as a LocalserveError."""

@@ -27,6 +27,9 @@ DEFAULT_PARALLEL: Final = 8
 DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
 """The bound on the checkpoints of each model that needs some."""
 
+MOST_CHECKPOINTS: Final = 16
+"""Of each model: two for each of eight conversations."""
+
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """How keys and values can be stored; f16 is the default."""
 
@@ -92,6 +95,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("model", str, None, "The model to serve when none is named."),
     Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
     Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
+    Setting(
+        "also_ports", str, None, "More ports to listen on, with commas between.", option="--also"
+    ),
     Setting(
         "allowed_hosts", str, None, "Names of this machine in the header Host, with commas between."
     ),
@@ -238,6 +244,7 @@ class Settings:
     model: str | None
     host: str
     port: int
+    also_ports: str | None
     allowed_hosts: str | None
     allowed_origins: str | None
     tls_cert: Path | None

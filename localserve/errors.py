@@ -4,8 +4,10 @@ LocalserveError
 ├── InvalidRequest          the request cannot be satisfied as it stands
 │   ├── InvalidSchema       fields of the request have the wrong type or are out of bounds
 │   ├── UnsupportedField    a known field that would change the answer and is not supported
+│   ├── NotSupported        this server never does that
 │   ├── ContextOverflow     the prompt is larger than the context
 │   ├── WrongTask           the model was made for another task
+│   │   └── NoFillMiddle    the model was not trained to fill in the middle
 │   ├── GrammarInvalid      the schema or grammar of the answer cannot be honoured
 │   ├── GrammarFailed       the answer could not go on within its grammar
 │   └── TemplateFailed      the model's chat template refused the messages
@@ -105,6 +107,13 @@ class UnsupportedField(InvalidRequest):
     )
 
 
+class NotSupported(InvalidRequest):
+    """A known request of a dialect that this server does not do at all."""
+
+    code: ClassVar[str] = "not_supported"
+    description: ClassVar[str] = "Other servers of this dialect can do that; this one does not."
+
+
 class ContextOverflow(InvalidRequest):
     """The prompt has more tokens than the context; the words are those that clients look for."""
 
@@ -175,6 +184,23 @@ class GrammarFailed(InvalidRequest):
             f"The answer could not go on within its grammar: {reason}.",
             hint="Simplify the schema or grammar, or leave out logit_bias and ignore_eos.",
         )
+
+
+class NoFillMiddle(WrongTask):
+    """The model knows no markers for a middle that is to be filled."""
+
+    code: ClassVar[str] = "no_fill_middle"
+    description: ClassVar[str] = (
+        "The model was not trained to fill in the middle. GET /v1/models lists `insert` among the "
+        "capabilities of those that were."
+    )
+
+    def __init__(self, name: str, param: str | None) -> None:
+        super().__init__(
+            f"{name!r} was not trained to fill in the middle.",
+            hint="Serve a coder model; GET /v1/models lists `insert` for those that can.",
+        )
+        self.param = param
 
 
 class TemplateFailed(InvalidRequest):

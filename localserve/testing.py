@@ -14,7 +14,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +35,29 @@ from localserve.chat import (
     Finished,
     FinishReason,
     Generation,
+    InfillRequest,
     Message,
+    Prompt,
+    PromptProgress,
     ReasoningDelta,
     RerankAnswer,
     RerankRequest,
     TextDelta,
     Timings,
+    TokenCount,
     TokenLogprob,
     ToolCall,
     ToolCallBegun,
     Usage,
 )
-from localserve.errors import ContextOverflow, LocalserveError, UnknownModel
+from localserve.engine.sequence import SequenceView
+from localserve.errors import (
+    ContextOverflow,
+    InvalidRequest,
+    LocalserveError,
+    NoFillMiddle,
+    UnknownModel,
+)
 from localserve.manager import ModelManager, Progress
 from localserve.manager.need import Estimate, Need
 from localserve.planner.plan import Wanted
@@ -68,6 +79,9 @@ Script = Callable[[Sequence[Message]], str | Sequence[Piece]]
 """From the messages to the answer: a text, which is split into words, or the pieces themselves."""
 
 FAKE_NAME = "fake"
+
+BEGIN = 256
+"""The token that a prompt begins with."""
 
 
 class FakeBackend:
@@ -96,7 +110,9 @@ class FakeBackend:
         self.failure_after = failure_after
         self.facts = _facts(name, context_tokens)
         self.memory: MemoryUsage | None = None
-        self.requests: list[ChatRequest | CompletionRequest | EmbeddingRequest | RerankRequest] = []
+        self.requests: list[
+            ChatRequest | CompletionRequest | InfillRequest | EmbeddingRequest | RerankRequest
+        ] = []
         self.running = 0
         self.cancelled = 0
         self.alive = True
@@ -106,34 +122,77 @@ class FakeBackend:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer by the script."""
         answers = [self._pieces(request.messages)] * request.generation.choices
-        words = sum(_words(message.content or "") for message in request.messages)
-        async with aclosing(self._answer(request, answers, words, "messages")) as events:
+        prompts = [(_rendered(request.messages), _words_of(request))]
+        async with aclosing(self._answer(request, answers, prompts, "messages")) as events:
             async for event in events:
                 yield event
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         """Answer by the script, prompt by prompt."""
         answers: list[list[Piece]] = []
-        words = 0
+        prompts: list[tuple[str, int]] = []
         for prompt in request.prompts:
-            text = prompt if isinstance(prompt, str) else "".join(f"<{token}>" for token in prompt)
-            words += _words(text) if isinstance(prompt, str) else len(prompt)
+            parts = (prompt,) if isinstance(prompt, str) else prompt
+            text = "".join(part if isinstance(part, str) else f"<{part}>" for part in parts)
+            words = sum(_words(part) if isinstance(part, str) else 1 for part in parts)
+            prompts.append((text, words))
             pieces = self._pieces([Message("user", text)])
             answers += [[text, *pieces] if request.echo else pieces] * request.generation.choices
-        async with aclosing(self._answer(request, answers, words, "prompt")) as events:
+        async with aclosing(self._answer(request, answers, prompts, "prompt")) as events:
             async for event in events:
                 yield event
+
+    async def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Answer by the script, which is shown the text with `<middle>` in it."""
+        if not self.facts.fills_middle:
+            raise NoFillMiddle(self.facts.name, None)
+        extra = "".join(one.text for one in request.extra)
+        text = f"{extra}{request.prefix}<middle>{request.suffix}{request.begun}"
+        answers = [self._pieces([Message("user", text)])] * request.generation.choices
+        async with aclosing(
+            self._answer(request, answers, [(text, _words(text))], "prompt")
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def tokenize(self, text: Prompt, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Every byte is a token; `BEGIN` begins a prompt."""
+        parts = (text,) if isinstance(text, str) else text
+        tokens = [BEGIN] if add_special and parts and isinstance(parts[0], str) else []
+        for part in parts:
+            tokens += part.encode() if isinstance(part, str) else [part]
+        return tokens
+
+    async def spell(self, tokens: Sequence[int]) -> list[bytes]:
+        """The bytes."""
+        if wrong := [token for token in tokens if token > BEGIN]:
+            raise InvalidRequest(f"There is no token {wrong[0]}.", param="tokens")
+        return [b"<s>" if token == BEGIN else bytes([token]) for token in tokens]
+
+    async def render(self, request: ChatRequest, *, generation_prompt: bool = True) -> str:
+        """A line for each message."""
+        return _rendered(request.messages) + "assistant:" * generation_prompt
+
+    async def look(self) -> tuple[SequenceView, ...]:
+        """One view for each request, whose prompt is computed."""
+        view = SequenceView(0, 8, 0, 8, 1, 7, self.facts.sampling, 8)
+        return tuple(replace(view, number=number) for number in range(self.running))
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         """Vectors of `embedding_length` numbers, by how often which bytes occur."""
         await self._ask(request)
         width = request.dimensions or self.facts.embedding_length
-        texts = [text.encode() if isinstance(text, str) else bytes(text) for text in request.inputs]
+        texts = [bytes(await self._bytes(text)) for text in request.inputs]
+        if not all(texts):
+            raise InvalidRequest("Nothing can be said of an empty text.", param="input")
         letters = [np.frombuffer(raw, np.uint8) % width for raw in texts]
         counts = [np.bincount(one, minlength=width) for one in letters]
         table = np.stack(counts).astype(np.float32)
         table /= np.linalg.norm(table, axis=1, keepdims=True)
         return EmbeddingAnswer(self.facts.name, table, sum(map(len, texts)))
+
+    async def _bytes(self, text: Prompt) -> list[int]:
+        return await self.tokenize(text, add_special=False, parse_special=True)
 
     async def rerank(self, request: RerankRequest) -> RerankAnswer:
         """The share of the query's words that a document has."""
@@ -143,7 +202,12 @@ class FakeBackend:
         words = sum(_words(text) + len(query) for text in request.documents)
         return RerankAnswer(self.facts.name, tuple(scores), words)
 
-    async def _ask(self, request: EmbeddingRequest | RerankRequest) -> None:
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        """The words of the messages."""
+        await self._ask(request)
+        return TokenCount(self.facts.name, _words_of(request))
+
+    async def _ask(self, request: ChatRequest | EmbeddingRequest | RerankRequest) -> None:
         """What is answered at once passes in `accept_delay_seconds`, or fails."""
         self.requests.append(request)
         self.running += 1
@@ -176,9 +240,9 @@ class FakeBackend:
 
     async def _answer(
         self,
-        request: ChatRequest | CompletionRequest,
+        request: ChatRequest | CompletionRequest | InfillRequest,
         answers: Sequence[Sequence[Piece]],
-        prompt_tokens: int,
+        prompts: Sequence[tuple[str, int]],
         param: str,
     ) -> AsyncGenerator[ChatEvent, None]:
         self.requests.append(request)
@@ -187,26 +251,44 @@ class FakeBackend:
         try:
             await asyncio.sleep(self._accept_delay_seconds)
             self._fail_after(0)
-            if prompt_tokens > self.facts.context_tokens:
-                raise ContextOverflow(prompt_tokens, self.facts.context_tokens, param=param)
-            yield Accepted(self.facts.name, prompt_tokens)
-            cut = [_cut(pieces, request.generation) for pieces in answers]
+            for _, length in prompts:
+                if length > self.facts.context_tokens:
+                    raise ContextOverflow(length, self.facts.context_tokens, param=param)
+            generation, report = request.generation, request.generation.report
+            prompt_tokens = sum(length for _, length in prompts)
+            yield self._accepted(generation, prompts)
+            cut = [_cut(pieces, generation) for pieces in answers]
+            lengths = [length for _, length in prompts for _ in range(generation.choices)]
+            if report.progress:
+                for choice, length in enumerate(lengths):
+                    yield PromptProgress(choice, length, 0, 0, 0.0)
+                    yield PromptProgress(choice, length, 0, length, 10.0)
             for index in range(max(len(pieces) for pieces, _, _ in cut)):
                 await asyncio.sleep(self._token_delay_seconds)
                 for choice, (pieces, _, _) in enumerate(cut):
-                    for delta in _deltas(choice, pieces, index, request.generation.top_logprobs):
+                    for delta in _deltas(choice, pieces, index, generation):
                         yield delta
                 self._fail_after(index + 1)
-            for choice, (_, reason, stop) in enumerate(cut):
-                yield Finished(choice, reason, stop)
+            for choice, (pieces, reason, stop) in enumerate(cut):
+                usage = Usage(lengths[choice], len(pieces))
+                yield Finished(choice, reason, stop, usage, _timings(max(0, len(pieces) - 1)))
             count = sum(len(pieces) for pieces, _, _ in cut)
             timed = sum(max(0, len(pieces) - 1) for pieces, _, _ in cut)
-            timings = Timings(0.0, 10.0, 10.0 * timed, timed)
-            yield Completed(Usage(prompt_tokens, count), timings)
+            yield Completed(Usage(prompt_tokens, count), _timings(timed))
             done = True
         finally:
             self.running -= 1
             self.cancelled += not done
+
+    def _accepted(self, generation: Generation, prompts: Sequence[tuple[str, int]]) -> Accepted:
+        sampling = generation.sampling.over(self.facts.sampling)
+        return Accepted(
+            self.facts.name,
+            sum(length for _, length in prompts),
+            context_tokens=self.facts.context_tokens,
+            generation=replace(generation, sampling=sampling),
+            prompts=tuple(text for text, _ in prompts) if generation.report.prompts else (),
+        )
 
     def _fail_after(self, pieces: int) -> None:
         if self.failure is not None and pieces == (self.failure_after or 0):
@@ -298,6 +380,18 @@ def fake_estimate(weights_bytes: Mapping[str, int], context_tokens: int = 4096) 
     return estimate
 
 
+def _timings(timed: int) -> Timings:
+    return Timings(0.0, 10.0, 10.0 * timed, timed)
+
+
+def _rendered(messages: Sequence[Message]) -> str:
+    return "".join(f"{message.role}: {message.content or ''}\n" for message in messages)
+
+
+def _words_of(request: ChatRequest) -> int:
+    return sum(_words(message.content or "") for message in request.messages)
+
+
 def _words(text: str) -> int:
     return len(text.split())
 
@@ -330,7 +424,7 @@ def _cut(
 
 
 def _deltas(
-    choice: int, pieces: Sequence[Piece], index: int, top_logprobs: int | None
+    choice: int, pieces: Sequence[Piece], index: int, generation: Generation
 ) -> Iterator[Delta]:
     """What the piece with this number brings, if there is one."""
     if index >= len(pieces):
@@ -343,20 +437,22 @@ def _deltas(
             yield ToolCallBegun(choice, number, id, name)
             yield ArgumentsDelta(choice, number, arguments)
         case str(text):
-            yield _delta(choice, text, top_logprobs)
+            yield _delta(choice, text, generation)
 
 
-def _delta(choice: int, piece: str, top_logprobs: int | None) -> TextDelta:
+def _delta(choice: int, piece: str, generation: Generation) -> TextDelta:
+    token, top_logprobs = sum(piece.encode()) % 1000, generation.top_logprobs
+    tokens = (token,) if generation.report.tokens else ()
     if top_logprobs is None:
-        return TextDelta(choice, piece)
-    token = sum(piece.encode()) % 1000
+        return TextDelta(choice, piece, tokens=tokens)
     best = TokenLogprob(token, piece, piece.encode(), -0.25)
     others = tuple(
         TokenLogprob(token + rank, f"{piece}{rank}", f"{piece}{rank}".encode(), -1.0 - rank)
         for rank in range(1, top_logprobs)
     )
     top = (best, *others)[:top_logprobs]
-    return TextDelta(choice, piece, (TokenLogprob(token, piece, piece.encode(), -0.25, top),))
+    scored = TokenLogprob(token, piece, piece.encode(), -0.25, top)
+    return TextDelta(choice, piece, (scored,), tokens)
 
 
 def _facts(name: str, context_tokens: int, aliases: tuple[str, ...] = ()) -> ModelFacts:
@@ -374,6 +470,7 @@ def _facts(name: str, context_tokens: int, aliases: tuple[str, ...] = ()) -> Mod
         created=1_700_000_000,
         fills_middle=True,
         has_chat_template=True,
+        chat_template="{{ messages }}",
         device="none",
         file=f"{name}.gguf",
     )

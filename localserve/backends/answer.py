@@ -5,15 +5,19 @@ One request is one or more sequences (choices of prompts), which share a mailbox
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, assert_never
 
 from localserve.backends.choice import Choice
 from localserve.chat import (
     Accepted,
+    AnswerProgress,
     ChatEvent,
     Completed,
     Finished,
+    Generation,
+    PromptProgress,
     TextDelta,
     Timings,
     TokenLogprob,
@@ -26,6 +30,7 @@ from localserve.engine.sequence import (
     Broken,
     Ended,
     GenerateRequest,
+    Progressed,
     ScoredToken,
     SequenceEvent,
     Text,
@@ -45,7 +50,9 @@ class Answer:
         engine: Engine[Any],
         model: str,
         requests: list[GenerateRequest],
-        prompt_tokens: int,
+        context_tokens: int,
+        generation: Generation,
+        prompts: tuple[str, ...] = (),
         choices_per_prompt: int,
         spelling: Callable[[int], bytes],
         parser: Callable[[], AnswerParser] | None = None,
@@ -54,7 +61,10 @@ class Answer:
         self._engine = engine
         self._model = model
         self._requests = requests
-        self._prompt_tokens = prompt_tokens
+        self._context_tokens = context_tokens
+        self._generation = generation
+        self._prompts = prompts
+        self._lengths = [_length(request) for request in requests]
         self._choices_per_prompt = choices_per_prompt
         self._spelling = spelling
         self._accepted = False
@@ -64,7 +74,9 @@ class Answer:
             for number in range(len(requests))
             if parser
         ]
+        self._counts: dict[int, tuple[int, float]] = {}
         self.echoes: list[str] = []
+        self.left_out_tokens = 0
 
     @property
     def sequences(self) -> int:
@@ -92,16 +104,22 @@ class Answer:
         match event:
             case Admitted():
                 return self._accept()
-            case Text(text, scored, special_at):
+            case Progressed():
+                return [_progress(choice, event)]
+            case Text(text, scored, special_at, tokens):
                 logprobs = tuple(map(self._logprob, scored))
+                told = self._answered(choice, len(tokens))
+                if not self._generation.report.tokens:
+                    tokens = ()
                 if self._choices:
-                    return list(self._choices[choice].take(text, special_at, logprobs))
-                return [TextDelta(choice, text, logprobs)]
+                    return [*told, *self._choices[choice].take(text, special_at, logprobs)]
+                return [*told, TextDelta(choice, text, logprobs, tokens)]
             case Ended():
                 self._ended[choice] = event
+                usage, timings = self._usage_of(choice), timings_of(event)
                 if self._choices:
-                    return list(self._choices[choice].end(event))
-                return [Finished(choice, event.reason, event.stopped_by)]
+                    return list(self._choices[choice].end(event, usage, timings))
+                return [Finished(choice, event.reason, event.stopped_by, usage, timings)]
             case Broken(error):
                 raise error
             case _ as never:
@@ -116,7 +134,24 @@ class Answer:
             for prompt, text in enumerate(self.echoes)
             for choice in range(self._choices_per_prompt)
         ]
-        return [Accepted(self._model, self._prompt_tokens), *echoes]
+        accepted = Accepted(
+            self._model,
+            self._prompt_tokens,
+            context_tokens=self._context_tokens,
+            generation=self._generation,
+            left_out_tokens=self.left_out_tokens,
+            prompts=self._prompts,
+        )
+        return [accepted, *echoes]
+
+    def _answered(self, choice: int, tokens: int) -> list[ChatEvent]:
+        """How far the choice is with so many more tokens, if that is to be told."""
+        if not self._generation.report.timings:
+            return []
+        now = time.monotonic()
+        count, first = self._counts.get(choice, (0, now))
+        self._counts[choice] = count + tokens, first
+        return [AnswerProgress(choice, count + tokens, (now - first) * 1e3)]
 
     def _logprob(self, scored: ScoredToken) -> TokenLogprob:
         return self._named(scored.score, tuple(self._named(other) for other in scored.top))
@@ -124,6 +159,15 @@ class Answer:
     def _named(self, score: TokenScore, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
         raw = self._spelling(score.token)
         return TokenLogprob(score.token, raw.decode("utf-8", "replace"), raw, score.logprob, top)
+
+    @property
+    def _prompt_tokens(self) -> int:
+        """Of all prompts; each counts once, however many choices there are of it."""
+        return sum(self._lengths[:: self._choices_per_prompt])
+
+    def _usage_of(self, choice: int) -> Usage:
+        ended = self._ended[choice]
+        return Usage(self._lengths[choice], ended.completion_tokens, ended.cached_tokens)
 
     def _usage(self) -> Usage:
         """Each prompt counts once, however many choices there are of it."""
@@ -141,5 +185,29 @@ class Answer:
             queue_ms=max(one.queue_seconds for one in ended) * 1e3,
             prompt_ms=max(one.prompt_seconds for one in ended) * 1e3,
             answer_ms=max(one.answer_seconds for one in ended) * 1e3,
-            timed_tokens=sum(max(0, one.completion_tokens - 1) for one in ended),
+            timed_tokens=sum(timings_of(one).timed_tokens for one in ended),
         )
+
+
+def timings_of(ended: Ended) -> Timings:
+    """Of one choice."""
+    return Timings(
+        queue_ms=ended.queue_seconds * 1e3,
+        prompt_ms=ended.prompt_seconds * 1e3,
+        answer_ms=ended.answer_seconds * 1e3,
+        timed_tokens=max(0, ended.completion_tokens - 1),
+    )
+
+
+def _progress(choice: int, progressed: Progressed) -> PromptProgress:
+    return PromptProgress(
+        choice,
+        progressed.prompt_tokens,
+        progressed.cached_tokens,
+        progressed.computed_tokens,
+        progressed.seconds * 1e3,
+    )
+
+
+def _length(request: GenerateRequest) -> int:
+    return sum(len(chunk.tokens) for chunk in request.prompt)

@@ -5,23 +5,29 @@ A backend speaks the chat vocabulary and nothing else. Its methods are called on
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from localserve.catalog.spec import ModelSpec
 from localserve.chat import (
+    DEFAULT_SAMPLING,
     ChatEvent,
     ChatRequest,
     CompletionRequest,
     EmbeddingAnswer,
     EmbeddingRequest,
+    InfillRequest,
+    Prompt,
     RerankAnswer,
     RerankRequest,
+    Sampling,
+    TokenCount,
 )
+from localserve.engine.sequence import SequenceView
 from localserve.planner.usage import MemoryUsage
 
-Capability = Literal["completion", "insert", "embedding", "rerank"]
+Capability = Literal["completion", "tools", "thinking", "insert", "embedding", "rerank"]
 """What a model can do, in the words of other local servers; those that complete chat, too."""
 
 
@@ -30,7 +36,8 @@ class ModelFacts:
     """What a client may know of a loaded model.
 
     `context_tokens` is what one request may use now, `trained_context_tokens` what the model was
-    trained for.
+    trained for. `sampling` is what applies where a request does not say otherwise. `begin_text` and
+    `end_text` are how the tokens are written that texts begin and end with.
     """
 
     name: str
@@ -49,6 +56,10 @@ class ModelFacts:
     device: str
     file: str
     capabilities: tuple[Capability, ...] = ("completion",)
+    chat_template: str = ""
+    begin_text: str = ""
+    end_text: str = ""
+    sampling: Sampling = DEFAULT_SAMPLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,39 @@ class Backend(Protocol):
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         """Continue raw texts. Closing the generator cancels the work. Raises as `chat`."""
+        ...
+
+    def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Write the middle between two texts. Closing the generator cancels the work.
+
+        Raises as `chat`; NoFillMiddle, where the model was not trained for that.
+        """
+        ...
+
+    async def tokenize(self, text: Prompt, *, add_special: bool, parse_special: bool) -> list[int]:
+        """The ids of a text's tokens. `add_special` adds what all prompts begin with, with
+        `parse_special` texts that spell special tokens become these. Raises: InvalidRequest."""
+        ...
+
+    async def spell(self, tokens: Sequence[int]) -> list[bytes]:
+        """The bytes of each token, special ones as they are written. Raises: InvalidRequest."""
+        ...
+
+    async def render(self, request: ChatRequest, *, generation_prompt: bool = True) -> str:
+        """The prompt that a conversation becomes; without `generation_prompt` it ends behind the
+        last message. Raises as `chat`."""
+        ...
+
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        """How many tokens the prompt of `chat` has, also where that is more than the context.
+
+        Raises: InvalidRequest (WrongTask, where the model writes no text; ContextOverflow, where
+        the prompt is too long to be counted), Overloaded.
+        """
+        ...
+
+    async def look(self) -> tuple[SequenceView, ...]:
+        """The answers that are being computed. Raises: Unavailable, EngineFailed."""
         ...
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:

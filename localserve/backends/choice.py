@@ -17,8 +17,10 @@ from localserve.chat import (
     Finished,
     ReasoningDelta,
     TextDelta,
+    Timings,
     TokenLogprob,
     ToolCallBegun,
+    Usage,
 )
 from localserve.engine.sequence import Ended
 from localserve.prompting.output.deltas import (
@@ -56,13 +58,13 @@ class Choice:
         if reasoned or self._parser.in_reasoning:
             self._logprobs.clear()
 
-    def end(self, ended: Ended) -> Iterator[ChatEvent]:
+    def end(self, ended: Ended, usage: Usage, timings: Timings) -> Iterator[ChatEvent]:
         """All that was held back, and the end."""
         yield from self._deltas(self._parser.finish())
         if self._logprobs and not self._called:
             yield TextDelta(self._number, "", self._take_logprobs())
         reason = "tool_calls" if self._called and ended.reason == "stop" else ended.reason
-        yield Finished(self._number, reason, ended.stopped_by)
+        yield Finished(self._number, reason, ended.stopped_by, usage, timings)
 
     def _deltas(self, pieces: list[Piece]) -> Iterator[Delta]:
         for piece in pieces:

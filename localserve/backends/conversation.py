@@ -56,8 +56,13 @@ class Conversation:
         self._styles: dict[str, Style] = {}
         self._deriving = asyncio.Lock()
 
-    async def prompt(self, request: ChatRequest, template: str) -> str:
-        """The text of the prompt. Raises as `TemplateProcess.render`."""
+    async def prompt(
+        self, request: ChatRequest, template: str, *, generation_prompt: bool = True
+    ) -> str:
+        """The text of the prompt; without `generation_prompt` it ends behind the last message.
+
+        Raises as `TemplateProcess.render`.
+        """
         text = await self._templates.render(
             RenderRequest(
                 template=template,
@@ -66,6 +71,7 @@ class Conversation:
                 eos=self._eos,
                 tools=request.tools,
                 options=request.template_options,
+                add_generation_prompt=generation_prompt,
                 whole=not request.continue_last,
             )
         )

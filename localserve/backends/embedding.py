@@ -20,6 +20,7 @@ from localserve.backends.lessons import compare_load
 from localserve.backends.local import LoadOptions
 from localserve.backends.pairs import Pairs
 from localserve.backends.placement import Placed, place_model
+from localserve.backends.prompts import Prompts
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -28,13 +29,16 @@ from localserve.chat import (
     CompletionRequest,
     EmbeddingAnswer,
     EmbeddingRequest,
+    InfillRequest,
     Prompt,
     RerankAnswer,
     RerankRequest,
+    TokenCount,
 )
 from localserve.engine.embedder import Vector
 from localserve.engine.embedding import EmbeddingEngine
 from localserve.engine.inputs import Tokens
+from localserve.engine.sequence import SequenceView
 from localserve.errors import (
     ContextOverflow,
     InvalidRequest,
@@ -178,6 +182,7 @@ class EmbeddingBackend:
         self._spec = spec
         self._engine = engine
         self._vocabulary = embedder.vocabulary
+        self._prompts = Prompts(embedder.vocabulary, spec.name, cells=embedder.cells)
         self._cells = embedder.cells
         self._ranks = embedder.runtime.pooling == "rank"
         self._facts = _facts(spec, embedder, "rerank" if self._ranks else "embedding")
@@ -205,13 +210,39 @@ class EmbeddingBackend:
     def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         return self._write_nothing()
 
+    def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
+        return self._write_nothing()
+
+    async def tokenize(self, text: Prompt, *, add_special: bool, parse_special: bool) -> list[int]:
+        def tokens() -> list[int]:
+            return self._prompts.of_parts(
+                text, "content", add_special=add_special, parse_special=parse_special
+            )
+
+        return await asyncio.to_thread(tokens)
+
+    async def spell(self, tokens: Sequence[int]) -> list[bytes]:
+        return await asyncio.to_thread(self._prompts.spellings, tokens, "tokens")
+
+    async def render(self, request: ChatRequest, *, generation_prompt: bool = True) -> str:
+        raise self._writes_nothing()
+
+    async def look(self) -> tuple[SequenceView, ...]:
+        return ()
+
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        raise self._writes_nothing()
+
     async def _write_nothing(self) -> AsyncGenerator[ChatEvent, None]:
+        raise self._writes_nothing()
+        yield  # a generator, as all backends' answers are
+
+    def _writes_nothing(self) -> WrongTask:
         route = "/v1/rerank" if self._ranks else "/v1/embeddings"
-        raise WrongTask(
+        return WrongTask(
             f"{self._facts.name!r} {self._does} and writes no text.",
             hint=f"Send it to {route}, or name a chat model; GET /v1/models says what each can do.",
         )
-        yield  # a generator, as all backends' answers are
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         if self._ranks:
@@ -285,8 +316,7 @@ class EmbeddingBackend:
         if isinstance(text, str):
             tokens = self._vocabulary.tokenize(text, add_special=True, parse_special=True)
         else:
-            tokens = list(text)
-            self._check_tokens(tokens)
+            tokens = self._prompts.of_parts(text, "input", add_special=True, parse_special=True)
         which = f"input[{index}]" if count > 1 else "the input"
         if not text or not tokens:
             raise InvalidRequest(
@@ -296,14 +326,6 @@ class EmbeddingBackend:
             )
         self._check_length(tokens, "input", which)
         return tuple(tokens)
-
-    def _check_tokens(self, tokens: Sequence[int]) -> None:
-        wrong = next((one for one in tokens if not 0 <= one < self._vocabulary.size), None)
-        if wrong is not None:
-            raise InvalidRequest(
-                f"There is no token {wrong}: this model's vocabulary has {self._vocabulary.size}.",
-                param="input",
-            )
 
     def _check_length(self, tokens: Sequence[int], param: str, which: str) -> None:
         if len(tokens) <= self._cells:
@@ -366,4 +388,6 @@ def _facts(spec: ModelSpec, embedder: LlamaEmbedder, can: Capability) -> ModelFa
         device=embedder.device,
         file=str(spec.source.path),
         capabilities=(can,),
+        begin_text=model.vocabulary.text(model.vocabulary.begin),
+        end_text=model.vocabulary.text(model.vocabulary.end),
     )

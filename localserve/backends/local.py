@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
-from localserve.backends.base import EngineStatus, ModelFacts
+from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
 from localserve.backends.demands import Demands
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, checkpoint_room, forecast, place_model
+from localserve.backends.placement import Placed, forecast, place_model
+from localserve.backends.prompts import Prompts
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -30,22 +31,24 @@ from localserve.chat import (
     EmbeddingAnswer,
     EmbeddingRequest,
     Generation,
-    Message,
+    InfillRequest,
     Prompt,
+    Report,
     RerankAnswer,
     RerankRequest,
+    Sampling,
+    TokenCount,
 )
-from localserve.config import DEFAULT_CHECKPOINT_BYTES, DEFAULT_PARALLEL, Settings
+from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.constraint import MakeConstraint
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
-from localserve.engine.sequence import GenerateRequest
+from localserve.engine.sequence import GenerateRequest, SequenceView
 from localserve.errors import (
-    ContextOverflow,
-    InvalidRequest,
     LocalserveError,
     ModelUnusable,
+    Unavailable,
     WrongTask,
 )
 from localserve.gguf.facts import GgufFacts
@@ -55,8 +58,8 @@ from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.usage import MemoryUsage
+from localserve.prompting.abilities import abilities
 from localserve.prompting.output.parser import AnswerParser
-from localserve.prompting.places import checkpoints
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
 
@@ -65,8 +68,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LONG_TEXT_BYTES = 1 << 20
-"""Shorter ones are quickly tokenized."""
+LOOK_SECONDS = 5.0
+"""A step may take so long before the running answers can be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,6 @@ class LoadOptions:
     max_waiting: int = 64
     step_budget_seconds: float = 0.5
     default_max_tokens: int | None = None
-    checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
     share_prefixes: bool = False
     settings: Settings | None = None
     """Where measurements and lessons are kept; without them nothing is planned and learned."""
@@ -142,7 +144,7 @@ async def load(
                 model,
                 how.runtime,
                 threads=options.threads or usable_cores(),
-                checkpoint_bytes=checkpoint_room(facts, how.runtime, options.checkpoint_bytes),
+                checkpoint_bytes=how.predicted.checkpoint_bytes,
             )
         except BaseException:
             model.close()
@@ -214,8 +216,9 @@ class LocalBackend:
             eos=runner.vocabulary.text(runner.vocabulary.end),
         )
         self._demands = Demands(runner.vocabulary)
-        self._cells = runner.cells
-        self._saves = runner.saves
+        self._prompts = Prompts(
+            runner.vocabulary, spec.name, cells=runner.cells, saves=runner.saves
+        )
         self._chat_template = runner.model.chat_template
         self._spec = spec
         self._facts = _facts(spec, runner, parallel)
@@ -234,8 +237,7 @@ class LocalBackend:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         template = self._template
         text = await self._conversation.prompt(request, template)
-        tokens, places = await asyncio.to_thread(self._chat_tokens, text, request.messages)
-        self._check_length(tokens, "messages")
+        tokens, places = await asyncio.to_thread(self._prompts.of_chat, text, request.messages)
         style = await self._conversation.style(template)
         make_parser = self._conversation.parser(request, style, text)
         reasoning = make_parser().in_reasoning
@@ -261,38 +263,72 @@ class LocalBackend:
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[ChatEvent, None]:
         if request.suffix is None:
             texts = request.prompts
-            prompts = [await asyncio.to_thread(self._prompt_tokens, text) for text in texts]
+            prompts = [await asyncio.to_thread(self._prompts.of_prompt, text) for text in texts]
         else:
             prompts = [
-                await asyncio.to_thread(self._middle_tokens, prompt, request.suffix)
+                await asyncio.to_thread(self._prompts.of_suffixed, prompt, request.suffix)
                 for prompt in request.prompts
             ]
-        for tokens in prompts:
-            self._check_length(tokens, "prompt")
         answer = self._answer(
             prompts,
             request.generation,
             request.scope,
             request.priority,
             from_text=all(isinstance(prompt, str) for prompt in request.prompts),
-            constraint=await self._completion_constraint(request),
+            constraint=await self._shape_constraint(request.generation),
         )
         if request.echo:
-            answer.echoes = [self._spell(prompt) for prompt in request.prompts]
+            answer.echoes = [self._echo(prompt) for prompt in request.prompts]
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
                 yield event
 
-    @property
-    def _template(self) -> str:
-        return self._spec.chat_template or self._chat_template or CHATML
-
-    async def _completion_constraint(self, request: CompletionRequest) -> MakeConstraint | None:
-        shape = request.generation.shape
-        if shape is None:
+    async def _shape_constraint(self, generation: Generation) -> MakeConstraint | None:
+        if generation.shape is None:
             return None
         style = await self._conversation.style(self._template)
-        return await self._demands.of_completion(shape, style)
+        return await self._demands.of_completion(generation.shape, style)
+
+    async def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
+        middle = await asyncio.to_thread(self._prompts.of_middle, request)
+        answer = self._answer(
+            [list(middle.tokens)],
+            request.generation,
+            request.scope,
+            request.priority,
+            constraint=await self._shape_constraint(request.generation),
+        )
+        answer.left_out_tokens = middle.left_out
+        async with contextlib.aclosing(self._watched(answer)) as events:
+            async for event in events:
+                yield event
+
+    async def tokenize(self, text: Prompt, *, add_special: bool, parse_special: bool) -> list[int]:
+        def tokens() -> list[int]:
+            return self._prompts.of_parts(
+                text, "content", add_special=add_special, parse_special=parse_special
+            )
+
+        return await asyncio.to_thread(tokens)
+
+    async def spell(self, tokens: Sequence[int]) -> list[bytes]:
+        return await asyncio.to_thread(self._prompts.spellings, tokens, "tokens")
+
+    async def render(self, request: ChatRequest, *, generation_prompt: bool = True) -> str:
+        return await self._conversation.prompt(
+            request, self._template, generation_prompt=generation_prompt
+        )
+
+    async def count_tokens(self, request: ChatRequest) -> TokenCount:
+        text = await self._conversation.prompt(request, self._template)
+        count = await asyncio.to_thread(self._prompts.count, text)
+        return TokenCount(self._facts.name, count)
+
+    async def look(self) -> tuple[SequenceView, ...]:
+        try:
+            return await self._engine.look(LOOK_SECONDS)
+        except TimeoutError:
+            raise Unavailable("The engine is in a long step; look again in a moment.") from None
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         raise WrongTask(
@@ -340,7 +376,14 @@ class LocalBackend:
     def reconfigure(self, spec: ModelSpec) -> None:
         old = self._spec
         self._spec = spec
-        self._facts = replace(self._facts, name=spec.name, aliases=spec.aliases)
+        self._facts = replace(
+            self._facts,
+            name=spec.name,
+            aliases=spec.aliases,
+            capabilities=capabilities_of(self._template, self._facts.fills_middle),
+            chat_template=self._template,
+            sampling=spec.sampling.over(DEFAULT_SAMPLING),
+        )
         if wanted_by(old) != wanted_by(spec):
             what = "a new context, parallel, cache type or placement"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
@@ -354,6 +397,10 @@ class LocalBackend:
         self._demands.close()
         if self._teacher is not None:
             await self._teacher.close()
+
+    @property
+    def _template(self) -> str:
+        return self._spec.chat_template or self._chat_template or CHATML
 
     def _answer(
         self,
@@ -372,7 +419,9 @@ class LocalBackend:
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
-            self._check_token(token, "logit_bias")
+            self._prompts.check_token(token, "logit_bias")
+        if generation.text_bias:
+            sampling = self._with_text_bias(sampling, generation.text_bias)
         caps = (generation.max_tokens, self._spec.max_tokens, self._options.default_max_tokens)
         max_tokens = next((cap for cap in caps if cap is not None), None)
         requests = [
@@ -392,6 +441,10 @@ class LocalBackend:
                 priority=priority,
                 from_text=from_text,
                 checkpoints=checkpoints,
+                line_seconds=generation.line_seconds,
+                min_indent=generation.min_indent,
+                reuse=generation.reuse,
+                report=_engine_report(generation.report),
             )
             for tokens in prompts
             for choice in range(generation.choices)
@@ -400,90 +453,38 @@ class LocalBackend:
             engine=self._engine,
             model=self._facts.name,
             requests=requests,
-            prompt_tokens=sum(map(len, prompts)),
+            context_tokens=self._facts.context_tokens,
+            generation=replace(generation, sampling=sampling, max_tokens=max_tokens),
+            prompts=tuple(map(self._prompts.spell, prompts)) if generation.report.prompts else (),
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
             parser=parser,
             parallel_calls=parallel_calls,
         )
 
-    def _check_length(self, tokens: Sequence[int], param: str) -> None:
-        if len(tokens) > self._cells:
-            raise ContextOverflow(len(tokens), self._cells, param=param)
-
-    def _check_size(self, text: str, param: str) -> None:
-        """Refuse at once what no tokenization could make fit: a long one takes many seconds."""
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size < LONG_TEXT_BYTES:
-            return
-        least = self._vocabulary.least_tokens(size)
-        if least > self._cells:
-            raise ContextOverflow(least, self._cells, param=param, counted=False)
-
-    def _check_token(self, token: int, param: str) -> None:
-        if not 0 <= token < self._vocabulary.size:
-            raise InvalidRequest(
-                f"There is no token {token}: this model's vocabulary has {self._vocabulary.size}.",
-                param=param,
+    def _with_text_bias(
+        self, sampling: Sampling, biases: tuple[tuple[str, float], ...]
+    ) -> Sampling:
+        more = [
+            (token, bias)
+            for text, bias in biases
+            for token in self._prompts.of_parts(
+                text, "logit_bias", add_special=False, parse_special=False
             )
-
-    def _tokenize(self, text: str, param: str) -> list[int]:
-        """Tokens of a whole prompt; never with two BOS."""
-        self._check_size(text, param)
-        begin = self._vocabulary.text(self._vocabulary.begin)
-        doubled = bool(begin) and self._vocabulary.adds_begin and text.startswith(begin)
-        tokens = self._vocabulary.tokenize(text, add_special=not doubled, parse_special=True)
-        if tokens:
-            return tokens
-        for token in (self._vocabulary.begin, self._vocabulary.end):
-            if token is not None:
-                return [token]
-        raise InvalidRequest("The prompt is empty.", param="prompt")
-
-    def _chat_tokens(
-        self, text: str, messages: Sequence[Message]
-    ) -> tuple[list[int], tuple[int, ...]]:
-        """Tokens of a rendered conversation, and where checkpoints of it are worth having."""
-        tokens = self._tokenize(text, "messages")
-        if not self._saves:
-            return tokens, ()
-        return tokens, checkpoints(messages, text, tokens, self._vocabulary.spelling)
-
-    def _prompt_tokens(self, prompt: Prompt) -> list[int]:
-        if isinstance(prompt, str):
-            return self._tokenize(prompt, "prompt")
-        for token in prompt:
-            self._check_token(token, "prompt")
-        return list(prompt) or self._tokenize("", "prompt")
-
-    def _middle_tokens(self, prompt: Prompt, suffix: str) -> list[int]:
-        """Prefix and suffix as the model was trained to see them before it writes the middle."""
-        markers = self._vocabulary.fill_middle
-        if markers is None:
-            raise InvalidRequest(
-                f"{self._facts.name!r} was not trained to fill in the middle.",
-                param="suffix",
-                hint="Leave 'suffix' out, or serve a coder model.",
-            )
-        if not isinstance(prompt, str):
-            raise InvalidRequest("With a suffix, the prompt must be text.", param="prompt")
-        self._check_size(prompt + suffix, "prompt")
-        before, between, behind = markers
-        plain = {"add_special": False, "parse_special": False}
-        begin = [self._vocabulary.begin] if self._vocabulary.adds_begin else []
-        return [
-            *(token for token in begin if token is not None),
-            before,
-            *self._vocabulary.tokenize(prompt, **plain),
-            between,
-            *self._vocabulary.tokenize(suffix, **plain),
-            behind,
         ]
+        return replace(sampling, logit_bias=(*(sampling.logit_bias or ()), *more))
 
-    def _spell(self, prompt: Prompt) -> str:
+    def _echo(self, prompt: Prompt) -> str:
         if isinstance(prompt, str):
             return prompt
-        return b"".join(map(self._vocabulary.spelling, prompt)).decode("utf-8", "replace")
+        return self._prompts.spell(self._prompts.of_prompt(prompt))
+
+
+def _engine_report(report: Report) -> Report:
+    """What the engine has to tell so that `report` can be: tokens are counted by their ids."""
+    if not report.timings:
+        return report
+    return replace(report, tokens=True, progress=True)
 
 
 def _rate(now: Snapshot) -> float:
@@ -494,10 +495,17 @@ def _rate(now: Snapshot) -> float:
     return step.answering / max(1e-6, (step.run_ms + step.thread_ms) / 1e3)
 
 
+def capabilities_of(template: str | None, fills_middle: bool) -> tuple[Capability, ...]:
+    """What a model that writes text can do."""
+    insert: tuple[Capability, ...] = ("insert",) if fills_middle else ()
+    return ("completion", *abilities(template), *insert)
+
+
 def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
     assert isinstance(spec.source, LocalFile)
     model = runner.model
-    fills_middle = model.vocabulary.fill_middle is not None
+    vocabulary = model.vocabulary
+    fills_middle = vocabulary.fill_markers is not None
     return ModelFacts(
         name=spec.name,
         aliases=spec.aliases,
@@ -514,5 +522,9 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         has_chat_template=model.chat_template is not None,
         device=runner.device,
         file=str(spec.source.path),
-        capabilities=("completion", "insert") if fills_middle else ("completion",),
+        capabilities=capabilities_of(spec.chat_template or model.chat_template, fills_middle),
+        chat_template=spec.chat_template or model.chat_template or CHATML,
+        begin_text=vocabulary.text(vocabulary.begin),
+        end_text=vocabulary.text(vocabulary.end),
+        sampling=spec.sampling.over(DEFAULT_SAMPLING),
     )

@@ -13,24 +13,31 @@ from functools import partial
 from pathlib import Path
 
 from localserve.config import DEFAULT_PARALLEL, Settings
-from localserve.engine.checkpoints import MOST_CHECKPOINTS
 from localserve.errors import LocalserveError, MemoryBusy, ModelTooLarge, ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED, known_bandwidth
 from localserve.planner.companions import with_companions
 from localserve.planner.explain import explain
 from localserve.planner.forecast import Forecast
-from localserve.planner.formula import estimate, state_bytes
+from localserve.planner.formula import estimate
 from localserve.planner.gauge import DryRuns
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import PROCESS_BYTES, Machine, emptied, machine_of, ram_margin
 from localserve.planner.memory import read_memory
-from localserve.planner.plan import Plan, Wanted, computes, make_plan, runtime_of
+from localserve.planner.plan import (
+    Plan,
+    Wanted,
+    checkpoint_room,
+    computes,
+    make_plan,
+    runtime_of,
+)
 from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
+from localserve.planner.verdict import needed_bytes
 
 log = logging.getLogger(__name__)
 
@@ -78,27 +85,23 @@ def place_model(
             gpu_layers=wanted.gpu_layers,
             cpu_expert_layers=wanted.cpu_expert_layers or 0,
         )
-        alone = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
-        return Placed(runtime, alone, RAM, parallel)
+        return Placed(runtime, _in_ram(facts, runtime, wanted), RAM, parallel)
     if not has_gpu():
         runtime = replace(runtime, gpu_layers=0)
-        predicted = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
+        predicted = _in_ram(facts, runtime, wanted)
         if _plainly_fits(predicted):
             return Placed(runtime, predicted, RAM, parallel)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
 
 
-def checkpoint_room(facts: GgufFacts, runtime: Runtime, limit_bytes: int) -> int:
-    """Bytes of RAM that checkpoints may take: none where sequences can be cut anywhere, or where
-    vectors are made."""
-    if runtime.pooling is not None:
-        return 0
-    return min(limit_bytes, MOST_CHECKPOINTS * state_bytes(facts, runtime))
+def _in_ram(facts: GgufFacts, runtime: Runtime, wanted: Wanted) -> MemoryUsage:
+    usage = with_companions(estimate(facts, runtime), wanted.companions, runtime, ())
+    return replace(usage, checkpoint_bytes=checkpoint_room(facts, runtime, wanted))
 
 
 def _plainly_fits(usage: MemoryUsage) -> bool:
     memory = read_memory(Readings())
-    needed = usage.total_bytes + usage.output_bytes + usage.beside_on(RAM) + PROCESS_BYTES
+    needed = needed_bytes(usage) + usage.beside_on(RAM) + PROCESS_BYTES
     needed = int(needed * PLAINLY)
     return needed + ram_margin(memory.usable_bytes) <= memory.available_bytes
 

@@ -7,17 +7,45 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from localserve.catalog.downloaded import all_named, ambiguous, entry_of
 from localserve.catalog.filenames import is_projector
 from localserve.catalog.finders.record import OWNERS, FoundModel
+from localserve.catalog.locate import unknown_model
+from localserve.catalog.registry import Registry
+from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
-from localserve.errors import ModelUnusable
+from localserve.errors import ModelUnusable, NotDownloaded
 
 LOCK: Final = ".download.lock"
+
+
+def model_to_remove(name: str, models: tuple[FoundModel, ...], registry: Registry) -> FoundModel:
+    """The model of exactly that name; localserve's own goes before others.
+
+    Raises: AmbiguousName, where it has several of that name; NotDownloaded, UnknownModel.
+    """
+    own = [model for model in models if model.source == "localserve"]
+    entry = registry.find(name)
+    meant = all_named(name, own) or _of_entry(entry, own, registry)
+    meant = meant or all_named(name, models) or _of_entry(entry, models, registry)
+    if len(meant) > 1:
+        raise ambiguous(name, meant)
+    if not meant and entry is not None:
+        raise NotDownloaded(f"{entry.name!r} is not on this disk; there is nothing to delete.")
+    if not meant:
+        raise unknown_model(name, registry, models)
+    return meant[0]
+
+
+def _of_entry(
+    entry: ModelSpec | None, models: Iterable[FoundModel], registry: Registry
+) -> list[FoundModel]:
+    return [model for model in models if entry is not None and entry_of(model, registry) is entry]
 
 
 def check_removable(found: FoundModel, settings: Settings) -> None:

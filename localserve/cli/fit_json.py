@@ -82,8 +82,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 def memory_document(plan: Plan) -> dict[str, Any]:
     """`needed_bytes` of a device is all that counts against its room: in RAM also the output, the
-    process, companions (projector and draft, `beside_bytes`) and what lies on
-    GPUs that have no memory but RAM (`shared_bytes`), which those list, too."""
+    process, checkpoints, companions (projector and draft, `beside_bytes`) and what lies on GPUs
+    that have no memory but RAM (`shared_bytes`), which those list, too."""
     usage = plan.usage
     return {
         "weights_bytes": usage.weights_bytes,
@@ -91,6 +91,7 @@ def memory_document(plan: Plan) -> dict[str, Any]:
         "compute_bytes": usage.compute_bytes,
         "total_bytes": usage.total_bytes,
         "output_bytes": usage.output_bytes,
+        "checkpoint_bytes": usage.checkpoint_bytes,
         "mmproj_bytes": usage.beside_bytes("mmproj"),
         "draft_bytes": usage.beside_bytes("draft"),
         "devices": [

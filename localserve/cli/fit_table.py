@@ -20,6 +20,7 @@ from localserve.planner.forecast import TokenTime
 from localserve.planner.machine import Load, Machine, Place
 from localserve.planner.plan import Plan
 from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed
+from localserve.planner.usage import RAM
 
 BAR_CELLS = 20
 MOST_NAMES = 5
@@ -157,6 +158,9 @@ def _place_line(plan: Plan, place: Place) -> Text:
     parts["on the GPU"] = load.shared_bytes
     rest = load.needed_bytes - device.total_bytes - plan.usage.beside_on(place.name)
     rest -= load.shared_bytes
+    if place.name == RAM and plan.usage.checkpoint_bytes:
+        parts["checkpoints"] = plan.usage.checkpoint_bytes
+        rest -= plan.usage.checkpoint_bytes
     parts["output and process"] = rest
     listed = ", ".join(f"{name} {memory_text(size)}" for name, size in parts.items() if size)
     line = plain(f"{place.title:6} ")

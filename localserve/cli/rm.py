@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from localserve.catalog.downloaded import all_named, ambiguous, entry_of, find_downloaded
+from localserve.catalog.downloaded import find_downloaded
 from localserve.catalog.finders.record import FoundModel
-from localserve.catalog.locate import unknown_model
-from localserve.catalog.registry import Registry, load_registry
-from localserve.catalog.remove import check_removable, files_to_remove, remove
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.registry import load_registry
+from localserve.catalog.remove import check_removable, files_to_remove, model_to_remove, remove
 from localserve.cli.found import with_builtin
 from localserve.cli.terminal import console, errors, plain, size_text
 from localserve.config import read_settings
-from localserve.errors import NotDownloaded
 
 EXAMPLES = """
 Deletes only what localserve itself has downloaded; for a model of another program it says how that
@@ -44,7 +40,7 @@ def rm(
     settings = read_settings({"config_file": config})
     registry = load_registry(settings)
     models = with_builtin(find_downloaded(registry, settings))
-    found = _meant(name, models, registry)
+    found = model_to_remove(name, models, registry)
     check_removable(found, settings)
     for file in files_to_remove(found, settings):
         console.print(plain(str(file)))
@@ -55,30 +51,6 @@ def rm(
 
 
 rm.__doc__ = f"Delete a model that localserve downloaded.\n{EXAMPLES}"
-
-
-def _meant(name: str, models: tuple[FoundModel, ...], registry: Registry) -> FoundModel:
-    """The model of exactly that name; localserve's own goes before others.
-
-    Raises: AmbiguousName, where it has several of that name; UnknownModel.
-    """
-    own = [model for model in models if model.source == "localserve"]
-    entry = registry.find(name)
-    meant = all_named(name, own) or _of_entry(entry, own, registry)
-    meant = meant or all_named(name, models) or _of_entry(entry, models, registry)
-    if len(meant) > 1:
-        raise ambiguous(name, meant)
-    if not meant and entry is not None:
-        raise NotDownloaded(f"{entry.name!r} is not on this disk; there is nothing to delete.")
-    if not meant:
-        raise unknown_model(name, registry, models)
-    return meant[0]
-
-
-def _of_entry(
-    entry: ModelSpec | None, models: Iterable[FoundModel], registry: Registry
-) -> list[FoundModel]:
-    return [model for model in models if entry is not None and entry_of(model, registry) is entry]
 
 
 def _agreed(found: FoundModel) -> bool:

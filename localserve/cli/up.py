@@ -31,7 +31,7 @@ from localserve.config import read_settings
 from localserve.gateway.exposure import check_gateway
 from localserve.gateway.keys import new_secret
 from localserve.gateway.tls import check_tls
-from localserve.server.listeners import listen
+from localserve.server.listeners import listen, parse_ports
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
 from localserve.server.supervisor import Supervisor, Told
@@ -50,6 +50,8 @@ Examples:
   localserve up OWNER/REPO:Q8_0  of the hub; `localserve pull` says how it is downloaded
 
   localserve up --ctx 32768 --parallel 4 --port 9000
+
+  localserve up --also 11434     where Ollama's clients look, too
 
   localserve up --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
 
@@ -80,6 +82,13 @@ def up(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one [8080].")] = None,
+    also: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="PORT",
+            help="One more port to serve on, such as Ollama's 11434; may be repeated.",
+        ),
+    ] = None,
     ctx: Annotated[
         int | None,
         typer.Option(
@@ -110,6 +119,7 @@ def up(
             "config_file": config,
             "host": host,
             "port": port,
+            "also_ports": ",".join(map(str, also)) if also else None,
             "context_tokens": ctx,
             "parallel": parallel,
             "cache_type_k": cache_type_k,
@@ -126,10 +136,13 @@ def up(
     check_gateway(settings)
     scheme = "https" if check_tls(settings) else "http"
     spec, fallback = choose_model(model, registry, settings)
-    listeners = listen(settings.host, settings.port, scheme=scheme)
+    also_ports = parse_ports(settings.also_ports)
+    listeners = listen(settings.host, settings.port, also=also_ports, scheme=scheme)
     screen = Screen(listeners.url, out, err)
     log = Lasting(LogFile(log_path(settings, listeners.port)))
     logged = Screen(listeners.url, log, log)
+    for url in listeners.also_urls:
+        screen.show(Note(logging.INFO, f"also listening at {url}"))
     if listeners.warning:
         screen.show(Note(logging.WARNING, listeners.warning))
 

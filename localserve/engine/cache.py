@@ -63,7 +63,7 @@ class PrefixCache:
 
     def shared_with(self, newcomer: Sequence, slots: Iterable[int]) -> int:
         """How many cells that these slots hold a new sequence would begin with."""
-        if self._memory.saves:  # it depends on checkpoints, too
+        if self._memory.saves or not newcomer.reuses:  # it depends on checkpoints, too
             return 0
         match = self.tree.longest(newcomer.request.scope, wanted_prefix(newcomer))
         shared = self.tree.held_of(match, slots) if match else 0
@@ -72,7 +72,7 @@ class PrefixCache:
     def begin(self, sequence: Sequence) -> None:
         """Give the sequence a slot, with the longest beginning that lies in the cells already."""
         self._reword(sequence)
-        source = self._source(sequence.request.scope, wanted_prefix(sequence))
+        source = self._source_of(sequence)
         state = source.checkpoint.state if source and source.checkpoint else None
         if source and self._takes_over(source):
             self.kept.remove(source.slot)
@@ -105,6 +105,11 @@ class PrefixCache:
         if source.slot in self.kept:
             self.kept.keep(source.slot, self._clock())
 
+    def _source_of(self, sequence: Sequence) -> Source | None:
+        if not sequence.reuses:
+            return None
+        return self._source(sequence.request.scope, wanted_prefix(sequence))
+
     def _source(self, scope: str, tokens: TokenArray) -> Source | None:
         match = self.tree.longest(scope, tokens)
         for length, slots, checkpoint in match.candidates() if match else ():
@@ -117,7 +122,7 @@ class PrefixCache:
 
     def _reword(self, sequence: Sequence) -> None:
         """Let the ids of an earlier answer stand where the prompt repeats its text in others."""
-        if not sequence.request.from_text or sequence.times.admitted:
+        if not sequence.request.from_text or not sequence.reuses or sequence.times.admitted:
             return
         scope, wanted = sequence.request.scope, wanted_prefix(sequence)
         match = self.tree.longest(scope, wanted)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localserve.config import MOST_CHECKPOINTS
 from localserve.engine.runner import State
 from localserve.engine.tree import PrefixTree
-
-MOST_CHECKPOINTS = 16
-"""Two for each of eight conversations."""
 
 
 @dataclass(slots=True, eq=False)

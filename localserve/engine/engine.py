@@ -34,7 +34,14 @@ from localserve.engine.runner import (
     Vocabulary,
 )
 from localserve.engine.scheduler import Outcome, Scheduler, Step
-from localserve.engine.sequence import Broken, Ended, GenerateRequest, Sequence, SequenceEvent
+from localserve.engine.sequence import (
+    Broken,
+    Ended,
+    GenerateRequest,
+    Sequence,
+    SequenceEvent,
+    SequenceView,
+)
 from localserve.errors import EngineFailed, GrammarFailed, LocalserveError
 
 log = logging.getLogger(__name__)
@@ -82,11 +89,16 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    answer: asyncio.Future[tuple[SequenceView, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     pass
 
 
-Command = Submit | Cancel | Ping | Close
+Command = Submit | Cancel | Ping | Look | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +204,17 @@ class Engine(Generic[R]):
         except TimeoutError:
             return self._step_since != 0.0
         return True
+
+    async def look(self, timeout_seconds: float) -> tuple[SequenceView, ...]:
+        """The running sequences, in the order of their admission, as they are between two steps.
+
+        Raises: TimeoutError (a step took longer); EngineFailed.
+        """
+        if not self._snapshot.alive:
+            raise EngineFailed(f"The engine of {self._name!r} has stopped.")
+        answer: asyncio.Future[tuple[SequenceView, ...]] = self._loop.create_future()
+        self._inbox.put(Look(answer))
+        return await asyncio.wait_for(answer, timeout_seconds)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -352,6 +375,9 @@ class Engine(Generic[R]):
                         scheduler.cancel(sequence)
                 case Ping(answer):
                     self._call(_settle, answer, None, None)
+                case Look(looking):
+                    views = tuple(sequence.view() for sequence in scheduler.running)
+                    self._call(_settle, looking, views, None)
                 case Close():
                     return False
                 case _ as never:

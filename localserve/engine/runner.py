@@ -99,6 +99,22 @@ class DecodeFailed(Exception):
     """The batch could not be computed; the slots it used are to be cleared."""
 
 
+@dataclass(frozen=True, slots=True)
+class FillMarkers:
+    """The tokens around the texts that a middle is filled between.
+
+    Some models were trained with the suffix first, some without a marker for the middle;
+    `repository` and `file` stand before names.
+    """
+
+    prefix: int
+    suffix: int
+    middle: int | None
+    repository: int | None = None
+    file: int | None = None
+    suffix_first: bool = False
+
+
 class Vocabulary(Protocol):
     """Text to tokens and back. Safe on any thread."""
 

@@ -213,6 +213,7 @@ class Scheduler:
             reached = sequence.computed + len(part.tokens)
             due = self._memory.saves and reached in self._stops(sequence)
             self.cache.advance(sequence, part.tokens, checkpoint=due)
+            outcome += [(sequence, event) for event in sequence.progress()]
             if part.sampler is not None:
                 events = self._take(sequence, part, list(sampled))
             elif sequence.limit <= 0 and sequence.pending == 0:
@@ -281,7 +282,7 @@ class Scheduler:
         for sequence in list(self.waiting):
             if len(self.running) >= self._max_running or (self._crowded and self.running):
                 break
-            if self._follows_another(sequence):
+            if sequence.reuses and self._follows_another(sequence):
                 continue
             wanted = sequence.wanted_cells(self._memory.cells)
             if self.running and self._promised(sequence) + wanted > self._memory.cells:
@@ -293,6 +294,7 @@ class Scheduler:
             if sequence.times.admitted == 0.0:
                 sequence.times.admitted = time.monotonic()
                 outcome.append((sequence, Admitted(sequence.asked_tokens)))
+                outcome += [(sequence, event) for event in sequence.progress()]
         return outcome
 
     def _promised(self, newcomer: Sequence) -> int:

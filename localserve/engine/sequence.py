@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from localserve.chat import FinishReason, Sampling
+from localserve.chat import FinishReason, Report, Sampling
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.constraint import MakeConstraint
 from localserve.engine.guessing import Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
-from localserve.engine.text import TextAssembler
+from localserve.engine.text import Piece, TextAssembler
 from localserve.errors import LocalserveError
 
 RESERVED_TOKENS = 512
@@ -35,7 +35,8 @@ class GenerateRequest:
     `constraint` makes what the answer is kept within.
     `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
     same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
-    prompt is likely to part from this one.
+    prompt is likely to part from this one. `line_seconds`, `min_indent`, `reuse` and `report` are
+    those of a Generation.
     """
 
     prompt: Prompt
@@ -51,6 +52,10 @@ class GenerateRequest:
     priority: int = 0
     from_text: bool = False
     checkpoints: tuple[int, ...] = ()
+    line_seconds: float | None = None
+    min_indent: int = 0
+    reuse: bool = True
+    report: Report = field(default_factory=Report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,24 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """So much of the prompt is computed, of which `cached_tokens` were there before."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    computed_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
-    """More of the answer. `special_at` are the offsets at which spelled special tokens begin."""
+    """More of the answer. `special_at` are the offsets at which spelled special tokens begin,
+    `tokens` the ids of the tokens whose text ends here, if they were asked for."""
 
     text: str
     scored: tuple[ScoredToken, ...] = ()
     special_at: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +114,28 @@ class Broken:
     error: LocalserveError
 
 
-SequenceEvent = Admitted | Text | Ended | Broken
-"""In order: Admitted, Text*, Ended; Broken instead of any of them, and then nothing more."""
+SequenceEvent = Admitted | Progressed | Text | Ended | Broken
+"""In order: Admitted, Progressed*, Text*, Ended; Broken instead of any of them, and then nothing
+more."""
+
+
+Given = tuple[int, ScoredToken | None]
+"""A token of the answer, with its score where scores were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceView:
+    """A running sequence as others may see it: no text, no tokens. `computed_tokens` are those of
+    the prompt."""
+
+    number: int
+    prompt_tokens: int
+    cached_tokens: int
+    computed_tokens: int
+    answer_tokens: int
+    answer_tokens_left: int
+    sampling: Sampling
+    max_tokens: int | None
 
 
 @dataclass(slots=True)
@@ -126,12 +163,13 @@ class Sequence:
         self.computed = 0
         self.slot: int | None = None
         self.sampler: Sampler | None = None
-        self.text: TextAssembler[ScoredToken] = TextAssembler(request.stop)
+        self.text: TextAssembler[Given] = TextAssembler(request.stop, request.min_indent)
         self._cells = cells
         self.limit = self._room(self.prompt_length)
         if request.max_tokens is not None:
             self.limit = min(request.max_tokens, self.limit)
         self.cached_tokens = 0
+        self.told_tokens = -1
         self.pauses = 0
         self.claim = 0
         self.leader: tuple[Sequence, int] | None = None
@@ -147,6 +185,11 @@ class Sequence:
         """How many of the tokens that were asked the first `computed` ones stand for."""
         held, replaced = self.reworded
         return computed - held + replaced if computed >= held else min(computed, replaced)
+
+    @property
+    def reuses(self) -> bool:
+        """Whether it may begin with what is computed already; after a pause with its own."""
+        return self.request.reuse or self.pauses > 0
 
     @property
     def answer_length(self) -> int:
@@ -192,20 +235,35 @@ class Sequence:
             self.lookup.append(sampled.token)
         if ends and not self.request.ignore_end:
             return self._end("stop", None)
-        entry = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
+        scored = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
+        told = scored is not None or self.request.report.tokens
+        entry = (sampled.token, scored) if told else None
         spelling = self.request.spelled.get(sampled.token)
         special = spelling is not None
         piece = self.text.feed(raw if spelling is None else spelling, entry, special=special)
         events: list[SequenceEvent] = []
         if piece.text or piece.entries:
-            events.append(Text(piece.text, piece.entries, piece.special_at))
+            events.append(self._given(piece))
         if piece.stopped_by is not None:
             return [*events, self._ended("stop", piece.stopped_by)]
         if sampled.complete:
             return [*events, *self._end("stop", None)]
+        if piece.cut or (self._line_is_late(now) and "\n" in piece.text):
+            return [*events, self._ended("length", None)]
         if self.answer_length >= self.limit:
             return [*events, *self._end("length", None)]
         return events
+
+    def progress(self) -> list[SequenceEvent]:
+        """How far the prompt is, if that was asked for and there is news."""
+        if not self.request.report.progress:
+            return []
+        computed = self.asked_of(min(self.computed, self.prompt_length))
+        if computed <= self.told_tokens:
+            return []
+        self.told_tokens = computed
+        seconds = time.monotonic() - self.times.admitted
+        return [Progressed(self.asked_tokens, self.cached_tokens, computed, seconds)]
 
     def end_without_answer(self) -> list[SequenceEvent]:
         """The prompt is computed and no answer was asked for."""
@@ -217,13 +275,35 @@ class Sequence:
             self.sampler.close()
             self.sampler = None
 
+    def view(self) -> SequenceView:
+        """What it is at now."""
+        return SequenceView(
+            number=self.number,
+            prompt_tokens=self.asked_tokens,
+            cached_tokens=self.cached_tokens,
+            computed_tokens=self.asked_of(min(self.computed, self.prompt_length)),
+            answer_tokens=self.answer_length,
+            answer_tokens_left=max(0, self.limit - self.answer_length),
+            sampling=self.request.sampling,
+            max_tokens=self.request.max_tokens,
+        )
+
+    def _line_is_late(self, now: float) -> bool:
+        seconds = self.request.line_seconds
+        return seconds is not None and now - self.times.first_token > seconds
+
+    def _given(self, piece: Piece[Given]) -> Text:
+        scored = tuple(score for _, score in piece.entries if score is not None)
+        tokens = tuple(token for token, _ in piece.entries) if self.request.report.tokens else ()
+        return Text(piece.text, scored, piece.special_at, tokens)
+
     def _end(self, reason: FinishReason, stopped_by: str | None) -> list[SequenceEvent]:
         piece = self.text.finish()
         if piece.stopped_by is not None:
             reason, stopped_by = "stop", piece.stopped_by
         ended = self._ended(reason, stopped_by)
         if piece.text or piece.entries:
-            return [Text(piece.text, piece.entries, piece.special_at), ended]
+            return [self._given(piece), ended]
         return [ended]
 
     def _ended(self, reason: FinishReason, stopped_by: str | None) -> Ended:

@@ -7,6 +7,7 @@ or a character is incomplete; what was given out is never taken back.
 from __future__ import annotations
 
 import codecs
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,20 +19,24 @@ Entry = TypeVar("Entry")
 class Piece(Generic[Entry]):
     """Text that may be given out, with the entries of the tokens that lie in it.
 
-    `special_at` are the offsets in it at which special tokens begin.
+    `special_at` are the offsets in it at which special tokens begin. With `cut` the rest of the
+    answer is not given out.
     """
 
     text: str
     entries: tuple[Entry, ...] = ()
     stopped_by: str | None = None
     special_at: tuple[int, ...] = ()
+    cut: bool = False
 
 
 class TextAssembler(Generic[Entry]):
-    """Assembles the text of one answer."""
+    """Assembles the text of one answer. It is cut where a line after the first is indented by less
+    than `min_indent` characters."""
 
-    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+    def __init__(self, stop: tuple[str, ...] = (), min_indent: int = 0) -> None:
         self._stop = tuple(text for text in stop if text)
+        self._short_indent = _short_indent(min_indent)
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._held = ""
         self._held_from = 0  # offset of the held text within the whole answer
@@ -51,7 +56,7 @@ class TextAssembler(Generic[Entry]):
     def finish(self) -> Piece[Entry]:
         """The answer ends: give out all that was held back."""
         piece = self._advance(self._decode(b"", True), None)
-        if piece.stopped_by is not None:
+        if piece.stopped_by is not None or piece.cut:
             return piece
         rest = self._release(len(self._held))
         entries = (*piece.entries, *rest.entries, *(entry for _, entry in self._entries))
@@ -60,7 +65,8 @@ class TextAssembler(Generic[Entry]):
         return Piece(piece.text + rest.text, entries, special_at=piece.special_at + behind)
 
     def _advance(self, text: str, entry: Entry | None) -> Piece[Entry]:
-        if not self._stop and entry is None and not self._held and not self._specials:
+        plain = not self._stop and self._short_indent is None
+        if plain and entry is None and not self._held and not self._specials:
             self._held_from += len(text)
             return Piece(text)
         searched_from = max(0, len(self._held) - max(map(len, self._stop), default=0))
@@ -70,17 +76,31 @@ class TextAssembler(Generic[Entry]):
         found = [
             (at, stop) for stop in self._stop if (at := self._held.find(stop, searched_from)) >= 0
         ]
+        short = self._short_indent.search(self._held) if self._short_indent else None
         if found:
             # The first that is complete, so that it does not matter how tokens cut the text.
             at, stop = min(found, key=lambda hit: (hit[0] + len(hit[1]), hit[0]))
-            piece = self._release(at)
-            self._held = ""
-            self._entries.clear()
-            return Piece(piece.text, piece.entries, stop, piece.special_at)
+            if short is None or at + len(stop) <= short.end():
+                return self._end_at(at, stop)
+        if short is not None:
+            return self._end_at(short.end("indent"), None)
         return self._release(len(self._held) - self._undecided_length())
 
+    def _end_at(self, length: int, stop: str | None) -> Piece[Entry]:
+        """Give out so much of the held text, and nothing after it."""
+        piece = self._release(length)
+        self._held = ""
+        self._entries.clear()
+        return Piece(piece.text, piece.entries, stop, piece.special_at, cut=stop is None)
+
     def _undecided_length(self) -> int:
-        """Length of the longest end of the held text that a stop string begins with."""
+        """Length of the longest end of the held text that a stop string begins with, or that may
+        turn out to be the indentation of a line."""
+        indent = _LINE_BEGUN.search(self._held) if self._short_indent else None
+        begun = len(self._held) - indent.start() if indent else 0
+        return max(begun, self._stop_begun())
+
+    def _stop_begun(self) -> int:
         longest = min(len(self._held), max(map(len, self._stop), default=1) - 1)
         for length in range(longest, 0, -1):
             if self._stop and any(stop.startswith(self._held[-length:]) for stop in self._stop):
@@ -98,3 +118,13 @@ class TextAssembler(Generic[Entry]):
         while self._entries and self._entries[0][0] <= self._held_from:
             entries.append(self._entries.popleft()[1])
         return Piece(text, tuple(entries), special_at=tuple(specials))
+
+
+_LINE_BEGUN = re.compile(r"\n[ \t]*\Z")
+
+
+def _short_indent(least: int) -> re.Pattern[str] | None:
+    """Finds the beginning of a line whose `indent` has less than `least` characters."""
+    if least <= 0:
+        return None
+    return re.compile(rf"\n(?P<indent>[ \t]{{0,{least - 1}}})[^ \t]")

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 OPEN_PATHS: Final = frozenset({"", "/", "/health", "/health/live", "/health/ready"})
 """What tells whether the server is there: those who probe it have no key."""
+ADMIN_PATHS: Final = frozenset({"/api/pull", "/api/delete"})
+"""What changes the server below the paths of another wire format."""
 
 
 def route_path(scope: Mapping[str, Any]) -> str:
@@ -25,4 +27,4 @@ def is_open_path(path: str) -> bool:
 
 def is_admin_path(path: str) -> bool:
     """Whether it takes a key of the scope admin."""
-    return path == "/admin" or path.startswith("/admin/")
+    return path == "/admin" or path.startswith("/admin/") or path in ADMIN_PATHS

@@ -35,6 +35,7 @@ from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.row import NoChoice, Row
+from localserve.llama.sampling.sure import Words
 from localserve.llama.sampling.weights import Workspace
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.runtime import Runtime
@@ -127,8 +128,14 @@ class LlamaRunner:
             banned=self.vocabulary.ends if ignore_end else (),
             steer=steer,
             constraint=constraint,
+            words=self._words(ignore_end) if sampling.sure_only else None,
             workspace=self.workspace,
         )
+
+    def _words(self, ignore_end: bool) -> Words:
+        vocabulary = self.vocabulary
+        end = None if ignore_end else vocabulary.turn_end
+        return Words(vocabulary.piece, vocabulary.is_end, end)
 
     @property
     def guess_tokens(self) -> int:

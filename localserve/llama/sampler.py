@@ -26,6 +26,7 @@ from localserve.llama.sampling.choices import choice_of
 from localserve.llama.sampling.row import NoChoice, Row, checked_peak
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.scores import Scores
+from localserve.llama.sampling.sure import Words
 from localserve.llama.sampling.weights import Workspace
 
 
@@ -42,6 +43,7 @@ class LlamaSampler:
         workspace: Workspace,
         steer: Steer | None = None,
         constraint: Constraint | None = None,
+        words: Words | None = None,
     ) -> None:
         """`workspace` is for rows of the vocabulary's size, and shared with other samplers."""
         size = len(workspace.weights)
@@ -49,7 +51,7 @@ class LlamaSampler:
         self._steer = steer
         self._constraint = constraint
         self._adjustments = Adjustments(sampling, history, banned)
-        self._choice = choice_of(sampling, size)
+        self._choice = choice_of(sampling, size, words)
         largest = 0 if self._choice is None else self._choice.largest
         self._scan = Scan(size, max(largest, top_logprobs or 0), workspace)
 

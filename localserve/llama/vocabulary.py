@@ -12,6 +12,8 @@ import functools
 import llama_cpp
 import numpy as np
 
+from localserve.engine.runner import FillMarkers
+
 NULL_TOKEN = -1
 SWALLOWS_SPACE = llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP | llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP
 
@@ -149,6 +151,12 @@ class LlamaVocabulary:
         return _some(llama_cpp.llama_vocab_eos(self._vocab))
 
     @property
+    def turn_end(self) -> int | None:
+        """A token that ends an answer, if there is one: the end of a turn rather than of a text."""
+        token = _some(llama_cpp.llama_vocab_eot(self._vocab))
+        return self.end if token is None else token
+
+    @property
     def separator(self) -> int | None:
         """The token between two texts, where the model has one."""
         return _some(llama_cpp.llama_vocab_sep(self._vocab))
@@ -163,15 +171,33 @@ class LlamaVocabulary:
         """Whether `tokenize` with `add_special` begins with `begin`."""
         return llama_cpp.llama_vocab_get_add_bos(self._vocab)
 
-    @property
-    def fill_middle(self) -> tuple[int, int, int] | None:
-        """The tokens before the prefix, before the suffix and before the middle, if it has them."""
-        found = (
-            _some(llama_cpp.llama_vocab_fim_pre(self._vocab)),
-            _some(llama_cpp.llama_vocab_fim_suf(self._vocab)),
-            _some(llama_cpp.llama_vocab_fim_mid(self._vocab)),
+    @functools.cached_property
+    def fill_markers(self) -> FillMarkers | None:
+        """The tokens for a middle to be filled, if the model was trained for that.
+
+        Mistral's models write the suffix first and mark no middle; llama.cpp does not know their
+        markers. Source: mistral-common, encode_fim.
+        """
+        prefix, suffix = self._named("[PREFIX]"), self._named("[SUFFIX]")
+        if prefix is not None and suffix is not None:
+            return FillMarkers(prefix, suffix, None, suffix_first=True)
+        prefix = _some(llama_cpp.llama_vocab_fim_pre(self._vocab))
+        suffix = _some(llama_cpp.llama_vocab_fim_suf(self._vocab))
+        middle = _some(llama_cpp.llama_vocab_fim_mid(self._vocab))
+        if prefix is None or suffix is None or middle is None:
+            return None
+        return FillMarkers(
+            prefix,
+            suffix,
+            middle,
+            repository=_some(llama_cpp.llama_vocab_fim_rep(self._vocab)),
+            file=_some(llama_cpp.llama_vocab_fim_sep(self._vocab)),
         )
-        return None if None in found else found  # type: ignore[return-value]
+
+    def _named(self, text: str) -> int | None:
+        """The special token that is written so."""
+        tokens = self.tokenize(text, add_special=False, parse_special=True)
+        return tokens[0] if len(tokens) == 1 and self.is_special(tokens[0]) else None
 
     def text(self, token: int | None) -> str:
         """How the token is written in prompts; empty for None."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localserve.backends.local import LoadOptions
-from localserve.backends.placement import Placed, checkpoint_room, place_model
+from localserve.backends.placement import Placed, place_model
 from localserve.catalog.draft import read_draft_here
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import Registry
@@ -81,9 +81,7 @@ class FileEstimate:
             lambda: bool(hardware.gpus),
             lambda settings: hardware,
         )
-        room = checkpoint_room(facts, placed.runtime, options.checkpoint_bytes)
-        counted = replace(self._count(spec, path, placed), checkpoint_bytes=room)
-        return Need(replace(placed, predicted=counted))
+        return Need(replace(placed, predicted=self._count(spec, path, placed)))
 
     def _companions(
         self, spec: ModelSpec, facts: GgufFacts, settings: Settings | None
@@ -118,7 +116,12 @@ class FileEstimate:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             self._kept[key] = answer
-        return replace(self._kept[key], beside=placed.predicted.beside)
+        planned = placed.predicted
+        return replace(
+            self._kept[key],
+            checkpoint_bytes=planned.checkpoint_bytes,
+            beside=planned.beside,
+        )
 
 
 def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:

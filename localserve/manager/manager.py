@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from localserve.errors import (
     ModelLoading,
     OutOfMemory,
     Overloaded,
+    UnknownModel,
 )
 from localserve.manager.eviction import Candidate, choose_victims
 from localserve.manager.explain import accuracy, memory_busy, size_text, too_large
@@ -40,9 +42,11 @@ from localserve.manager.model import (
     Ready,
     State,
 )
+from localserve.manager.names import without_latest
 from localserve.manager.need import Estimate, Need, device_bytes
 from localserve.manager.offer import Offer
 from localserve.manager.room import Room
+from localserve.manager.wishes import Wishes
 from localserve.planner.plan import Wanted
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,9 @@ LOOK_AGAIN_SECONDS = 1.0
 """How often memory is measured while a load waits for it: other programs end, too."""
 
 NOTHING_WANTED = Wanted()
+
+LATEST = ":latest"
+"""Ends names as clients of Ollama write them; it means nothing here."""
 
 LEAST_CONTEXT_TOKENS = 256
 """A context is not made smaller than this to fit."""
@@ -180,7 +187,7 @@ class ModelManager:
     def _report(self, model: ManagedModel) -> ModelReport:
         return ModelReport(
             spec=model.spec,
-            state=model.state,
+            state=model.state if model.unloading is None else Idle(model.spec.name),
             pinned=model.pinned,
             leases=model.leases,
             waiting=model.waiting,
@@ -188,7 +195,14 @@ class ModelManager:
             loaded=model.loaded,
             device_bytes=self._ledger.held_by(model.key),
             idle_since=None if model.in_use or model.backend is None else model.used_at,
+            expires_at=self._expires_at(model),
         )
+
+    def _expires_at(self, model: ManagedModel) -> float | None:
+        limit = self._idle_limit_of(model)
+        if model.backend is None or model.pinned or limit == math.inf:
+            return None
+        return (time.time() if model.in_use else model.used_at) + limit
 
     # Leases
 
@@ -197,23 +211,40 @@ class ModelManager:
         return self._ensure_loading(self._default)
 
     @asynccontextmanager
-    async def lease(self, name: str | None) -> AsyncIterator[Lease]:
+    async def lease(
+        self, name: str | None, *, keep_alive_seconds: float | None = None
+    ) -> AsyncIterator[Lease]:
         """Hold the model `name` (None or "": the default one), loading it if need be.
+
+        `keep_alive_seconds` is how long it is to stay loaded afterwards (None: as it is configured;
+        infinity: as long as it can). 0 is an order: nobody else using it then, it is unloaded.
 
         Raises: UnknownModel, AmbiguousName, ModelLoading (it took too long), ModelUnusable,
         ModelTooLarge, MemoryBusy, Overloaded (too many wait for loads already).
         """
         model = await self._named(name)
         backend = await self._acquire(model)
+        model.wishes.add(keep_alive_seconds)
         reduced = model.loaded.reduced_from_tokens if model.loaded is not None else None
         try:
             yield Lease(backend, reduced)
         finally:
             self._release(model)
+            if keep_alive_seconds == 0:
+                self._unload_soon(model, "after its request, as asked")
 
     async def _named(self, name: str | None) -> ManagedModel:
         if not name:
             return self._default
+        try:
+            return await self._exactly_named(name)
+        except UnknownModel:
+            bare = without_latest(name)
+            if bare == name:
+                raise
+            return await self._exactly_named(bare)
+
+    async def _exactly_named(self, name: str) -> ManagedModel:
         wanted = name.casefold()
         for model in self._models.values():
             if wanted in {known.casefold() for known in model.spec.names}:
@@ -431,7 +462,8 @@ class ModelManager:
                 device_bytes=self._ledger.charge(self._ledger.held_by(model.key)),
                 reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
                 idle_seconds=model.idle_seconds,
-                promised=model.idle_seconds < self._keep_alive_of(model),
+                promised=model.idle_seconds
+                < max(self._keep_alive_of(model), model.wishes.promised_seconds),
             )
             for model in self._models.values()
             if model is not wanted and _may_go(model)
@@ -516,6 +548,24 @@ class ModelManager:
         self._on_default(model.spec)
         return self._report(model)
 
+    async def forget(self, name: str) -> None:
+        """Unload a model whose files are about to go, and know it no more; harmless for one that
+        nobody asked for.
+
+        Raises: ModelInUse, also where it is the default one.
+        """
+        model = self._models.get(name.casefold())
+        if model is None:
+            return
+        if model in (self._default, self._heir):
+            raise ModelInUse(
+                f"{model.spec.name!r} is the model that answers where requests name none.",
+                hint="Let another one be that first: POST /admin/models/NAME/default.",
+            )
+        await self.unload(name)
+        if not model.in_use:
+            self._models.pop(model.key, None)
+
     async def set_pin(self, name: str, pinned: bool) -> ModelReport:
         """Let a model stay whatever happens, or not; loads nothing."""
         model = await self._named(name)
@@ -555,6 +605,7 @@ class ModelManager:
             await self._room.recover(before, touched)
         finally:
             model.state = Idle(model.spec.name)
+            model.wishes = Wishes()
             model.asked = Wanted()
             model.unloading = None
             self._tell_change()
@@ -571,19 +622,31 @@ class ModelManager:
             self._ledger.release(model.key)
 
     def _start_timer(self, model: ManagedModel) -> None:
-        """Unload after the keep-alive, if the model has one."""
-        seconds = self._keep_alive_of(model)
-        if not seconds or model.pinned or model.in_use or model.backend is None or self._closed:
+        """Unload it once it was idle for long enough, if it is to go at all."""
+        seconds = self._idle_limit_of(model)
+        if seconds == math.inf or model.pinned or model.in_use or self._closed:
+            return
+        if model.backend is None:
             return
         self._stop_timer(model)
+        why = f"after {seconds:g} s without a request"
+        loop = asyncio.get_running_loop()
+        model.timer = loop.call_later(seconds, self._unload_soon, model, why)
 
-        def unload() -> None:
-            if _may_go(model):
-                model.timer = None
-                why = f"after {seconds:g} s without a request"
-                model.unloading = asyncio.create_task(self._free(model, why))
+    def _unload_soon(self, model: ManagedModel, why: str) -> None:
+        """Begin to unload it, unless somebody needs it."""
+        if _may_go(model) and not self._closed:
+            self._stop_timer(model)
+            model.unloading = asyncio.create_task(
+                self._free(model, why), name=f"unload {model.spec.name}"
+            )
 
-        model.timer = asyncio.get_running_loop().call_later(seconds, unload)
+    def _idle_limit_of(self, model: ManagedModel) -> float:
+        """Seconds without a request after which it is unloaded; infinity: never. The default model
+        is everybody's: no wish of a single request makes it go sooner."""
+        own = self._keep_alive_of(model) or math.inf
+        limit = model.wishes.idle_seconds(own)
+        return max(own, limit) if model is self._default else limit
 
     def _keep_alive_of(self, model: ManagedModel) -> float:
         own = model.spec.keep_alive_seconds

@@ -11,6 +11,7 @@ from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.spec import ModelSpec
 from localserve.errors import LocalserveError
 from localserve.manager.need import Need
+from localserve.manager.wishes import Wishes
 from localserve.planner.plan import Wanted
 from localserve.planner.usage import MemoryUsage
 
@@ -67,7 +68,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """A model for people and programs to look at. Times are seconds since the epoch."""
+    """A model for people and programs to look at. Times are seconds since the epoch.
+
+    `expires_at` is when it is unloaded if nobody uses it before; None: when its memory is needed.
+    """
 
     spec: ModelSpec
     state: State
@@ -78,6 +82,7 @@ class ModelReport:
     loaded: Loaded | None
     device_bytes: Mapping[str, int]
     idle_since: float | None
+    expires_at: float | None
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +104,7 @@ class ManagedModel:
     pin: bool | None = None
     used_at: float = field(default_factory=time.time)
     timer: asyncio.TimerHandle | None = None
+    wishes: Wishes = field(default_factory=Wishes)
 
     @property
     def key(self) -> str:

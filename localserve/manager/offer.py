@@ -50,10 +50,14 @@ class DiskOffer:
         """What models.toml says."""
         return self._registry
 
+    def look_again(self) -> None:
+        """Something has come or gone: what was seen before does not count any more."""
+        self._looked_at = float("-inf")
+
     def reconfigure(self, registry: Registry) -> None:
         """Take over what models.toml says now."""
         self._registry = registry
-        self._looked_at = float("-inf")
+        self.look_again()
 
     async def find(self, name: str) -> ModelSpec:
         registry, settings = self._registry, self._settings

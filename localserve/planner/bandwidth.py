@@ -44,7 +44,12 @@ QUERIES_PER_KEY = 4
 """Heads that share keys and values where attention is measured: as most models have it."""
 
 RETRY_SECONDS = 3600.0
-"""A result with problems counts for an hour: the memory may be free again, the driver mended."""
+"""A result with problems counts for an hour: the memory may be free again, the driver mended, the
+other programs done."""
+
+BUSY = 0.25
+"""More than this share of the processors in use by others makes rates too low to be believed for
+long."""
 
 Progress = Callable[[str], None]
 
@@ -170,6 +175,11 @@ def _measure(hardware: Hardware, threads: int, readings: Readings, progress: Pro
     throughput: dict[str, dict[str, Throughput]] = {}
     steps: dict[str, StepRates] = {}
     problems: list[str] = []
+    if (busy := readings.busy_share()) > BUSY:
+        problems.append(
+            f"Other programs used {busy:.0%} of the processors when speed was measured: it may be"
+            f" too low, and is measured again after {RETRY_SECONDS / 3600:.0f} h"
+        )
     for device in _measurable(hardware):
         stream_bytes = min(STREAM_BYTES, device.free_bytes // FREE_SHARE)
         if stream_bytes < LEAST_STREAM_BYTES:

@@ -119,6 +119,9 @@ def _terms(plan: Plan, place: Place) -> Iterator[Term]:
         yield Term("output", plan.usage.output_bytes)
         yield Term("process", PROCESS_BYTES)
         rest -= plan.usage.output_bytes + PROCESS_BYTES
+        if size := plan.usage.checkpoint_bytes:
+            yield Term("checkpoints", size)
+            rest -= size
     if load.shared_bytes:
         yield Term("gpu", load.shared_bytes)
     if rest:  # earlier loads took more than predicted

@@ -15,9 +15,10 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
@@ -36,7 +37,7 @@ MOST_ENTRIES: Final = 32
 MOST_ANSWERS: Final = 400
 RECENT: Final = 8
 """Answers of one model in one quantization that are kept: a machine that has become slower is
-believed after seven of them."""
+believed after five of them."""
 
 MOST_SURCHARGE: Final = 0.5
 FARTHEST: Final = 8.0
@@ -129,19 +130,13 @@ class Lessons:
 
 def _correction(same: Iterable[float | None], alike: Iterable[float | None]) -> float:
     """The correction by answers of the model itself, else half of what others alike say, on a
-    logarithmic scale."""
+    logarithmic scale. By their middle: what is promised is what users mostly see, and a few answers
+    beside a busy program, or by a machine that was slow when it was measured, spoil nothing."""
     if own := [ratio for ratio in same if ratio is not None]:
-        return _undisturbed(own)
+        return median(own)
     if others := [ratio for ratio in alike if ratio is not None]:
-        return math.sqrt(_undisturbed(others))
+        return math.sqrt(median(others))
     return 1.0
-
-
-def _undisturbed(ratios: Sequence[float]) -> float:
-    """The end of the quickest quarter. Other programs can only make an answer slower, so the quick
-    ones tell what the model takes, and one at a bad moment spoils nothing; the very quickest might
-    be a lucky one."""
-    return sorted(ratios)[(len(ratios) - 1) // 4]
 
 
 NOTHING_LEARNED: Final = Lessons()

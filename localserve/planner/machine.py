@@ -115,14 +115,15 @@ class Machine:
         return next((gpu for gpu in self.gpus if gpu.name == name), self.ram)
 
     def loads(self, usage: MemoryUsage) -> tuple[Load, ...]:
-        """What the usage takes of each place, GPUs first. RAM also holds the output, the process,
-        and what lies on GPUs without memory of their own, which is charged there once."""
+        """What the usage takes of each place, GPUs first. RAM also holds the output,
+        checkpoints, the process, and what lies on GPUs without memory of their own, charged there
+        once."""
         gpus = [Load(gpu.name, self._taken(usage, gpu.name), gpu.room_bytes) for gpu in self.gpus]
         parts: tuple[MemoryUsage | Beside, ...] = (usage, *usage.beside)
         named = {RAM} | {device.device for part in parts for device in part.devices}
         own = sum(self._taken(usage, name) for name in named if self.place(name) is self.ram)
         shared = sum(self._taken(usage, gpu.name) for gpu in self.gpus if gpu.unified)
-        in_ram = own + shared + usage.output_bytes + PROCESS_BYTES
+        in_ram = own + shared + usage.output_bytes + usage.checkpoint_bytes + PROCESS_BYTES
         return (*gpus, Load(self.ram.name, in_ram, self.ram.room_bytes, shared))
 
     def _taken(self, usage: MemoryUsage, name: str) -> int:

@@ -75,9 +75,10 @@ def place(
     machine: Machine,
     measure: Measure,
     companions: Sequence[Companion] = (),
+    checkpoint_bytes: int = 0,
 ) -> Placement | Refused:
-    """The first of the ways that fits, its companions beside it; where none does, the one that
-    comes nearest."""
+    """The first of the ways that fits, its companions and checkpoints beside it; where none does,
+    the one that comes nearest."""
 
     def split(index: int) -> Runtime:
         return _split(facts, ways[index], machine, companions)
@@ -85,7 +86,7 @@ def place(
     def guess(index: int) -> Placement:
         runtime = split(index)
         usage = estimate(facts, runtime, machine.gpu_names)
-        return placement(runtime, usage, machine, companions)
+        return placement(runtime, usage, machine, companions, checkpoint_bytes)
 
     last = len(ways) - 1
     first = min(bisect_left(range(len(ways)), True, key=lambda i: guess(i).gpus_fit), last)
@@ -100,7 +101,7 @@ def place(
             if isinstance(answer, Refused):
                 nearest = nearest if isinstance(nearest, Placement) else answer
                 continue
-            placed = placement(runtime, answer, machine, companions)
+            placed = placement(runtime, answer, machine, companions, checkpoint_bytes)
             if placed.fits:
                 return placed
             if not isinstance(nearest, Placement) or not nearest.gpus_fit:
@@ -113,10 +114,15 @@ def place(
 
 
 def placement(
-    runtime: Runtime, usage: MemoryUsage, machine: Machine, companions: Sequence[Companion]
+    runtime: Runtime,
+    usage: MemoryUsage,
+    machine: Machine,
+    companions: Sequence[Companion],
+    checkpoint_bytes: int,
 ) -> Placement:
-    """The model so run, its companions beside it."""
+    """The model so run, its companions beside it, and room for checkpoints."""
     together = with_companions(usage, companions, runtime, machine.gpu_names)
+    together = replace(together, checkpoint_bytes=checkpoint_bytes)
     return Placement(runtime, together, machine.loads(together))
 
 

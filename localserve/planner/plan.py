@@ -12,13 +12,19 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal, cast
 
 from localserve.catalog.spec import ModelSpec
-from localserve.config import DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, Settings
+from localserve.config import (
+    DEFAULT_CHECKPOINT_BYTES,
+    DEFAULT_CONTEXT_TOKENS,
+    DEFAULT_PARALLEL,
+    MOST_CHECKPOINTS,
+    Settings,
+)
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.pooling import Pooling, divisible, natural_pooling, pooling_of
 from localserve.planner.companions import Companion
 from localserve.planner.dry_run import Refused
-from localserve.planner.formula import CELL_PADDING, estimate, output_bytes
+from localserve.planner.formula import CELL_PADDING, estimate, output_bytes, state_bytes
 from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, place, placement, ways
 from localserve.planner.runtime import (
@@ -42,8 +48,8 @@ class Wanted:
 
     `context_tokens` is the pool and the most that one request may use. `gpu_layers` counts from the
     last layer, the output being one of them; `cpu_expert_layers` from the first. `companions` are
-    to have room beside the model. `pooling` makes vectors by any model; `embeds` does so as its
-    file says, or as suits the model.
+    to have room beside the model, checkpoints at most `checkpoint_bytes`.
+    `pooling` makes vectors by any model; `embeds` does so as its file says, or as suits the model.
     """
 
     context_tokens: int | None = None
@@ -56,6 +62,7 @@ class Wanted:
     pooling: Pooling | None = None
     embeds: bool | None = None
     guess_tokens: int | None = None
+    checkpoint_bytes: int | None = None
     companions: tuple[Companion, ...] = ()
 
     def over(self, other: Wanted) -> Wanted:
@@ -98,6 +105,7 @@ def wanted_of(settings: Settings) -> Wanted:
         gpu_layers=settings.gpu_layers,
         cpu_expert_layers=settings.cpu_moe_layers,
         guess_tokens=settings.guess_tokens,
+        checkpoint_bytes=settings.checkpoint_bytes,
     )
 
 
@@ -163,12 +171,13 @@ def make_plan(
     """
     base = runtime_of(facts, wanted)
     allowed = ways(facts, base, machine, wanted.gpu_layers, wanted.cpu_expert_layers)
-    placed = place(facts, allowed, machine, measure, wanted.companions)
+    checkpoints = checkpoint_room(facts, base, wanted)
+    placed = place(facts, allowed, machine, measure, wanted.companions, checkpoints)
     problem = None
     if isinstance(placed, Refused):
         problem = placed.reason
         usage = estimate(facts, allowed[-1], machine.gpu_names)
-        placed = placement(allowed[-1], usage, machine, wanted.companions)
+        placed = placement(allowed[-1], usage, machine, wanted.companions, checkpoints)
     name = quantization or facts.quantization
     where = _where(facts, placed.runtime, machine)
     corrections = correct(facts, computes(where, machine))
@@ -220,6 +229,17 @@ def runtime_of(facts: GgufFacts, wanted: Wanted) -> Runtime:
     if wanted.cache_type_v is not None:
         runtime = replace(runtime, cache_type_v=wanted.cache_type_v)
     return runtime
+
+
+def checkpoint_room(facts: GgufFacts, runtime: Runtime, wanted: Wanted) -> int:
+    """The most bytes of RAM that checkpoints come to take: none where sequences can be cut
+    anywhere, or where vectors are made."""
+    if runtime.pooling is not None:
+        return 0
+    limit = wanted.checkpoint_bytes
+    if limit is None:
+        limit = DEFAULT_CHECKPOINT_BYTES
+    return min(limit, MOST_CHECKPOINTS * state_bytes(facts, runtime))
 
 
 def parallel_of(runtime: Runtime, wanted: Wanted) -> int:

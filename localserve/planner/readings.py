@@ -32,9 +32,11 @@ KILL_SECONDS = 2.0
 
 PROBLEM_CHARACTERS = 300
 
-CHILD_ENVIRONMENT: Final = {"GOMP_SPINCOUNT": "10000"}
-"""What llama.cpp's threads find in the process that serves, so that what is measured is the same.
-"""
+CHILD_ENVIRONMENT: Final = {
+    "GOMP_SPINCOUNT": "10000",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""What llama.cpp finds in the process that serves, so that what is measured is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,10 @@ class Readings:
         except OSError:
             return None
         return Amounts(usage.total, usage.free)
+
+    def busy_share(self) -> float:
+        """The share of all logical processors in use during the next 0.2 s, from 0 to 1."""
+        return psutil.cpu_percent(interval=0.2) / 100
 
     def processors(self) -> int:
         """Logical processors of the machine."""

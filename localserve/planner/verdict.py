@@ -15,7 +15,7 @@ from localserve.gguf.facts import GgufFacts
 from localserve.planner.formula import estimate
 from localserve.planner.hardware import Hardware
 from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
-from localserve.planner.plan import runtime_of, wanted_by, wanted_of
+from localserve.planner.plan import checkpoint_room, runtime_of, wanted_by, wanted_of
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 
@@ -76,15 +76,16 @@ def judge(
 ) -> Verdict:
     """The verdict on a model as `localserve up` would run it. `facts` must be loadable."""
     runtime = runtime_for(facts, settings, entry)
+    checkpoints = checkpoint_room(facts, runtime, wanted_of(settings))
     free, most = free_room(hardware), most_room(hardware)
     gpus = [gpu.name for gpu in hardware.gpus if not gpu.unified]
     if gpus:
-        usage = estimate(facts, runtime, gpus)
+        usage = replace(estimate(facts, runtime, gpus), checkpoint_bytes=checkpoints)
         on_gpus = sum(one.total_bytes for one in usage.devices if one.device != RAM)
         rest = needed_bytes(usage) - on_gpus
         if on_gpus <= free.gpu_bytes and rest <= free.ram_bytes:
             return _verdict("fits", "the GPU", needed_bytes(usage), free, most, runtime)
-    needed = needed_bytes(estimate(facts, runtime))
+    needed = needed_bytes(replace(estimate(facts, runtime), checkpoint_bytes=checkpoints))
     place: Place = "the GPU and RAM" if gpus else "RAM"
     if needed <= free.total_bytes:
         return _verdict("fits", place, needed, free, most, runtime)
@@ -99,8 +100,8 @@ def _verdict(
 
 
 def needed_bytes(usage: MemoryUsage) -> int:
-    """All of it, the rows of logits included."""
-    return usage.total_bytes + usage.output_bytes
+    """All of it, the rows of logits and checkpoints included."""
+    return usage.total_bytes + usage.output_bytes + usage.checkpoint_bytes
 
 
 def runtime_for(facts: GgufFacts, settings: Settings, entry: ModelSpec | None) -> Runtime:

@@ -150,6 +150,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "loaded_at": _time_text(loaded.at) if loaded else None,
         "load_seconds": round(loaded.seconds, 3) if loaded else None,
         "idle_since": _time_text(report.idle_since) if report.idle_since is not None else None,
+        "expires_at": _time_text(report.expires_at) if report.expires_at is not None else None,
     }
 
 

@@ -1,7 +1,7 @@
 """The application: routes, middleware and the life of the manager, all in one place.
 
-Every route is served with and without `/v1`; `/completions` and `/embeddings` without it belong to
-another wire format. Lives on the event loop.
+Every route is served with and without `/v1`; `/completions` and `/embeddings` without it are those
+of llama-server. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,9 +32,11 @@ from localserve.gateway.origins import parse_origins, split_list
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
+from localserve.manager.library import Library
+from localserve.server import llama_server
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
-from localserve.server.chat import CHAT, COMPLETION, AnswerEndpoint
+from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
@@ -43,10 +46,15 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.lm_studio import LmStudioModels
+from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.models import Models
+from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths
 from localserve.server.records import OnRequest, Recorded, log_request
-from localserve.server.vectors import EMBEDDING, RERANK, VectorEndpoint
+from localserve.server.response_store import ResponseStore
+from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -60,13 +68,15 @@ def create_app(
     settings: Settings,
     *,
     reload: Reload | None = None,
+    library: Library | None = None,
     owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
-    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls.
+    Its lifespan starts `manager` and closes it. `reload` is what `POST /admin/reload` calls,
+    `library` what fetches models and deletes them.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     """
@@ -89,7 +99,7 @@ def create_app(
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
     app = Starlette(
-        routes=_routes(manager, settings, keys, reload, headers_after_seconds),
+        routes=_routes(manager, settings, keys, reload, library, headers_after_seconds),
         middleware=[
             Middleware(Recorded, on_request=on_request),
             Middleware(Failures),
@@ -130,6 +140,7 @@ def _routes(
     settings: Settings,
     keys: Keys,
     reload: Reload | None,
+    library: Library | None,
     headers_after_seconds: float,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
@@ -137,27 +148,50 @@ def _routes(
     def post(path: str, endpoint: object) -> Route:
         return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
 
-    chat = AnswerEndpoint(
-        CHAT,
-        manager,
-        settings,
-        fingerprint=fingerprint,
-        headers_after_seconds=headers_after_seconds,
+    def answers(exchange: Exchange[Any]) -> object:
+        return AnswerEndpoint(
+            exchange, manager, settings, headers_after_seconds=headers_after_seconds
+        )
+
+    chat = answers(chat_exchange(fingerprint))
+    store = ResponseStore()
+    response = ResponseEndpoint(
+        store, manager, settings, headers_after_seconds=headers_after_seconds
     )
-    completion = AnswerEndpoint(
-        COMPLETION,
-        manager,
-        settings,
-        fingerprint=fingerprint,
-        headers_after_seconds=headers_after_seconds,
-    )
-    embedding = VectorEndpoint(EMBEDDING, manager, settings)
-    rerank = VectorEndpoint(RERANK, manager, settings)
+    responses = Responses(store)
+    message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
+    native_embedding = AtOnceEndpoint(llama_server.EMBEDDING, manager, settings)
+    tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
+    detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
+    template = AtOnceEndpoint(llama_server.TEMPLATE, manager, settings)
+    chat_count = AtOnceEndpoint(llama_server.COUNT, manager, settings)
+    embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
+    rerank = AtOnceEndpoint(RERANK, manager, settings)
+    inspection = llama_server.Inspection(manager, fingerprint)
+    native = answers(llama_server.COMPLETION)
+    completion = answers(completion_exchange(fingerprint))
+    lm_studio = LmStudioModels(manager)
     models, health, admin = Models(manager), Health(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
             post(f"{prefix}/chat/completions", chat),
+            post(f"{prefix}/responses", response),
+            Route(f"{prefix}/responses/{{id}}", responses.show, methods=["GET"]),
+            Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
+            post(f"{prefix}/messages", message),
+            post(f"{prefix}/messages/count_tokens", count),
+            post(f"{prefix}/chat/completions/input_tokens", chat_count),
+            post(f"{prefix}/infill", answers(llama_server.INFILL)),
+            post(f"{prefix}/completion", native),
+            post(f"{prefix}/embedding", native_embedding),
+            post(f"{prefix}/tokenize", tokenize),
+            post(f"{prefix}/detokenize", detokenize),
+            post(f"{prefix}/apply-template", template),
+            Route(f"{prefix}/props", inspection.properties, methods=["GET"]),
+            post(f"{prefix}/props", inspection.change_properties),
+            Route(f"{prefix}/slots", inspection.slots),
+            post(f"{prefix}/slots/{{slot}}", inspection.change_slot),
             post(f"{prefix}/rerank", rerank),
             post(f"{prefix}/reranking", rerank),
             Route(f"{prefix}/models", models.list),
@@ -183,8 +217,16 @@ def _routes(
         ]
     return [
         *everywhere,
+        *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
         post("/v1/completions", completion),
         post("/v1/embeddings", embedding),
+        post("/completions", native),
+        post("/embeddings", native_embedding),
+        Route("/api/v0/models", lm_studio.list),
+        Route("/api/v0/models/{name:path}", lm_studio.show),
+        post("/api/v0/chat/completions", chat),
+        post("/api/v0/completions", completion),
+        post("/api/v0/embeddings", embedding),
     ]
 
 
@@ -199,6 +241,8 @@ def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Res
 
 
 async def _greet(request: Request) -> Response:
+    if means_ollama(request):
+        return PlainTextResponse(GREETING)
     return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
 
 

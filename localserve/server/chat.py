@@ -8,23 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar, assert_never
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from localserve.backends.base import Backend
-from localserve.chat import ChatEvent, ChatRequest, Completed, CompletionRequest
+from localserve.chat import ChatEvent, ChatRequest, Completed, CompletionRequest, InfillRequest
 from localserve.config import Settings
-from localserve.dialects.openai import (
-    Answer,
-    Asked,
-    ChatAnswer,
-    CompletionAnswer,
-    parse_chat,
-    parse_completion,
-)
+from localserve.dialects import openai
 from localserve.gateway.caller import caller_of
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import Lease, ModelManager
@@ -32,7 +25,7 @@ from localserve.server.bodies import read_body
 from localserve.server.callers import check_model
 from localserve.server.feed import ClientLeft, Feed
 from localserve.server.records import RequestRecord, record_of
-from localserve.server.streaming import EventStream
+from localserve.server.streaming import Answer, EventStream
 
 PARSE_IN_WORKER_BYTES = 256 << 10
 """From this size on a body takes long enough to parse (about 1 ms) to be parsed off the loop."""
@@ -40,46 +33,69 @@ PARSE_IN_WORKER_BYTES = 256 << 10
 REDUCED_HEADER = b"x-localserve-context-reduced"
 """The context in tokens, where memory did not suffice for the one that was wanted."""
 
-Question = TypeVar("Question", bound=ChatRequest | CompletionRequest)
 
-Parse = Callable[[bytes], Asked[Question]]
-"""From a body to what it asks for. Raises: InvalidRequest."""
+Question = ChatRequest | CompletionRequest | InfillRequest
 
-Begin = Callable[[Backend, Question], AsyncGenerator[ChatEvent, None]]
-"""Starts the answer on a backend."""
+
+class Asked(Protocol):
+    """What a body asks for: `choices` counts the answers."""
+
+    @property
+    def request(self) -> Question: ...
+
+    @property
+    def choices(self) -> int: ...
+
+    @property
+    def stream(self) -> bool: ...
+
+
+Asking = TypeVar("Asking", bound=Asked)
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange(Generic[Question]):
-    """One kind of question and its kind of answer."""
+class Exchange(Generic[Asking]):
+    """One kind of question and its kind of answer. `parse` raises InvalidRequest."""
 
-    parse: Parse[Question]
-    begin: Begin[Question]
-    answer: type[Answer]
-
-
-CHAT = Exchange(parse_chat, lambda backend, request: backend.chat(request), ChatAnswer)
-COMPLETION = Exchange(
-    parse_completion, lambda backend, request: backend.complete(request), CompletionAnswer
-)
+    parse: Callable[[bytes], Asking]
+    answer: Callable[[Asking], Answer]
 
 
-class AnswerEndpoint(Generic[Question]):
+def chat_exchange(fingerprint: str) -> Exchange[openai.Asked[ChatRequest]]:
+    """OpenAI's chat; `fingerprint` names what answers."""
+    return Exchange(openai.parse_chat, _written_as(openai.ChatAnswer, fingerprint))
+
+
+def completion_exchange(fingerprint: str) -> Exchange[openai.Asked[CompletionRequest]]:
+    """OpenAI's text completions; `fingerprint` names what answers."""
+    return Exchange(openai.parse_completion, _written_as(openai.CompletionAnswer, fingerprint))
+
+
+def _written_as(
+    form: type[openai.Answer], fingerprint: str
+) -> Callable[[openai.Asked[ChatRequest | CompletionRequest]], Answer]:
+    return lambda asked: form(
+        choices=asked.choices,
+        include_usage=asked.include_usage,
+        fingerprint=fingerprint,
+        extras=asked.extras,
+    )
+
+
+class AnswerEndpoint(Generic[Asking]):
     """Answers the questions of one exchange, at once or as a stream."""
 
     def __init__(
         self,
-        exchange: Exchange[Question],
+        exchange: Exchange[Asking],
         manager: ModelManager,
         settings: Settings,
         *,
-        fingerprint: str,
         headers_after_seconds: float,
     ) -> None:
         self._exchange = exchange
         self._manager = manager
         self._settings = settings
-        self._fingerprint = fingerprint
         self._headers_after_seconds = headers_after_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,28 +106,25 @@ class AnswerEndpoint(Generic[Question]):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
-        asked = await self._parse(body)
-        request = replace(asked.request, scope=caller_of(scope).prefix_scope)
-        await check_model(scope, self._manager, request.model)
+        asked = await self._parse(scope, body)
+        await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = request.model or self._manager.spec.name
+        record.ask(asked.request.model or self._manager.spec.name)
         await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
         try:
-            await self._answer(scope, receive, send, replace(asked, request=request))
+            await self._answer(scope, receive, send, asked)
         finally:
             await meter.settle_tokens(record.tokens_used)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, asked: Asked[Question]
-    ) -> None:
-        request, begin = asked.request, self._exchange.begin
-        answer = self._exchange.answer(
-            choices=asked.choices,
-            include_usage=asked.include_usage,
-            fingerprint=self._fingerprint,
-        )
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asking) -> None:
+        request = replace(asked.request, scope=caller_of(scope).prefix_scope)
+        answer = self._exchange.answer(asked)
         async with Feed(
-            self._manager, request.model, lambda lease: begin(told(scope, lease), request), receive
+            self._manager,
+            request.model,
+            lambda lease: _begin(told(scope, lease), request),
+            receive,
+            keep_alive_seconds=request.keep_alive_seconds,
         ) as feed:
             if asked.stream:
                 await EventStream(
@@ -125,20 +138,35 @@ class AnswerEndpoint(Generic[Question]):
         response = Response(answer.body(events), media_type="application/json")
         await response(scope, receive, send)
 
-    def _expected_tokens(self, asked: Asked[Question], body_bytes: int) -> int:
+    def _expected_tokens(self, asked: Asking, body_bytes: int) -> int:
         max_tokens = asked.request.generation.max_tokens
         if max_tokens is None:
             max_tokens = self._settings.default_max_tokens
         return expected_tokens(body_bytes, max_tokens, asked.choices)
 
-    async def _parse(self, body: bytes) -> Asked[Question]:
+    async def _parse(self, scope: Scope, body: bytes) -> Asking:
+        """Raises: InvalidRequest."""
         if len(body) < PARSE_IN_WORKER_BYTES:
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
 
 
+def _begin(backend: Backend, request: Question) -> AsyncGenerator[ChatEvent, None]:
+    """Starts the answer."""
+    match request:
+        case ChatRequest():
+            return backend.chat(request)
+        case CompletionRequest():
+            return backend.complete(request)
+        case InfillRequest():
+            return backend.infill(request)
+        case _ as never:
+            assert_never(never)
+
+
 def told(scope: Scope, lease: Lease) -> Backend:
     """The backend; a context that had to be made smaller is told in the response's headers."""
+    record_of(scope).leased()
     if lease.reduced_from_tokens is not None:
         tokens = lease.backend.facts.context_tokens
         record_of(scope).headers.append(

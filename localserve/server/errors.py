@@ -1,6 +1,6 @@
 """Errors as responses: which status each has, and the errors that only HTTP knows.
 
-Every failure leaves here in the one shape of `dialects.openai.errors`, never as a traceback.
+Every failure leaves here in the shape of its route's dialect, never as a traceback.
 Lives on the event loop.
 
 InvalidRequest
@@ -8,6 +8,8 @@ InvalidRequest
 ├── RequestTooSlow         408
 ├── HeadTooLarge           431
 ├── RouteUnknown           404
+├── ResponseUnknown        404
+├── PreviousResponseUnknown 400
 └── MethodUnsupported      405
 Unavailable
 └── TooManyConnections     503
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from starlette.exceptions import HTTPException
@@ -24,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from localserve.dialects import anthropic, llama_server, ollama
 from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
     AccessRefused,
@@ -43,7 +47,9 @@ from localserve.errors import (
     UnknownModel,
     error_types,
 )
+from localserve.gateway.paths import route_path
 from localserve.gateway.refusals import CrossSite, HostRefused, MediaTypeUnsupported
+from localserve.server.paths import normal_path
 from localserve.server.records import record_of
 
 logger = logging.getLogger("localserve.server")
@@ -85,6 +91,26 @@ class RouteUnknown(InvalidRequest):
     description: ClassVar[str] = "There is nothing at this path."
 
 
+class ResponseUnknown(InvalidRequest):
+    """No response of that id is kept."""
+
+    code: ClassVar[str] = "response_not_found"
+    description: ClassVar[str] = (
+        "No response of that id is kept: it was never given to this key, asked not to be stored, "
+        "deleted, or others have taken its place."
+    )
+
+
+class PreviousResponseUnknown(InvalidRequest):
+    """The response that a request goes on from is not kept."""
+
+    code: ClassVar[str] = "previous_response_not_found"
+    description: ClassVar[str] = (
+        "The response that the request goes on from is not kept (any more). Send the whole "
+        "conversation as input."
+    )
+
+
 class MethodUnsupported(InvalidRequest):
     """The path exists, but not for this method."""
 
@@ -108,6 +134,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (HeadTooLarge, 431),
     (MediaTypeUnsupported, 415),
     (RouteUnknown, 404),
+    (ResponseUnknown, 404),
     (MethodUnsupported, 405),
     (CrossSite, 403),
     (HostRefused, 403),
@@ -128,8 +155,40 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
 )
 
 
+Shape = Callable[[LocalserveError, int, str], tuple[int, dict[str, object]]]
+"""From an error, its usual status and the request's id to the status and the body of an answer."""
+
+
+def _usual_shape(
+    error: LocalserveError, status: int, request_id: str
+) -> tuple[int, dict[str, object]]:
+    return status, error_fields(error, status, request_id)
+
+
+_SHAPES: tuple[tuple[str, Shape], ...] = (
+    ("/messages", anthropic.error_answer),
+    ("/infill", llama_server.error_answer),
+    ("/completion", llama_server.error_answer),
+    ("/embedding", llama_server.error_answer),
+    ("/tokenize", llama_server.error_answer),
+    ("/detokenize", llama_server.error_answer),
+    ("/apply-template", llama_server.error_answer),
+    ("/props", llama_server.error_answer),
+    ("/slots", llama_server.error_answer),
+    ("/api/v0", _usual_shape),  # LM Studio's
+    ("/api", ollama.error_answer),
+)
+"""Routes, with all below them, whose dialect has errors of its own; the first that fits."""
+
+_BARE_SHAPES: Mapping[str, Shape] = {
+    "/completions": llama_server.error_answer,
+    "/embeddings": llama_server.error_answer,
+}
+"""Routes that have another dialect with `/v1` before them."""
+
+
 def status_of(kind: type[LocalserveError]) -> int:
-    """The HTTP status of a type of error."""
+    """The HTTP status of a type of error, where the route's dialect has no other."""
     return next(status for parent, status in _STATUSES if issubclass(kind, parent))
 
 
@@ -148,10 +207,19 @@ def error_response(scope: Scope, error: LocalserveError, **more: object) -> Resp
     """The answer to a request that failed; `more` are further members of the body."""
     record = record_of(scope)
     record.error = error.code
-    status = status_of(type(error))
-    return JSONResponse(
-        error_fields(error, status, record.request_id) | more, status, headers=_headers_of(error)
-    )
+    status, fields = _shape(scope)(error, status_of(type(error)), record.request_id)
+    return JSONResponse(fields | more, status, headers=_headers_of(error))
+
+
+def _shape(scope: Scope) -> Shape:
+    whole = normal_path(scope["path"])
+    path = route_path({**scope, "path": whole})
+    if path in _BARE_SHAPES and not whole.endswith(f"/v1{path}"):
+        return _BARE_SHAPES[path]
+    for route, shape in _SHAPES:
+        if path == route or path.startswith(f"{route}/"):
+            return shape
+    return _usual_shape
 
 
 def _headers_of(error: LocalserveError) -> dict[str, str]:

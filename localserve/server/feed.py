@@ -40,9 +40,18 @@ class Feed:
     Holds what the client has not taken yet: at most one answer, which the context bounds.
     """
 
-    def __init__(self, manager: ModelManager, model: str, ask: Ask, receive: Receive) -> None:
+    def __init__(
+        self,
+        manager: ModelManager,
+        model: str,
+        ask: Ask,
+        receive: Receive,
+        *,
+        keep_alive_seconds: float | None = None,
+    ) -> None:
         self._manager = manager
         self._model = model
+        self._keep_alive_seconds = keep_alive_seconds
         self._ask = ask
         self._receive = receive
         self._events: list[ChatEvent] = []
@@ -94,7 +103,9 @@ class Feed:
     async def _answer(self) -> None:
         try:
             async with (
-                self._manager.lease(self._model) as lease,
+                self._manager.lease(
+                    self._model, keep_alive_seconds=self._keep_alive_seconds
+                ) as lease,
                 aclosing(self._ask(lease)) as events,
             ):
                 async for event in events:

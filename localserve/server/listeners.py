@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,8 @@ _ALL_ADDRESSES = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Bound and listening sockets of one port. `host` is what to print and to connect to.
+    """Bound and listening sockets of one port, and of those that are served as well. `host` is what
+    to print and to connect to.
 
     `warning` says what a user should know of an address that could not be taken; mostly "".
     """
@@ -34,42 +36,101 @@ class Listeners:
     host: str
     port: int
     sockets: tuple[socket.socket, ...]
+    also_ports: tuple[int, ...] = ()
     warning: str = ""
     scheme: str = "http"
 
     @property
     def url(self) -> str:
+        return self._url(self.port)
+
+    @property
+    def also_urls(self) -> tuple[str, ...]:
+        """The same at its other ports."""
+        return tuple(map(self._url, self.also_ports))
+
+    def _url(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{port}"
 
     def close(self) -> None:
         for one in self.sockets:
             one.close()
 
 
-def listen(host: str, port: int, *, scheme: str = "http") -> Listeners:
+def listen(host: str, port: int, *, also: Sequence[int] = (), scheme: str = "http") -> Listeners:
     """Listen on `host`; on 127.0.0.1 also on ::1, which some clients try first.
 
-    Port 0 takes any free one. Raises: ConfigInvalid, naming who holds a busy port and the next
-    free one.
+    Port 0 takes any free one; those of `also` are served as well. Raises: ConfigInvalid, naming who
+    holds a busy port, and what to do.
     """
     try:
         first = _bind_first(host, port)
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
-    taken: int = first.getsockname()[1]
-    sockets, warning = [first], ""
-    if host in LOOPBACK_NAMES:
-        try:
-            sockets.append(_bind("::1", taken))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:  # else it is a machine without IPv6
-                warning = (
-                    f"Port {taken} of ::1 is in use{_by_whom('::1', taken)}: a client that asks"
-                    f" for localhost may get there. {scheme}://127.0.0.1:{taken} is this server."
-                )
+    sockets = [first]
+    try:
+        sockets += [_bind_also(host, more) for more in also if not port or more != port]
+        ports = [one.getsockname()[1] for one in sockets]
+        warnings = [
+            _listen_on_ipv6(port, scheme, sockets) for port in ports if host in LOOPBACK_NAMES
+        ]
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)
-    return Listeners(shown, taken, tuple(sockets), warning, scheme)
+    return Listeners(
+        shown,
+        ports[0],
+        tuple(sockets),
+        also_ports=tuple(ports[1:]),
+        warning=" ".join(filter(None, warnings)),
+        scheme=scheme,
+    )
+
+
+def parse_ports(text: str | None) -> tuple[int, ...]:
+    """`11434,1234` -> (11434, 1234), each once. Raises: ConfigInvalid."""
+    ports = []
+    for part in (text or "").split(","):
+        if not (part := part.strip()):
+            continue
+        known = part.isascii() and part.isdecimal() and len(part) <= 5
+        if not known or int(part) > 65535:
+            raise ConfigInvalid(
+                f"{part[:40]!r} is no port to listen on.",
+                hint="Ports are numbers from 1 to 65535, with commas between.",
+            )
+        ports.append(int(part))
+    return tuple(dict.fromkeys(ports))
+
+
+def _bind_also(host: str, port: int) -> socket.socket:
+    """A socket on one more port. Raises: ConfigInvalid."""
+    try:
+        return _bind(host, port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise _cannot_listen(host, port, error) from None
+    who = _by_whom(host, port)
+    raise ConfigInvalid(
+        f"Port {port}, which is to be served as well, is in use{who}.",
+        hint="End that program, or leave the port out of --also.",
+    )
+
+
+def _listen_on_ipv6(port: int, scheme: str, sockets: list[socket.socket]) -> str:
+    """Add a socket on ::1; a warning, where another program has the port there."""
+    try:
+        sockets.append(_bind("::1", port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # else it is a machine without IPv6
+            return (
+                f"Port {port} of ::1 is in use{_by_whom('::1', port)}: a client that asks"
+                f" for localhost may get there. {scheme}://127.0.0.1:{port} is this server."
+            )
+    return ""
 
 
 def _bind_first(host: str, port: int) -> socket.socket:

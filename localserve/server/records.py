@@ -38,7 +38,8 @@ _KEY = "localserve.record"
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `caller` is the name of the key. `headers` go out with the response, besides its own.
+    `caller` is the name of the key. `headers` go out with the response, besides its own. `lease_ms`
+    is the wait for the model itself.
     """
 
     request_id: str
@@ -55,10 +56,20 @@ class RequestRecord:
     completion_tokens: int | None = None
     answer_pieces: int = 0
     tokens_per_second: float | None = None
+    asked_ms: float | None = None
+    lease_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
     finish_reasons: tuple[str, ...] = ()
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def ask(self, model: str) -> None:
+        """The request is understood, and a model is going to be asked."""
+        self.model, self.asked_ms = model, self._elapsed_ms()
+
+    def leased(self) -> None:
+        """The model is there."""
+        self.lease_ms = self._elapsed_ms() - (self.asked_ms or 0.0)
 
     def observe(self, events: Iterable[ChatEvent]) -> None:
         """Take from the events of the answer what the log says of them."""

@@ -1,8 +1,8 @@
-"""Server-sent events: an answer as frames, comments while nothing comes, and how streams end.
+"""Streams: an answer as its dialect writes it, signs of life while nothing comes, and their end.
 
-A stream that ends well ends with `[DONE]`; one that fails after its headers ends with an error
-event and without it. A frame is written as soon as the engine hands something over, and holds all
-of that. Knows nothing of what the frames say. Lives on the event loop.
+A stream that fails after its headers ends with an error in the dialect's own form. What the engine
+hands over is written as soon as it comes, all of it in one piece. Knows nothing of what it writes.
+Lives on the event loop.
 
 This writer is its own, for what it does rather than for speed (12.7 us a frame, sse-starlette 14.7,
 over 2,000 frames): sse-starlette ends streams when a shutdown begins, not when the drain is over,
@@ -13,31 +13,53 @@ uvicorn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from starlette.types import Scope, Send
 
 from localserve.chat import ChatEvent, Completed
-from localserve.dialects.openai import Answer, error_frame
 from localserve.errors import LocalserveError
 from localserve.server.errors import internal_error
 from localserve.server.feed import ClientLeft, Feed
 from localserve.server.records import record_of
 
-KEEPALIVE = b": keepalive\n\n"
-DONE = b"data: [DONE]\n\n"
 
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+class Answer(Protocol):
+    """How a dialect writes the answer to one request, as a stream or as one body."""
+
+    @property
+    def media_type(self) -> str:
+        """Of the stream."""
+        ...
+
+    def keepalive(self) -> str:
+        """What a stream sends while nothing comes."""
+        ...
+
+    @property
+    def told_in_stream(self) -> tuple[type[LocalserveError], ...]:
+        """Errors that go into the stream although its headers could still say so."""
+        ...
+
+    def stream(self, events: Sequence[ChatEvent]) -> str:
+        """What a stream sends of `events`, which is at least one; after Completed, its end."""
+        ...
+
+    def stream_error(self, error: LocalserveError) -> str:
+        """The end of a stream that fails."""
+        ...
+
+    def body(self, events: Iterable[ChatEvent]) -> str:
+        """The whole answer as JSON."""
+        ...
 
 
 class EventStream:
     """Sends one answer. Headers go out with the first events, or after `headers_after_seconds`.
 
-    Until then errors are raised, so that they are answered with a status of their own.
+    Until then errors are raised, so that they are answered with a status of their own, but for
+    those that the dialect tells in the stream.
     """
 
     def __init__(
@@ -55,38 +77,57 @@ class EventStream:
 
     async def run(self, scope: Scope, send: Send) -> None:
         """Send everything. Raises: ClientLeft; LocalserveError only before the headers."""
-        events = await self._feed.next(self._headers_after_seconds)
-        await _send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        events: list[ChatEvent] = []
+        failure: LocalserveError | None = None
         try:
-            end = await self._send_events(scope, send, events)
+            events = await self._feed.next(self._headers_after_seconds)
+        except self._answer.told_in_stream as error:
+            failure = error
+        await _send(send, self._start())
+        if failure is not None:
+            end = self._last_words(scope, failure)
+        else:
+            end = await self._send_rest(scope, send, events)
+        await _send(send, _body(end, more=False))
+
+    def _start(self) -> dict[str, object]:
+        headers = [
+            (b"content-type", self._answer.media_type.encode()),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
+
+    async def _send_rest(self, scope: Scope, send: Send, events: list[ChatEvent]) -> str:
+        """Send what comes until the answer is complete or fails; what is left to be sent then."""
+        try:
+            return await self._send_events(scope, send, events)
         except ClientLeft:
             raise
         except LocalserveError as error:
-            end = _last_words(scope, error)
+            return self._last_words(scope, error)
         except Exception as error:
-            end = _last_words(scope, internal_error(scope, error))
-        await _send(send, _body(end, more=False))
+            return self._last_words(scope, internal_error(scope, error))
 
-    async def _send_events(self, scope: Scope, send: Send, events: list[ChatEvent]) -> bytes:
+    async def _send_events(self, scope: Scope, send: Send, events: list[ChatEvent]) -> str:
         """Send what comes until the answer is complete; what is left to be sent then."""
         record = record_of(scope)
         while True:
             record.observe(events)
-            chunk = frame_events(self._answer.frames(events)) if events else KEEPALIVE
+            text = self._answer.stream(events) if events else self._answer.keepalive()
             if events and isinstance(events[-1], Completed):
-                return chunk + DONE
-            if chunk:
-                await _send(send, _body(chunk))
+                return text
+            if text:
+                await _send(send, _body(text))
             events = await self._feed.next(self._keepalive_seconds)
 
+    def _last_words(self, scope: Scope, error: LocalserveError) -> str:
+        record_of(scope).error = error.code
+        return self._answer.stream_error(error)
 
-def frame_events(frames: Iterable[str]) -> bytes:
-    """JSON texts without line breaks as server-sent events."""
-    return "".join([f"data: {frame}\n\n" for frame in frames]).encode("ascii")
 
-
-def _body(chunk: bytes, *, more: bool = True) -> dict[str, object]:
-    return {"type": "http.response.body", "body": chunk, "more_body": more}
+def _body(text: str, *, more: bool = True) -> dict[str, object]:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": more}
 
 
 async def _send(send: Send, message: dict[str, object]) -> None:
@@ -95,8 +136,3 @@ async def _send(send: Send, message: dict[str, object]) -> None:
         await send(message)
     except (OSError, asyncio.CancelledError):
         raise ClientLeft from None
-
-
-def _last_words(scope: Scope, error: LocalserveError) -> bytes:
-    record_of(scope).error = error.code
-    return frame_events([error_frame(error)])

@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings` and `/v1/rerank`: what is answered at once and as a whole.
+"""What is answered at once and as a whole: embeddings, reranking, tokens and their counts.
 
 Lives on the event loop; large bodies and answers are handled in a worker.
 """
@@ -30,9 +30,27 @@ from localserve.server.records import record_of
 RENDER_AT_ONCE = 8
 """So many vectors are made into JSON in about a millisecond; more are in a worker."""
 
+
+class Named(Protocol):
+    """A question to a model."""
+
+    @property
+    def model(self) -> str: ...
+
+
+class Counted(Protocol):
+    """An answer, for which the model saw so many tokens (None: that is not known)."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def prompt_tokens(self) -> int | None: ...
+
+
 Result = TypeVar("Result")
-Question = TypeVar("Question", bound=EmbeddingRequest | RerankRequest)
-Answer = TypeVar("Answer", bound=EmbeddingAnswer | RerankAnswer)
+Question = TypeVar("Question", bound=Named)
+Answer = TypeVar("Answer", bound=Counted)
 Asking = TypeVar("Asking", covariant=True)
 Answering = TypeVar("Answering", contravariant=True)
 
@@ -48,11 +66,13 @@ class Asked(Protocol[Asking, Answering]):
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[Question, Answer]):
-    """One kind of question. `parse` raises InvalidRequest; `size` counts what an answer has."""
+    """One kind of question. `parse` raises InvalidRequest; `size` counts what an answer has. What
+    `computes` nothing with the model costs no tokens."""
 
     parse: Callable[[bytes], Asked[Question, Answer]]
     ask: Callable[[Backend, Question], Awaitable[Answer]]
     size: Callable[[Question], int]
+    computes: bool = True
 
 
 EMBEDDING: Exchange[EmbeddingRequest, EmbeddingAnswer] = Exchange(
@@ -67,7 +87,7 @@ RERANK: Exchange[RerankRequest, RerankAnswer] = Exchange(
 )
 
 
-class VectorEndpoint(Generic[Question, Answer]):
+class AtOnceEndpoint(Generic[Question, Answer]):
     """Answers the questions of one exchange."""
 
     def __init__(
@@ -85,14 +105,13 @@ class VectorEndpoint(Generic[Question, Answer]):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
-        parse = self._exchange.parse
-        large = len(body) >= PARSE_IN_WORKER_BYTES
-        asked = await asyncio.to_thread(parse, body) if large else parse(body)
+        asked = await self._parse(scope, body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.model = asked.request.model or self._manager.spec.name
+        record.ask(asked.request.model or self._manager.spec.name)
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
-        await meter.reserve_tokens(expected)
+        if self._exchange.computes:
+            await meter.reserve_tokens(expected)
         try:
             answer = await while_wanted(self._ask(scope, asked.request), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
@@ -105,6 +124,12 @@ class VectorEndpoint(Generic[Question, Answer]):
         small = self._exchange.size(asked.request) <= RENDER_AT_ONCE
         rendered = asked.render(answer) if small else await asyncio.to_thread(asked.render, answer)
         await Response(rendered, media_type="application/json")(scope, receive, send)
+
+    async def _parse(self, scope: Scope, body: bytes) -> Asked[Question, Answer]:
+        """Raises: InvalidRequest."""
+        if len(body) < PARSE_IN_WORKER_BYTES:
+            return self._exchange.parse(body)
+        return await asyncio.to_thread(self._exchange.parse, body)
 
     async def _ask(self, scope: Scope, request: Question) -> Answer:
         async with self._manager.lease(request.model) as lease:

@@ -33,6 +33,7 @@ from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress
 from localserve.manager.estimate import FileEstimate
 from localserve.manager.ledger import Ledger
+from localserve.manager.library import DiskLibrary
 from localserve.manager.need import Need
 from localserve.manager.offer import DiskOffer
 from localserve.manager.room import MachineRoom
@@ -104,6 +105,7 @@ class Worker:
             self._manager,
             self._settings,
             reload=self._reload,
+            library=DiskLibrary(settings, self._offer),
             owner_key=arguments.owner_key,
             on_request=lambda record: reporter.report(Answered(format_record(record))),
         )
@@ -146,7 +148,6 @@ class Worker:
             max_waiting=settings.max_waiting,
             step_budget_seconds=settings.step_budget_ms / 1e3,
             default_max_tokens=settings.default_max_tokens,
-            checkpoint_bytes=settings.checkpoint_bytes,
             share_prefixes=settings.share_prefixes,
             settings=settings,
         )

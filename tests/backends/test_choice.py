@@ -10,8 +10,10 @@ from localserve.chat import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    Timings,
     TokenLogprob,
     ToolCallBegun,
+    Usage,
 )
 from localserve.engine.sequence import Ended
 from localserve.prompting.output.families import HERMES
@@ -35,7 +37,10 @@ def token(text: str) -> TokenLogprob:
 
 def test_an_answer_with_calls_ends_with_them() -> None:
     one = choice(2)
-    events = [*one.take(f"<think>So.</think>Hm. {CALL}", (), ()), *one.end(ended())]
+    events = [
+        *one.take(f"<think>So.</think>Hm. {CALL}", (), ()),
+        *one.end(ended(), Usage(0, 0), Timings()),
+    ]
     call = next(event for event in events if isinstance(event, ToolCallBegun))
     assert len(call.id) == CALL_ID_CHARACTERS
     assert events == [
@@ -50,7 +55,7 @@ def test_an_answer_with_calls_ends_with_them() -> None:
 def test_an_answer_that_was_cut_says_so_although_it_has_calls() -> None:
     one = choice()
     assert list(one.take(CALL, (), ()))
-    assert list(one.end(ended("length"))) == [Finished(0, "length")]
+    assert list(one.end(ended("length"), Usage(0, 0), Timings())) == [Finished(0, "length")]
 
 
 def test_ids_of_calls_differ() -> None:
@@ -66,7 +71,7 @@ def test_log_probabilities_are_those_of_the_content() -> None:
     events: list[ChatEvent] = []
     for piece in pieces:
         events += one.take(piece, (), (token(piece),))
-    events += one.end(ended())
+    events += one.end(ended(), Usage(0, 0), Timings())
     texts = [event for event in events if isinstance(event, TextDelta)]
     assert "".join(text.text for text in texts) == "Yes no <tool"
     told = [one.text for text in texts for one in text.logprobs]

@@ -13,7 +13,7 @@ import pytest
 from localserve.catalog.headers import read_local
 from localserve.cli import fit as command
 from localserve.cli.terminal import memory_text
-from localserve.config import Settings
+from localserve.config import DEFAULT_CHECKPOINT_BYTES, Settings
 from localserve.gguf.header import parse_file
 from localserve.planner import gauge
 from localserve.planner import plan as planning
@@ -325,6 +325,21 @@ def test_a_projector_counts_where_it_is_asked_for(run: Run, hub: Hub) -> None:
     shown = run("fit", *question, "--mmproj").out
     assert f"projector {memory_text(beside)}" in shown
     assert "not counted" not in shown
+
+
+def test_checkpoints_of_sliding_windows_have_room_in_ram(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = "owner/gemma-3-12b-GGUF:Q4_K_M"
+    kept = asked(run, repo, "--ram", "64GiB")["memory"]
+    assert kept["checkpoint_bytes"] == DEFAULT_CHECKPOINT_BYTES
+    assert "checkpoints 512 MiB" in run("fit", repo, "--ram", "64GiB").out
+    monkeypatch.setenv("LOCALSERVE_CHECKPOINT_BYTES", "0")
+    none = asked(run, repo, "--ram", "64GiB")["memory"]
+    assert none["checkpoint_bytes"] == 0
+    (with_room,), (without,) = kept["devices"], none["devices"]
+    assert with_room["needed_bytes"] - without["needed_bytes"] == DEFAULT_CHECKPOINT_BYTES
+    assert kept["total_bytes"] == none["total_bytes"]
 
 
 def test_a_draft_counts_with_its_cache_at_the_same_context(

@@ -15,7 +15,7 @@ from pathlib import Path
 import llama_cpp
 
 import localserve.server.worker
-from localserve.backends.local import LocalBackend
+from localserve.backends.prompts import Prompts
 from localserve.engine.runner import Sampled, Slice, Unsampled
 from localserve.llama.runner import BatchArrays, LlamaRunner
 
@@ -57,5 +57,5 @@ if __name__ == "__main__":
         localserve.server.worker.GRACE_SECONDS = 0.5
         localserve.server.worker.SELF_DESTRUCT_SECONDS = 0.5
     if os.environ.get("FAULT_IN_THREAD"):
-        LocalBackend._tokenize = stall  # type: ignore[method-assign]
+        Prompts._of_text = stall  # type: ignore[method-assign]
     localserve.server.worker.main()

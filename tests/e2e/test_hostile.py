@@ -104,7 +104,71 @@ def test_no_completion_body_is_answered_by_a_server_error(server: Server, body: 
     check(server, "/v1/completions", body)
 
 
-def check(server: Server, path: str, body: object) -> None:
+EDITORS = {
+    "input_extra": often(st.lists(st.fixed_dictionaries({"text": st.text()}), max_size=3)),
+    "samplers": often(st.lists(st.sampled_from(["penalties", "top_k", "infill", "temperature"]))),
+    "n_indent": often(st.integers(0, 9)),
+    "t_max_predict_ms": often(st.integers(-1, 50)),
+    "t_max_prompt_ms": often(st.integers(-1, 50)),
+    "cache_prompt": often(st.booleans()),
+    "n_probs": often(st.integers(0, 9)),
+    "return_tokens": often(st.booleans()),
+    "return_progress": often(st.booleans()),
+    "timings_per_token": often(st.booleans()),
+    "response_fields": often(st.lists(st.text(max_size=9), max_size=3)),
+    "grammar": st.just(""),
+    "logit_bias": often(
+        st.lists(st.tuples(st.integers(0, 5_000) | st.text(max_size=9), st.just(False)))
+    ),
+}
+AROUND = {"input_prefix": often(st.text(max_size=40)), "input_suffix": often(st.text(max_size=40))}
+BY_EDITORS = st.one_of(
+    st.tuples(
+        st.just("/infill"),
+        st.fixed_dictionaries(
+            {**AROUND, "n_predict": st.integers(0, 4)},
+            optional={**OPTIONS, **EDITORS, "prompt": often(st.text(max_size=9))},
+        ),
+    ),
+    st.tuples(
+        st.sampled_from(["/completion", "/completions"]),
+        st.fixed_dictionaries(
+            {"prompt": often(PROMPTS), "n_predict": st.integers(0, 4)},
+            optional={**OPTIONS, **EDITORS},
+        ),
+    ),
+    st.tuples(
+        st.just("/tokenize"),
+        st.fixed_dictionaries(
+            {"content": often(st.text() | st.lists(st.text() | st.integers(0, 5_000)))},
+            optional={"add_special": ANYTHING, "with_pieces": often(st.booleans())},
+        ),
+    ),
+    st.tuples(
+        st.just("/detokenize"),
+        st.fixed_dictionaries({"tokens": often(st.lists(st.integers(-1, 5_000)))}),
+    ),
+    st.tuples(
+        st.sampled_from(["/apply-template", "/chat/completions/input_tokens"]),
+        st.fixed_dictionaries({"messages": often(MESSAGES)}, optional=OPTIONS),
+    ),
+)
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(asked=BY_EDITORS)
+def test_no_body_of_an_editor_is_answered_by_a_server_error(
+    server: Server, asked: tuple[str, object]
+) -> None:
+    check(server, *asked, done="")
+
+
+def check(server: Server, path: str, body: object, *, done: str = "data: [DONE]\n\n") -> None:
+    """`done` is how a stream ends."""
     worker = server.worker.pid
     response = server.post(path, body)
     if response.status_code == 503:
@@ -114,7 +178,8 @@ def check(server: Server, path: str, body: object) -> None:
     if response.status_code >= 400:
         assert response.json()["error"]["message"]
     elif response.headers["content-type"].startswith("text/event-stream"):
-        assert response.text.endswith("data: [DONE]\n\n"), response.text
+        assert response.text.endswith(done), response.text
+        assert 'data: {"error"' not in response.text
     assert "x-request-id" in response.headers
     assert server.worker.pid == worker, "the worker died"
 

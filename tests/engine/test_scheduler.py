@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from localserve.engine.checkpoints import MOST_CHECKPOINTS
+from localserve.config import MOST_CHECKPOINTS
 from localserve.engine.runner import NoCells, Slice
 from localserve.engine.scheduler import share_out
 from localserve.engine.scripted import ScriptedRunner

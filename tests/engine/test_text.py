@@ -167,3 +167,49 @@ def test_a_special_token_ends_a_character_that_broke_off() -> None:
     assembler.feed("€".encode()[:2])
     piece = assembler.feed(b"<x>", special=True)
     assert piece == Piece("\N{REPLACEMENT CHARACTER}<x>", special_at=(1,))
+
+
+def indented(pieces: list[bytes], least: int, stop: tuple[str, ...] = ()) -> tuple[str, bool]:
+    """All text that is given out for the pieces, and whether it was cut."""
+    assembler: TextAssembler[int] = TextAssembler(stop, least)
+    text = ""
+    for raw in pieces:
+        piece = assembler.feed(raw)
+        text += piece.text
+        if piece.cut or piece.stopped_by is not None:
+            return text, piece.cut
+    piece = assembler.finish()
+    return text + piece.text, piece.cut
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "cut"),
+    [
+        ("x\n    y\n    z", "x\n    y\n    z", False),
+        ("x\n    y\n  z", "x\n    y\n  ", True),
+        ("x\n    y\nz", "x\n    y\n", True),
+        ("x\n\t\t\t\ty", "x\n\t\t\t\ty", False),
+        ("x\n\n    y", "x\n", True),
+        ("x\n  ", "x\n  ", False),
+        ("x", "x", False),
+    ],
+)
+def test_a_line_that_is_indented_too_little_ends_the_text(text: str, given: str, cut: bool) -> None:
+    assert indented([text.encode()], 4) == (given, cut)
+    assert indented([bytes([byte]) for byte in text.encode()], 4) == (given, cut)
+
+
+def test_an_indentation_is_held_back_until_it_is_long_enough() -> None:
+    assembler: TextAssembler[int] = TextAssembler((), 2)
+    assert assembler.feed(b"x\n").text == "x"
+    assert assembler.feed(b" ").text == ""
+    assert assembler.feed(b" y").text == "\n  y"
+
+
+def test_what_comes_first_ends_the_text_a_stop_string_or_a_short_line() -> None:
+    assert indented([b"a END\nb"], 2, ("END",)) == ("a ", False)
+    assert indented([b"a\nb END"], 2, ("END",)) == ("a\n", True)
+
+
+def test_no_indentation_is_asked_for_by_zero() -> None:
+    assert indented([b"x\ny\n\nz"], 0) == ("x\ny\n\nz", False)

@@ -103,6 +103,9 @@ def test_a_token_that_does_not_exist_has_no_piece(vocabulary: LlamaVocabulary, t
 
 
 def test_the_tokens_that_fill_the_middle_are_found(vocabulary: LlamaVocabulary) -> None:
-    assert vocabulary.fill_middle is not None
-    spelled = [vocabulary.spelling(token) for token in vocabulary.fill_middle]
-    assert spelled == [b"<|fim_prefix|>", b"<|fim_suffix|>", b"<|fim_middle|>"]
+    markers = vocabulary.fill_markers
+    assert markers is not None
+    assert markers.middle is not None
+    spelled = map(vocabulary.spelling, (markers.prefix, markers.suffix, markers.middle))
+    assert list(spelled) == [b"<|fim_prefix|>", b"<|fim_suffix|>", b"<|fim_middle|>"]
+    assert not markers.suffix_first

@@ -11,8 +11,7 @@ from localserve.backends.local import LoadOptions
 from localserve.backends.placement import place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
-from localserve.config import read_settings
-from localserve.engine.checkpoints import MOST_CHECKPOINTS
+from localserve.config import MOST_CHECKPOINTS, read_settings
 from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.manager import estimate
 from localserve.manager.estimate import FileEstimate, as_if_alone

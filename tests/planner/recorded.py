@@ -87,6 +87,7 @@ class RecordedReadings(Readings):
         self.refused: set[str] = set()
         self.processors_allowed: frozenset[int] | None = None
         self.cores_counted, self.processors_counted = 8, 16
+        self.busy = 0.0
         self.memory_amounts = Amounts(64 * GIB, 48 * GIB)
         self.swap_amounts = Amounts(8 * GIB, 6 * GIB)
         self.disks: dict[Path, Amounts] = {Path("/"): Amounts(500 * GIB, 100 * GIB)}
@@ -134,6 +135,9 @@ class RecordedReadings(Readings):
 
     def disk(self, path: Path) -> Amounts | None:
         return self.disks.get(path)
+
+    def busy_share(self) -> float:
+        return self.busy
 
     def processors(self) -> int:
         return self.processors_counted

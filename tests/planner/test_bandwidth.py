@@ -228,6 +228,23 @@ def test_problems_are_tried_again_after_an_hour(
     assert (again.cached, again.problems) == (False, ())
 
 
+def test_what_was_measured_beside_busy_programs_is_not_believed_for_long(
+    readings: MeasuredReadings, settings: Settings, hardware: Hardware
+) -> None:
+    readings.busy = 0.8
+    found = measure_bandwidth(hardware, settings, readings=readings)
+    assert found.ram_bytes_per_second == 40e9
+    assert found.problems[0].startswith("Other programs used 80% of the processors")
+    assert measure_bandwidth(hardware, settings, readings=readings).cached
+    path = kept_file(settings)
+    document = json.loads(path.read_text())
+    document["measured_at"] -= bandwidth.RETRY_SECONDS + 60
+    path.write_text(json.dumps(document))
+    readings.busy = bandwidth.BUSY
+    again = measure_bandwidth(hardware, settings, readings=readings)
+    assert (again.cached, again.problems) == (False, ())
+
+
 def test_a_device_with_little_free_memory_is_measured_with_less_or_not_at_all(
     readings: MeasuredReadings, settings: Settings, hardware: Hardware
 ) -> None:

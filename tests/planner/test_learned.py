@@ -75,8 +75,8 @@ def test_one_answer_corrects_its_model_in_full(settings: Settings, tmp_path: Pat
 
 def test_answers_at_a_bad_moment_spoil_nothing(settings: Settings, tmp_path: Path) -> None:
     facts = facts_of("qwen3-0.6b", tmp_path)
-    teach(settings, facts, 3.0, 1.1, 2.5, 4.0)
-    assert lessons(settings).correct("here", facts, "CPU").decode == 1.1
+    teach(settings, facts, 3.0, 1.1, 1.15, 4.0, 1.12)
+    assert lessons(settings).correct("here", facts, "CPU").decode == 1.15
 
 
 def test_one_lucky_answer_of_many_does_not_count(settings: Settings, tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_a_machine_that_became_slower_is_believed_in_the_end(
     settings: Settings, tmp_path: Path
 ) -> None:
     facts = facts_of("qwen3-0.6b", tmp_path)
-    teach(settings, facts, *[1.0] * 20, *[1.5] * (RECENT - 2))
+    teach(settings, facts, *[1.0] * 20, *[1.5] * 3)
     assert lessons(settings).correct("here", facts, "CPU").decode == 1.0
-    teach(settings, facts, 1.5)
+    teach(settings, facts, 1.5, 1.5)
     known = lessons(settings)
     assert known.correct("here", facts, "CPU") == Corrections(1.5, 1.5, RECENT, 0)
     assert len(known.answers) == RECENT

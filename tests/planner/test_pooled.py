@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from localserve.backends.placement import checkpoint_room
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.dry_run import dry_run
 from localserve.planner.formula import estimate
-from localserve.planner.plan import Wanted, runtime_of, wanted_by
+from localserve.planner.plan import Wanted, checkpoint_room, runtime_of, wanted_by
 from localserve.planner.runtime import BATCH_TOKENS, POOLED_OUTPUT_BYTES, from_document
 from localserve.planner.usage import MemoryUsage
 from tests.gguf.small_models import SMALL_MODELS, SmallModel, write_small_model
@@ -99,6 +98,6 @@ def test_a_header_predicts_what_vectors_take(name: str, tmp_path: Path) -> None:
 def test_no_checkpoints_are_kept_of_vectors(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, SMALL_MODELS["gemma3"])
     text, vectors = (runtime_of(facts, Wanted(pooling=pooling)) for pooling in (None, "last"))
-    assert checkpoint_room(facts, text, 1 << 30) > 0
-    assert checkpoint_room(facts, vectors, 1 << 30) == 0
+    assert checkpoint_room(facts, text, Wanted()) > 0
+    assert checkpoint_room(facts, vectors, Wanted()) == 0
     assert vectors.guess_tokens == 0

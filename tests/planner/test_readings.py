@@ -117,8 +117,9 @@ def test_a_child_does_not_import_from_the_current_folder(
     assert Readings().ask("localserve.planner.nvml", timeout_seconds=30).problem is None
 
 
-def test_measuring_children_have_the_threads_of_the_serving_process() -> None:
+def test_measuring_children_have_the_threads_and_pages_of_the_serving_process() -> None:
     assert CHILD_ENVIRONMENT["GOMP_SPINCOUNT"] == process.BARRIER_SPINS
+    assert CHILD_ENVIRONMENT["GLIBC_TUNABLES"] == process.MALLOC_TUNABLES
 
 
 def test_commands_that_fail_or_are_missing_have_no_output() -> None:

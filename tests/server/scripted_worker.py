@@ -67,7 +67,7 @@ def dies_once_another_is_the_default(spec: ModelSpec) -> None:
 
 
 def tells_its_environment(spec: ModelSpec) -> None:
-    for name in ("GOMP_SPINCOUNT", "MALLOC_ARENA_MAX"):
+    for name in ("GOMP_SPINCOUNT", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
         note(f"{name}={os.environ[name]}")
     serves(spec)
 

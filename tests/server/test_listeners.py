@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from localserve.errors import ConfigInvalid
-from localserve.server.listeners import listen
+from localserve.server.listeners import listen, parse_ports
 
 
 def test_port_0_takes_a_free_one_and_both_loopback_addresses() -> None:
@@ -97,3 +97,54 @@ def test_all_addresses_are_shown_as_one_to_connect_to() -> None:
         assert len(listeners.sockets) == 1
     finally:
         listeners.close()
+
+
+def test_more_ports_are_served_as_well() -> None:
+    listeners = listen("127.0.0.1", 0, also=(0, 0))
+    try:
+        ports = {one.getsockname()[1] for one in listeners.sockets}
+        assert ports == {listeners.port, *listeners.also_ports}
+        assert len(ports) == 3
+        assert listeners.also_urls == tuple(
+            f"http://127.0.0.1:{port}" for port in listeners.also_ports
+        )
+        for port in ports:
+            socket.create_connection(("127.0.0.1", port)).close()
+    finally:
+        listeners.close()
+
+
+def test_a_busy_port_that_was_to_be_served_as_well_is_named_and_nothing_stays_bound() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            main = free.getsockname()[1]
+        with pytest.raises(ConfigInvalid, match=rf"Port {port}, .* is in use") as refused:
+            listen("127.0.0.1", main, also=(port,))
+        assert f"pid {os.getpid()}" in refused.value.message
+        assert "--also" in refused.value.hint
+        socket.create_server(("127.0.0.1", main)).close()
+
+
+def test_the_main_port_need_not_be_served_twice() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listeners = listen("127.0.0.1", port, also=(port,))
+    try:
+        assert listeners.also_ports == ()
+    finally:
+        listeners.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [(None, ()), ("", ()), ("11434", (11434,)), (" 11434, 1234,11434 ", (11434, 1234))],
+)
+def test_ports_as_they_are_written(text: str | None, ports: tuple[int, ...]) -> None:
+    assert parse_ports(text) == ports
+
+
+@pytest.mark.parametrize("text", ["x", "65536", "-1", "1.5", "²", "1" * 5_000])
+def test_what_is_no_port_is_named(text: str) -> None:
+    with pytest.raises(ConfigInvalid, match="no port"):
+        parse_ports(text)

@@ -291,15 +291,17 @@ def test_a_reload_that_a_dying_worker_missed_is_done_by_the_next(
     assert scene.notes[-2:] == ["reload", "stop"]
 
 
-def test_a_worker_has_few_heaps_and_short_spins_unless_the_user_says_otherwise(
+def test_a_worker_has_few_heaps_large_pages_and_short_spins_unless_the_user_says_otherwise(
     scene: Scene, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     script("tells_its_environment")
     scene.signal_at(signal.SIGINT, is_loaded)
     assert scene.run() == 0
     assert scene.notes[:2] == ["GOMP_SPINCOUNT=7", "MALLOC_ARENA_MAX=2"]
+    assert scene.notes[2] == "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 
 
 def test_the_next_worker_serves_what_became_the_default(scene: Scene, script: Script) -> None:

@@ -18,17 +18,29 @@ from localserve.dialects.openai.models import (
     list_fields,
     model_fields,
 )
+from localserve.dialects.openai.prompt import (
+    AskedCount,
+    AskedPrompt,
+    RenderedPrompt,
+    Rendering,
+    parse_count,
+    parse_prompt,
+)
 from localserve.dialects.openai.rerank import AskedRerank, parse_rerank
 
 __all__ = [
     "Answer",
     "Asked",
+    "AskedCount",
     "AskedEmbedding",
+    "AskedPrompt",
     "AskedRerank",
     "ChatAnswer",
     "CompletionAnswer",
     "ListedModel",
     "LoadedModel",
+    "RenderedPrompt",
+    "Rendering",
     "catalog_fields",
     "description_fields",
     "error_fields",
@@ -37,6 +49,8 @@ __all__ = [
     "model_fields",
     "parse_chat",
     "parse_completion",
+    "parse_count",
     "parse_embedding",
+    "parse_prompt",
     "parse_rerank",
 ]

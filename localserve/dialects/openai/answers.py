@@ -1,6 +1,6 @@
 """The two shapes of an answer: chat completions and text completions.
 
-Pure; knows nothing of SSE and of HTTP.
+Pure; knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from localserve.chat import (
     ToolCallBegun,
 )
 from localserve.dialects.openai.frames import Answer, Gathered, finite, quote
+from localserve.dialects.openai.generation import NO_EXTRAS, Extras
 
 
 class ChatAnswer(Answer):
@@ -33,6 +34,9 @@ class ChatAnswer(Answer):
     def _first_frames(self) -> Iterator[str]:
         for choice in range(self.choices):
             yield self._frame(choice, '{"role":"assistant","content":""}')
+
+    def _empty_frame(self, choice: int) -> str:
+        return self._frame(choice, "{}")
 
     def _text_frame(self, delta: TextDelta) -> str:
         logprobs = json.dumps(_chat_logprobs(delta.logprobs)) if delta.logprobs else "null"
@@ -91,12 +95,24 @@ class CompletionAnswer(Answer):
     whole_kind = "text_completion"
     chunk_kind = "text_completion"
 
-    def __init__(self, *, choices: int, include_usage: bool, fingerprint: str) -> None:
-        super().__init__(choices=choices, include_usage=include_usage, fingerprint=fingerprint)
+    def __init__(
+        self,
+        *,
+        choices: int,
+        include_usage: bool,
+        fingerprint: str,
+        extras: Extras = NO_EXTRAS,
+    ) -> None:
+        super().__init__(
+            choices=choices, include_usage=include_usage, fingerprint=fingerprint, extras=extras
+        )
         self._offsets = [0] * choices
 
     def _first_frames(self) -> Iterator[str]:
         return iter(())
+
+    def _empty_frame(self, choice: int) -> str:
+        return self._frame(choice, '""')
 
     def _text_frame(self, delta: TextDelta) -> str:
         logprobs = "null"

@@ -16,9 +16,9 @@ from localserve.chat import ChatRequest, Message, Role, ToolCall
 from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
-from localserve.dialects.openai.schema import WireModel, read_json
 from localserve.dialects.openai.thinking import ThinkingFields
 from localserve.dialects.openai.tools import ToolChoice, WireTools, read_tools
+from localserve.dialects.schema import WireModel, read_json
 from localserve.errors import InvalidRequest
 
 MAX_TOP_LOGPROBS = 20
@@ -30,10 +30,24 @@ def parse_chat(body: bytes) -> Asked[ChatRequest]:
     Raises: InvalidRequest, InvalidSchema, UnsupportedField.
     """
     chat = read_json(ChatBody, body)
+    request = chat_request(chat)
+    if chat.add_generation_prompt is False and not chat.continue_final_message:
+        raise unsupported("add_generation_prompt", "Leave it out, or set continue_final_message.")
+    return Asked(
+        request,
+        choices=request.generation.choices,
+        stream=bool(chat.stream),
+        include_usage=chat.wants_usage,
+        extras=chat.extras,
+    )
+
+
+def chat_request(chat: ChatBody) -> ChatRequest:
+    """What a body asks for. Raises: InvalidRequest, UnsupportedField."""
     refuse_unsupported(chat.model_extra or {})
     messages = tuple(_message(wire, index) for index, wire in enumerate(chat.messages))
     tools, calls = read_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls)
-    request = ChatRequest(
+    return ChatRequest(
         model=chat.model or "",
         messages=messages,
         tools=tools,
@@ -43,12 +57,6 @@ def parse_chat(body: bytes) -> Asked[ChatRequest]:
         continue_last=_continues(chat, messages),
         reasoning_apart=chat.reasoning_apart,
         reasoning_tokens=chat.reasoning_tokens(),
-    )
-    return Asked(
-        request,
-        choices=request.generation.choices,
-        stream=bool(chat.stream),
-        include_usage=chat.wants_usage,
     )
 
 
@@ -166,8 +174,6 @@ def _continues(chat: ChatBody, messages: tuple[Message, ...]) -> bool:
             param="add_generation_prompt",
             hint="Send one of them.",
         )
-    if chat.add_generation_prompt is False and not wanted:
-        raise unsupported("add_generation_prompt", "Leave it out, or set continue_final_message.")
     return wanted is not False
 
 

@@ -14,7 +14,7 @@ from localserve.chat import CompletionRequest, Prompt
 from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
-from localserve.dialects.openai.schema import read_json
+from localserve.dialects.schema import read_json
 from localserve.errors import InvalidRequest
 
 MAX_LOGPROBS = 20
@@ -58,6 +58,7 @@ def parse_completion(body: bytes) -> Asked[CompletionRequest]:
         choices=len(prompts) * request.generation.choices,
         stream=bool(completion.stream),
         include_usage=completion.wants_usage,
+        extras=completion.extras,
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from localserve.chat import EmbeddingAnswer, EmbeddingRequest, Prompt
 from localserve.dialects.openai.completions import Tokens
 from localserve.dialects.openai.refusals import refuse_unsupported
-from localserve.dialects.openai.schema import WireBody, read_json
+from localserve.dialects.schema import WireBody, read_json
 from localserve.errors import InvalidRequest
 
 MAX_INPUTS = 2048

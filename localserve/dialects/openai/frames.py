@@ -1,7 +1,7 @@
 """The common part of answers: identity, counts and times, and what one hand-over becomes.
 
 Events in, JSON text out. A frame of a stream is put together from strings, because one is made for
-each step of the engine; a whole body is not. Pure; knows nothing of SSE and of HTTP.
+each step of the engine; a whole body is not. Pure; knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii
 from uuid import uuid4
@@ -20,13 +20,17 @@ from localserve.chat import (
     ChatEvent,
     Completed,
     Finished,
+    PromptProgress,
     ReasoningDelta,
     TextDelta,
-    Timings,
     TokenLogprob,
     ToolCallBegun,
     Usage,
 )
+from localserve.dialects.openai.errors import error_frame
+from localserve.dialects.openai.generation import NO_EXTRAS, Extras
+from localserve.dialects.timings import Speed, progress_fields, timing_fields
+from localserve.errors import LocalserveError
 
 quote = encode_basestring_ascii
 """A JSON string in ASCII: no line separator of Unicode can end a line of a stream early."""
@@ -45,39 +49,80 @@ class Answer(ABC):
     answer.
     """
 
+    media_type = "text/event-stream; charset=utf-8"
+    told_in_stream: tuple[type[LocalserveError], ...] = ()
+
     id_prefix: str
     whole_kind: str
     chunk_kind: str
 
-    def __init__(self, *, choices: int, include_usage: bool, fingerprint: str) -> None:
+    def __init__(
+        self,
+        *,
+        choices: int,
+        include_usage: bool,
+        fingerprint: str,
+        extras: Extras = NO_EXTRAS,
+    ) -> None:
         self.choices = choices
+        self.speed = Speed() if extras.timings else None
+        self.tells_progress = extras.progress
         self.include_usage = include_usage
         self.fingerprint = fingerprint
         self.id = f"{self.id_prefix}-{uuid4().hex}"
         self.created = int(time.time())
         self._start = ""
 
+    def stream(self, events: Sequence[ChatEvent]) -> str:
+        """The frames of `events` as server-sent events; `[DONE]` after the last."""
+        text = "".join([f"data: {frame}\n\n" for frame in self.frames(events)])
+        return f"{text}data: [DONE]\n\n" if isinstance(events[-1], Completed) else text
+
+    def keepalive(self) -> str:
+        """A comment, which clients overlook."""
+        return ": keepalive\n\n"
+
+    def stream_error(self, error: LocalserveError) -> str:
+        """The last event of a stream that fails; there is no `[DONE]` after it."""
+        return f"data: {error_frame(error)}\n\n"
+
     def frames(self, events: Sequence[ChatEvent]) -> Iterator[str]:
         """One JSON object for everything of a choice that `events` bring at once."""
         for event in merge_texts(events):
+            if self.speed is not None:
+                self.speed.observe(event)
             match event:
                 case Accepted():
                     self._start = self._frame_start(event.model)
                     yield from self._first_frames()
+                case PromptProgress():
+                    if self.tells_progress:
+                        yield self._progress_frame(event)
                 case TextDelta():
                     if event.text or event.logprobs:
-                        yield self._text_frame(event)
+                        yield self._timed(event.choice, self._text_frame(event))
                 case ReasoningDelta() | ToolCallBegun() | ArgumentsDelta():
-                    yield self._turn_frame(event)
+                    yield self._timed(event.choice, self._turn_frame(event))
                 case Finished():
-                    yield self._finish_frame(event)
+                    yield self._timed(event.choice, self._finish_frame(event))
                 case Completed():
                     if self.include_usage:
                         counts = {
                             "usage": usage_fields(event.usage),
                             "timings": timing_fields(event.usage, event.timings),
                         }
-                        yield f"{self._start}[],{json.dumps(counts, separators=(',', ':'))[1:]}"
+                        yield f"{self._start}[],{compact(counts)[1:]}"
+
+    def _timed(self, choice: int, frame: str) -> str:
+        """The frame, with the times so far where they are asked for."""
+        if self.speed is None:
+            return frame
+        return f'{frame[:-1]},"timings":{compact(self.speed.fields(choice))}}}'
+
+    def _progress_frame(self, progress: PromptProgress) -> str:
+        """A frame that brings nothing but how far the prompt is."""
+        fields = compact(progress_fields(progress))
+        return f'{self._empty_frame(progress.choice)[:-1]},"prompt_progress":{fields}}}'
 
     def body(self, events: Iterable[ChatEvent]) -> str:
         """The whole answer as one JSON object."""
@@ -120,6 +165,9 @@ class Answer(ABC):
     def _frame_start(self, model: str) -> str:
         head = json.dumps(self._head(self.chunk_kind, model), separators=(",", ":"))
         return f'{head[:-1]},"choices":'
+
+    @abstractmethod
+    def _empty_frame(self, choice: int) -> str: ...
 
     @abstractmethod
     def _first_frames(self) -> Iterator[str]: ...
@@ -201,26 +249,9 @@ def usage_fields(usage: Usage) -> dict[str, object]:
     }
 
 
-def timing_fields(usage: Usage, timings: Timings) -> dict[str, object]:
-    """Counts and times under llama-server's names; `prompt_n` are the tokens really computed.
-
-    `predicted_ms` begins with the first token, so the rate is that of the tokens after it.
-    """
-    computed = usage.prompt_tokens - usage.cached_tokens
-    return {
-        "cache_n": usage.cached_tokens,
-        "prompt_n": computed,
-        "prompt_ms": round(timings.prompt_ms, 3),
-        "prompt_per_second": per_second(computed, timings.prompt_ms),
-        "predicted_n": usage.completion_tokens,
-        "predicted_ms": round(timings.answer_ms, 3),
-        "predicted_per_second": per_second(timings.timed_tokens, timings.answer_ms),
-    }
-
-
-def per_second(count: int, milliseconds: float) -> float:
-    """A rate; 0 where no time was measured."""
-    return round(count / milliseconds * 1000, 3) if milliseconds > 0 else 0.0
+def compact(fields: Mapping[str, object]) -> str:
+    """JSON without spaces."""
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def finite(logprob: float) -> float:

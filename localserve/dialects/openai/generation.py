@@ -6,13 +6,16 @@ everywhere. Any thread.
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from localserve.chat import Generation, Sampling
-from localserve.dialects.openai.schema import WireBody, WireModel
+from localserve.chat import Generation, Report, Sampling
+from localserve.dialects.biases import read_biases
 from localserve.dialects.openai.shapes import ShapeFields
+from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
+from localserve.dialects.schema import WireBody, WireModel
 from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
@@ -27,9 +30,6 @@ MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 1_000
 """Of one stop string. As many characters may be held back from a stream."""
 
-MAX_BIASES = 1_024
-"""Tokens in `logit_bias`."""
-
 MAX_PENALTY_WINDOW_TOKENS = 1 << 20
 """The largest `repeat_last_n`; also what -1, 'all of them', stands for."""
 
@@ -39,12 +39,22 @@ _LARGEST_TOKEN = (1 << 31) - 1
 
 Limit = Annotated[int, Field(ge=-1, le=_LARGEST_INTEGER)]
 StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=5)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-5, le=5)]
 RepeatPenalty = Annotated[float, Field(gt=0, le=10)]
-Bias = Annotated[float, Field(ge=-100, le=100)]
-TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What frames tell besides what OpenAI has: how far the prompt is, and times so far."""
+
+    progress: bool = False
+    timings: bool = False
+
+
+NO_EXTRAS = Extras()
 
 
 class StreamOptions(WireModel):
@@ -58,7 +68,7 @@ class GenerationBody(ShapeFields, WireBody):
     with no text; chat does as text completions do here. Source: llama-server's `n_predict`.
     """
 
-    model: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
+    model: Name | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Limit | None = None
@@ -77,8 +87,18 @@ class GenerationBody(ShapeFields, WireBody):
     repeat_last_n: Annotated[int, Field(ge=-1, le=MAX_PENALTY_WINDOW_TOKENS)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: Annotated[dict[TokenKey, Bias], Field(max_length=MAX_BIASES)] | None = None
+    logit_bias: Any = None
     seed: Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=2 * _LARGEST_INTEGER + 1)] | None = None
+    samplers: Name | Annotated[list[Name], Field(max_length=MAX_SAMPLERS)] | None = None
+    cache_prompt: bool | None = None
+    t_max_predict_ms: Limit | None = None
+    return_progress: bool | None = None
+    timings_per_token: bool | None = None
+
+    @property
+    def extras(self) -> Extras:
+        """llama-server's own fields in the frames of a stream."""
+        return Extras(bool(self.return_progress), bool(self.timings_per_token))
 
     @property
     def wants_usage(self) -> bool:
@@ -90,14 +110,23 @@ class GenerationBody(ShapeFields, WireBody):
 
         Raises: InvalidRequest (two fields contradict each other), UnsupportedField.
         """
+        biases = read_biases(self.logit_bias)
+        late = self.t_max_predict_ms
         return Generation(
-            sampling=self._sampling(),
+            sampling=self._sampling(None if self.logit_bias is None else biases.tokens),
             max_tokens=self._max_tokens(),
             stop=self._stops(),
             choices=self.n or 1,
             top_logprobs=top_logprobs,
             ignore_eos=bool(self.ignore_eos),
             shape=self.shape(),
+            text_bias=biases.texts,
+            line_seconds=late / 1e3 if late is not None and late > 0 else None,
+            reuse=self.cache_prompt is not False,
+            report=Report(
+                progress=bool(self.stream and self.return_progress),
+                timings=bool(self.stream and self.timings_per_token),
+            ),
         )
 
     def _max_tokens(self) -> int | None:
@@ -109,8 +138,8 @@ class GenerationBody(ShapeFields, WireBody):
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(dict.fromkeys(text for text in given if text))
 
-    def _sampling(self) -> Sampling:
-        return Sampling(
+    def _sampling(self, bias: tuple[tuple[int, float], ...] | None) -> Sampling:
+        sampling = Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=0 if self.top_k == -1 else self.top_k,
@@ -122,9 +151,10 @@ class GenerationBody(ShapeFields, WireBody):
             ),
             frequency_penalty=self.frequency_penalty,
             presence_penalty=self.presence_penalty,
-            logit_bias=self._logit_bias(),
+            logit_bias=bias,
             seed=None if self.seed in (None, -1) else _unsigned(self.seed),
         )
+        return sampling if self.samplers is None else select(sampling, read_samplers(self.samplers))
 
     def _repeat_penalty(self) -> float | None:
         one, other = self.repeat_penalty, self.repetition_penalty
@@ -135,11 +165,6 @@ class GenerationBody(ShapeFields, WireBody):
                 hint="Send one of them.",
             )
         return other if one is None else one
-
-    def _logit_bias(self) -> tuple[tuple[int, float], ...] | None:
-        if self.logit_bias is None:
-            return None
-        return tuple((int(token), bias) for token, bias in self.logit_bias.items())
 
 
 def _unsigned(seed: int | None) -> int:

@@ -59,7 +59,6 @@ REFUSED: Mapping[str, Refusal] = {
     "eta_cutoff": Refusal(hint=_OTHER_SAMPLER),
     "smoothing_factor": Refusal(hint=_OTHER_SAMPLER),
     "min_keep": Refusal(hint=_OTHER_SAMPLER),
-    "samplers": Refusal(hint="The order of the samplers is fixed: leave it out."),
     "use_beam_search": Refusal(),
     "length_penalty": Refusal(_other_than(1)),
     "early_stopping": Refusal(),
@@ -70,7 +69,6 @@ REFUSED: Mapping[str, Refusal] = {
     "include_stop_str_in_output": Refusal(),
     "bad_words": Refusal(hint="Use logit_bias with -100."),
     "allowed_token_ids": Refusal(),
-    "t_max_predict_ms": Refusal(hint="Use max_tokens."),
     "truncate_prompt_tokens": Refusal(hint="Nothing is truncated silently: shorten the prompt."),
     "truncation": Refusal(_other_than("disabled"), 'Nothing is truncated: send "disabled".'),
     # Another prompt than the messages and the model's template make.
@@ -88,10 +86,12 @@ REFUSED: Mapping[str, Refusal] = {
 }
 
 
-def refuse_unsupported(fields: Mapping[str, object]) -> None:
+def refuse_unsupported(
+    fields: Mapping[str, object], refused: Mapping[str, Refusal] = REFUSED
+) -> None:
     """Raises: UnsupportedField for the first field that asks for something unsupported."""
     for name, value in fields.items():
-        refusal = REFUSED.get(name)
+        refusal = refused.get(name)
         if refusal is not None and refusal.asks(value):
             raise unsupported(name, refusal.hint)
 

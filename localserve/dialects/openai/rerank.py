@@ -14,7 +14,7 @@ from pydantic import Field
 
 from localserve.chat import RerankAnswer, RerankRequest
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
-from localserve.dialects.openai.schema import WireBody, WireModel, read_json
+from localserve.dialects.schema import WireBody, WireModel, read_json
 from localserve.errors import InvalidRequest
 
 MAX_DOCUMENTS = 2048

@@ -7,7 +7,6 @@ Any thread.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -15,16 +14,12 @@ from pydantic import Field
 
 from localserve.chat import ChoiceShape, GrammarShape, JsonShape, RegexShape, Shape
 from localserve.dialects.openai.refusals import unsupported
-from localserve.dialects.openai.schema import WireModel
+from localserve.dialects.schema import WireModel
+from localserve.dialects.schemas import ANY_OBJECT, Schema, schema_text
 from localserve.errors import InvalidRequest
 
 MAX_CHOICES = 4_096
 """Texts to choose from."""
-
-ANY_OBJECT = '{"type": "object"}'
-
-Schema = dict[str, Any] | str
-"""A schema, or its JSON text."""
 
 Choices = Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
 
@@ -84,7 +79,7 @@ class ShapeFields(WireModel):
             yield from _of_structured_outputs(self.structured_outputs)
         for name in ("guided_json", "json_schema"):
             if (schema := getattr(self, name)) is not None:
-                yield JsonShape(_text(schema), name)
+                yield JsonShape(schema_text(schema), name)
         for name in ("guided_regex", "regex"):
             if pattern := getattr(self, name):
                 yield RegexShape(pattern, name)
@@ -102,7 +97,7 @@ def _of_response_format(asked: ResponseFormat) -> Iterator[Shape]:
         case "text":
             return
         case "json_object":
-            yield JsonShape(ANY_OBJECT if schema is None else _text(schema))
+            yield JsonShape(ANY_OBJECT if schema is None else schema_text(schema))
         case "json_schema":
             if schema is None and asked.json_schema is not None:
                 schema = asked.json_schema.schema_
@@ -113,7 +108,7 @@ def _of_response_format(asked: ResponseFormat) -> Iterator[Shape]:
                     hint='Send {"type": "json_schema", "json_schema": {"name": ..., "schema":'
                     " {...}}}.",
                 )
-            yield JsonShape(_text(schema))
+            yield JsonShape(schema_text(schema))
         case other:
             raise unsupported(
                 "response_format",
@@ -126,7 +121,7 @@ def _of_structured_outputs(asked: StructuredOutputs) -> Iterator[Shape]:
     if asked.structural_tag is not None:
         raise unsupported("structured_outputs.structural_tag", "Send a grammar.")
     if asked.json_ is not None:
-        yield JsonShape(_text(asked.json_), "structured_outputs.json")
+        yield JsonShape(schema_text(asked.json_), "structured_outputs.json")
     if asked.json_object:
         yield JsonShape(ANY_OBJECT, "structured_outputs.json_object")
     if asked.regex:
@@ -135,8 +130,3 @@ def _of_structured_outputs(asked: StructuredOutputs) -> Iterator[Shape]:
         yield ChoiceShape(tuple(asked.choice), "structured_outputs.choice")
     if asked.grammar:
         yield GrammarShape(asked.grammar, "structured_outputs.grammar")
-
-
-def _text(schema: Schema) -> str:
-    """The order of its members is kept: it is that of the answer's."""
-    return schema if isinstance(schema, str) else json.dumps(schema)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from localserve.dialects.openai.schema import WireModel
+from localserve.dialects.schema import WireModel
 
 Effort = Annotated[str, Field(max_length=32)]
 Budget = Annotated[int, Field(ge=-1, le=(1 << 31) - 1)]

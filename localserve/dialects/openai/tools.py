@@ -11,7 +11,7 @@ from pydantic import Field
 
 from localserve.chat import CallPolicy, Tool
 from localserve.dialects.openai.refusals import unsupported
-from localserve.dialects.openai.schema import WireModel
+from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
 
 MAX_TOOLS = 1_024

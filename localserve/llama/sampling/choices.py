@@ -18,6 +18,7 @@ from localserve.llama.sampling.chain import Chain
 from localserve.llama.sampling.nucleus import TopP
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.sums import RunningSums
+from localserve.llama.sampling.sure import SureOnly, Words
 from localserve.llama.sampling.uniform import Uniform, seed_of
 
 SMALLEST_TEMPERATURE = 1e-6
@@ -41,8 +42,8 @@ class Choice(Protocol):
     def close(self) -> None: ...
 
 
-def choice_of(sampling: Sampling, size: int) -> Choice | None:
-    """How the settings choose from `size` tokens; None is greedy."""
+def choice_of(sampling: Sampling, size: int, words: Words | None = None) -> Choice | None:
+    """How the settings choose from `size` tokens; None is greedy. `sure_only` needs the words."""
     temperature = sampling.temperature or 0.0
     # Shares are what float32 makes of them, as in llama.cpp.
     top_p = 1.0 if sampling.top_p is None else float(np.float32(sampling.top_p))
@@ -51,6 +52,15 @@ def choice_of(sampling: Sampling, size: int) -> Choice | None:
         return None
     seed = seed_of(sampling.seed)
     top_k = sampling.top_k or 0
+    if sampling.sure_only and words is not None:
+        return SureOnly(
+            words,
+            Uniform(seed),
+            top_k=top_k,
+            top_p=top_p,
+            min_p=float(min_p),
+            temperature=temperature,
+        )
     if not 0 < top_k < size:
         sampling = replace(sampling, top_k=0)
     if sampling.typical_p is not None and sampling.typical_p < 1.0:

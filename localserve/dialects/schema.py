@@ -53,14 +53,25 @@ def read_json(model: type[Body], body: bytes) -> Body:
 
 
 def _problems(details: Iterable[ErrorDetails], document: object) -> Iterable[FieldProblem]:
-    """One problem a field: what a value could have been instead is joined by 'or'."""
+    """One problem a field: what a value could have been instead is joined by 'or'. What is wrong
+    inside a value says more than that it could have been something else."""
     by_field: dict[str, list[ErrorDetails]] = {}
     for detail in details:
         by_field.setdefault(_path(detail, document), []).append(detail)
+    parents = {parent for field in by_field for parent in _parents(field)}
     for field, found in by_field.items():
+        if field in parents:
+            continue
         first, *others = dict.fromkeys(_in_words(detail) for detail in found)
         message = " or ".join([first, *(other.removeprefix(_EXPECTED) for other in others)])
         yield FieldProblem(field, message, found[0]["type"])
+
+
+def _parents(field: str) -> Iterable[str]:
+    """`a.0.b` -> `a.0`, `a`."""
+    while "." in field:
+        field = field.rpartition(".")[0]
+        yield field
 
 
 def _in_words(detail: ErrorDetails) -> str:
