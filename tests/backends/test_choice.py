@@ -80,7 +80,7 @@ def test_log_probabilities_are_those_of_the_content() -> None:
 
 def test_a_second_call_is_left_out_where_one_is_enough() -> None:
     one = Choice(0, AnswerParser(OutputFormat(calls=HERMES), {"look": None}), parallel=False)
-    events = [*one.take(CALL + CALL, (), ()), *one.end(ended())]
+    events = [*one.take(CALL + CALL, (), ()), *one.end(ended(), Usage(0, 0), Timings())]
     calls = [event for event in events if isinstance(event, ToolCallBegun | ArgumentsDelta)]
     assert [call.index for call in calls] == [0, 0]
     assert events[-1] == Finished(0, "tool_calls")
