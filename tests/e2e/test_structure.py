@@ -103,7 +103,8 @@ def test_every_choice_follows_the_schema_with_log_probabilities(server: Server) 
     assert len(answer.choices) == 3
     for choice in answer.choices:
         assert_city(choice.message.content)
-        assert "".join(one.token for one in choice.logprobs.content) == choice.message.content
+        told = "".join(one.token for one in choice.logprobs.content)
+        assert told.strip() == choice.message.content  # it may have come behind reasoning
         assert all(one.logprob > -1e9 for one in choice.logprobs.content)
 
 
