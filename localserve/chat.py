@@ -29,11 +29,25 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may call. `parameters` is a JSON schema."""
+    """A function that the model may call. `parameters` is a JSON schema.
+
+    The arguments of a `strict` one follow their schema to the letter.
+    """
 
     name: str
     description: str | None = None
     parameters: Mapping[str, object] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """Whether and what the model calls: `required` is one call at least, of the tools that `only`
+    names (none: of all), and without `parallel` one at most."""
+
+    required: bool = False
+    only: tuple[str, ...] = ()
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,42 @@ as llama-server has them)."""
 
 
 @dataclass(frozen=True, slots=True)
+class JsonShape:
+    """JSON that a schema, given as JSON text, allows. `field` is where the request has it."""
+
+    schema: str
+    field: str = "response_format"
+
+
+@dataclass(frozen=True, slots=True)
+class RegexShape:
+    """Text that a regular expression matches as a whole, in the syntax of Rust's crate regex."""
+
+    pattern: str
+    field: str = "structured_outputs"
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceShape:
+    """One of several texts."""
+
+    choices: tuple[str, ...]
+    field: str = "structured_outputs"
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarShape:
+    """Text that a grammar derives, in llguidance's variant of Lark or in GBNF."""
+
+    grammar: str
+    field: str = "grammar"
+
+
+Shape = JsonShape | RegexShape | ChoiceShape | GrammarShape
+"""What the text of an answer has to look like."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What is told of an answer besides its text: the ids of its tokens, how far its prompt is
     computed, how far and how fast the answer is, and the prompts as the model saw them."""
@@ -110,8 +160,9 @@ class Generation:
     """What an answer may look like.
 
     `max_tokens` None means 'the rest of the context'. `top_logprobs` None means no log
-    probabilities at all, 0 those of the chosen tokens only. `text_bias` is a `logit_bias` for all
-    tokens of a text.
+    probabilities at all, 0 those of the chosen tokens only. `shape` None is free text; reasoning
+    before the answer and tool calls in place of it have no shape. `text_bias` is a `logit_bias` for
+    all tokens of a text.
 
     The first line that ends more than `line_seconds` after the first token is the last one. A later
     line that is indented by less than `min_indent` characters is not given out and ends the answer.
@@ -124,6 +175,7 @@ class Generation:
     choices: int = 1
     top_logprobs: int | None = None
     ignore_eos: bool = False
+    shape: Shape | None = None
     text_bias: tuple[tuple[str, float], ...] = ()
     line_seconds: float | None = None
     min_indent: int = 0
@@ -147,6 +199,7 @@ class ChatRequest:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    calls: CallPolicy = CallPolicy()
     template_options: Mapping[str, object] = field(default_factory=dict)
     generation: Generation = Generation()
     continue_last: bool = True

@@ -8,6 +8,8 @@ LocalserveError
 │   ├── ContextOverflow     the prompt is larger than the context
 │   ├── WrongTask           the model was made for another task
 │   │   └── NoFillMiddle    the model was not trained to fill in the middle
+│   ├── GrammarInvalid      the schema or grammar of the answer cannot be honoured
+│   ├── GrammarFailed       the answer could not go on within its grammar
 │   └── TemplateFailed      the model's chat template refused the messages
 ├── UnknownModel            no model of that name is served
 │   └── AmbiguousName       several models on this disk could be meant
@@ -155,6 +157,33 @@ class WrongTask(InvalidRequest):
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, param="model", hint=hint)
+
+
+class GrammarInvalid(InvalidRequest):
+    """The schema, grammar or pattern that the answer is to follow cannot be honoured."""
+
+    code: ClassVar[str] = "grammar_invalid"
+    description: ClassVar[str] = (
+        "The schema, grammar or pattern that the answer is to follow is malformed, too large, or "
+        "asks for something that cannot be enforced while the answer is written. The message names "
+        "it; nothing of a schema is ignored silently."
+    )
+
+
+class GrammarFailed(InvalidRequest):
+    """The answer was begun and could not go on within its grammar."""
+
+    code: ClassVar[str] = "grammar_failed"
+    description: ClassVar[str] = (
+        "The answer could not go on within its schema or grammar: no allowed token is possible, or "
+        "the grammar became too complex. What was answered so far is not complete."
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The answer could not go on within its grammar: {reason}.",
+            hint="Simplify the schema or grammar, or leave out logit_bias and ignore_eos.",
+        )
 
 
 class NoFillMiddle(WrongTask):

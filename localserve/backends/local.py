@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from localserve.backends.answer import Answer
 from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
+from localserve.backends.demands import Demands
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, forecast, place_model
 from localserve.backends.prompts import Prompts
@@ -41,6 +42,7 @@ from localserve.chat import (
 )
 from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
+from localserve.engine.constraint import MakeConstraint
 from localserve.engine.disk.shelf import Shelf
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
@@ -239,6 +241,7 @@ class LocalBackend:
             bos=runner.vocabulary.text(runner.vocabulary.begin),
             eos=runner.vocabulary.text(runner.vocabulary.end),
         )
+        self._demands = Demands(runner.vocabulary)
         self._prompts = Prompts(
             runner.vocabulary, spec.name, cells=runner.cells, saves=runner.saves
         )
@@ -263,6 +266,10 @@ class LocalBackend:
         tokens, places = await asyncio.to_thread(self._prompts.of_chat, text, request.messages)
         style = await self._conversation.style(template)
         make_parser = self._conversation.parser(request, style, text)
+        reasoning = make_parser().in_reasoning
+        constraint = await self._demands.of_chat(
+            request, style, template, text, reasoning=reasoning
+        )
         answer = self._answer(
             [tokens],
             request.generation,
@@ -271,7 +278,9 @@ class LocalBackend:
             checkpoints=places,
             parser=make_parser,
             spelled=style.special,
-            budget=self._conversation.budget(request, style, make_parser().in_reasoning),
+            budget=self._conversation.budget(request, style, reasoning),
+            constraint=constraint,
+            parallel_calls=request.calls.parallel,
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -292,6 +301,7 @@ class LocalBackend:
             request.scope,
             request.priority,
             from_text=all(isinstance(prompt, str) for prompt in request.prompts),
+            constraint=await self._shape_constraint(request.generation),
         )
         if request.echo:
             answer.echoes = [self._echo(prompt) for prompt in request.prompts]
@@ -299,10 +309,20 @@ class LocalBackend:
             async for event in events:
                 yield event
 
+    async def _shape_constraint(self, generation: Generation) -> MakeConstraint | None:
+        if generation.shape is None:
+            return None
+        style = await self._conversation.style(self._template)
+        return await self._demands.of_completion(generation.shape, style)
+
     async def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
         middle = await asyncio.to_thread(self._prompts.of_middle, request)
         answer = self._answer(
-            [list(middle.tokens)], request.generation, request.scope, request.priority
+            [list(middle.tokens)],
+            request.generation,
+            request.scope,
+            request.priority,
+            constraint=await self._shape_constraint(request.generation),
         )
         answer.left_out_tokens = middle.left_out
         async with contextlib.aclosing(self._watched(answer)) as events:
@@ -403,6 +423,7 @@ class LocalBackend:
 
     async def close(self) -> None:
         await self._engine.close(save_seconds(self._options.settings))
+        self._demands.close()
         if self._teacher is not None:
             await self._teacher.close()
 
@@ -422,6 +443,8 @@ class LocalBackend:
         parser: Callable[[], AnswerParser] | None = None,
         spelled: Mapping[int, bytes] | None = None,
         budget: ReasoningBudget | None = None,
+        constraint: MakeConstraint | None = None,
+        parallel_calls: bool = True,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -443,6 +466,7 @@ class LocalBackend:
                 ignore_end=generation.ignore_eos,
                 spelled=spelled or {},
                 budget=budget,
+                constraint=constraint,
                 scope="" if self._options.share_prefixes else scope,
                 priority=priority,
                 from_text=from_text,
@@ -466,6 +490,7 @@ class LocalBackend:
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
             parser=parser,
+            parallel_calls=parallel_calls,
         )
 
     def _with_text_bias(

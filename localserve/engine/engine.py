@@ -45,7 +45,7 @@ from localserve.engine.sequence import (
     SequenceEvent,
     SequenceView,
 )
-from localserve.errors import EngineFailed, LocalserveError
+from localserve.errors import EngineFailed, GrammarFailed, LocalserveError
 
 log = logging.getLogger(__name__)
 
@@ -381,9 +381,12 @@ class Engine(Generic[R]):
         rest = Step(sequences, tuple(part for _, part, _ in taken))
         return outcome + scheduler.update(rest, [sampled for _, _, sampled in taken])
 
-    def _unusable(self, sequence: Sequence, results: Results) -> EngineFailed:
-        reason = next(one.reason for one in results if isinstance(one, Unsampled))
-        about = _about([sequence])
+    def _unusable(self, sequence: Sequence, results: Results) -> LocalserveError:
+        unsampled = next(one for one in results if isinstance(one, Unsampled))
+        reason, about = unsampled.reason, _about([sequence])
+        if unsampled.constrained:
+            log.warning("%s: an answer left its grammar: %s", self._name, reason, extra=about)
+            return GrammarFailed(reason)
         log.error("%s: no token could be chosen: %s", self._name, reason, extra=about)
         return EngineFailed(
             f"The model's output is unusable: {reason}.",
@@ -453,6 +456,7 @@ class Engine(Generic[R]):
                     top_logprobs=request.top_logprobs,
                     ignore_end=request.ignore_end,
                     steer=_steer(request, runner.vocabulary),
+                    constraint=request.constraint() if request.constraint else None,
                 )
             scheduler.submit(*sequences)
         except Exception as failure:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
+from localserve.engine.constraint import Constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,26 @@ class TokenScore:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The chosen token. `score` and `top` are there when log probabilities were asked for."""
+    """The chosen token. `score` and `top` are there when log probabilities were asked for.
+
+    `complete` says that the answer ends with it, because its constraint lets nothing follow.
+    """
 
     token: int
     score: TokenScore | None = None
     top: tuple[TokenScore, ...] = ()
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unsampled:
-    """No token could be chosen for one sequence; `reason` says why. The others of the step can."""
+    """No token could be chosen for one sequence; `reason` says why. The others of the step can.
+
+    `constrained` says that it is the constraint which allows none, not the model.
+    """
 
     reason: str
+    constrained: bool = False
 
 
 Results = Sequence[Sampled | Unsampled]
@@ -244,10 +253,12 @@ class Runner(Memory, Protocol):
         top_logprobs: int | None,
         ignore_end: bool,
         steer: Steer | None = None,
+        constraint: Constraint | None = None,
     ) -> Sampler:
         """A sampler for one sequence; `history` is its prompt. `sampling` has no None but `seed`.
 
-        `ignore_end` bans the tokens that end an answer. `steer` has the last word on each token.
+        `ignore_end` bans the tokens that end an answer. `constraint` says which tokens may
+        come next, and hears of each that was chosen. `steer` has the last word on each token.
         """
         ...
 

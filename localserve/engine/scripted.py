@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from localserve.chat import Sampling
+from localserve.engine.constraint import Constraint, ConstraintFailed
 from localserve.engine.runner import (
     Bytes,
     DecodeFailed,
@@ -69,6 +70,7 @@ class ScriptedSampler:
     top_logprobs: int | None
     ignore_end: bool
     steer: Steer | None = None
+    constraint: Constraint | None = None
     closed: bool = False
 
     def close(self) -> None:
@@ -96,7 +98,8 @@ class ScriptedState:
 
 @dataclass
 class ScriptedRunner:
-    """Follows `script`; `on_run` is called with every batch before it is computed.
+    """Follows `script`; `on_run` is called with every batch before it is computed. Of the tokens
+    that a constraint allows, where it refuses the script's, `instead` chooses.
 
     `cuts_anywhere` False behaves like a recurrent model: a sequence can go on only from its end or
     from a checkpoint.
@@ -106,6 +109,7 @@ class ScriptedRunner:
     slots: int = 8
     batch_tokens: int = 256
     script: Script = echo
+    instead: Callable[[list[int]], int] = min
     on_run: Callable[[Sequence[Slice]], None] = lambda batch: None
     cuts_anywhere: bool = True
     checkpoint_bytes: int = 0
@@ -191,8 +195,9 @@ class ScriptedRunner:
         top_logprobs: int | None,
         ignore_end: bool,
         steer: Steer | None = None,
+        constraint: Constraint | None = None,
     ) -> ScriptedSampler:
-        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end, steer))
+        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end, steer, constraint))
         return self.samplers[-1]
 
     def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
@@ -218,25 +223,42 @@ class ScriptedRunner:
     def _sample_all(self, part: Slice) -> list[Sampled | Unsampled]:
         results: list[Sampled | Unsampled] = [self._sample(part)]
         for guessed, sampled in zip(part.guess, results, strict=False):
-            assert isinstance(sampled, Sampled)
-            if sampled.token != guessed:
+            if isinstance(sampled, Unsampled) or sampled.complete or sampled.token != guessed:
                 break
             self.memory[part.slot].append(ScriptedCell(guessed))
             results.append(self._sample(part))
         return results
 
-    def _sample(self, part: Slice) -> Sampled:
+    def _sample(self, part: Slice) -> Sampled | Unsampled:
         assert isinstance(part.sampler, ScriptedSampler)
         assert not part.sampler.closed
         token = self.script(b"".join(map(self.vocabulary.piece, self.held(part.slot))))
         if token == END and part.sampler.ignore_end:
             token = ord("x")
-        if part.sampler.steer is not None:
-            token = part.sampler.steer(token)
+        constraint = part.sampler.constraint
+        try:
+            if constraint is not None and not constraint.allows(token):
+                token = self._allowed(constraint)
+            if part.sampler.steer is not None:
+                token = part.sampler.steer(token)
+            if constraint is not None:
+                constraint.accept(token)
+        except ConstraintFailed as failure:
+            return Unsampled(str(failure), constrained=True)
+        complete = constraint is not None and constraint.complete
         if part.sampler.top_logprobs is None:
-            return Sampled(token)
+            return Sampled(token, complete=complete)
         score = TokenScore(token, -0.5)
-        return Sampled(token, score, (score,) * part.sampler.top_logprobs)
+        return Sampled(token, score, (score,) * part.sampler.top_logprobs, complete)
+
+    def _allowed(self, constraint: Constraint) -> int:
+        """What is said instead of a token that the constraint refuses."""
+        row = np.zeros(self.vocabulary.size, dtype=np.float32)
+        constraint.restrict(row)
+        allowed = np.flatnonzero(row == 0.0)
+        if not len(allowed):
+            raise ConstraintFailed("no token may come next")
+        return self.instead(allowed.tolist())
 
     def interrupt(self) -> None:
         self.interrupted.set()

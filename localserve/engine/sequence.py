@@ -14,6 +14,7 @@ import numpy as np
 
 from localserve.chat import FinishReason, Report, Sampling
 from localserve.engine.budget import ReasoningBudget
+from localserve.engine.constraint import MakeConstraint
 from localserve.engine.guessing import Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
@@ -31,6 +32,7 @@ class GenerateRequest:
     `max_tokens` None means 'the rest of the cells'; more than there is room for ends the answer
     with reason `length`. `sampling` has no None but `seed`. A stop string is not given out.
     `spelled` are special tokens that are a part of the answer's text, with their bytes.
+    `constraint` makes what the answer is kept within.
     `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
     same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
     prompt is likely to part from this one. `line_seconds`, `min_indent`, `reuse` and `report` are
@@ -45,6 +47,7 @@ class GenerateRequest:
     ignore_end: bool = False
     spelled: Mapping[int, bytes] = field(default_factory=dict)
     budget: ReasoningBudget | None = None
+    constraint: MakeConstraint | None = None
     scope: str = ""
     priority: int = 0
     from_text: bool = False
@@ -248,6 +251,8 @@ class Sequence:
             events.append(self._given(piece))
         if piece.stopped_by is not None:
             return [*events, self._ended("stop", piece.stopped_by)]
+        if sampled.complete:
+            return [*events, *self._end("stop", None)]
         if piece.cut or (new_line and self._line_is_late(now)):
             return [*events, self._ended("length", None)]
         if self.answer_length >= self.limit:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
+from localserve.engine.constraint import Constraint, ConstraintFailed
 from localserve.engine.runner import (
     Bytes,
     DecodeFailed,
@@ -140,6 +141,7 @@ class LlamaRunner:
         top_logprobs: int | None,
         ignore_end: bool,
         steer: Steer | None = None,
+        constraint: Constraint | None = None,
     ) -> LlamaSampler:
         return LlamaSampler(
             sampling,
@@ -147,6 +149,7 @@ class LlamaRunner:
             top_logprobs=top_logprobs,
             banned=self.vocabulary.ends if ignore_end else (),
             steer=steer,
+            constraint=constraint,
             words=self._words(ignore_end) if sampling.sure_only else None,
             workspace=self.workspace,
         )
@@ -178,7 +181,7 @@ class LlamaRunner:
         results = [self._sample(sampler, output)]
         for guessed in part.guess:
             last = results[-1]
-            if isinstance(last, Unsampled) or last.token != guessed:
+            if isinstance(last, Unsampled) or last.complete or last.token != guessed:
                 break
             results.append(self._sample(sampler, output + len(results)))
         if len(results) <= len(part.guess):
@@ -193,6 +196,8 @@ class LlamaRunner:
             return sampler.sample(row)
         except NoChoice as failure:
             return Unsampled(str(failure))
+        except ConstraintFailed as failure:
+            return Unsampled(str(failure), constrained=True)
         except Exception as failure:  # whatever it is, the other rows are not concerned
             log.exception("sampling failed")
             return Unsampled(f"sampling failed: {failure}")

@@ -129,6 +129,7 @@ class Rig:
             history=sequence.tokens,
             top_logprobs=asked.top_logprobs,
             ignore_end=asked.ignore_end,
+            constraint=asked.constraint() if asked.constraint is not None else None,
         )
         self.sequences.append(sequence)
         self.events[sequence.number] = []
