@@ -27,6 +27,7 @@ from benchmarks.measure import Peers, measure
 from benchmarks.scenarios import (
     LongPrompt,
     ManyStreams,
+    Restart,
     Scenario,
     SharedPrefix,
     SingleStream,
@@ -43,6 +44,7 @@ _FULL: tuple[Scenario, ...] = (
     LongPrompt(),
     SharedPrefix(),
     Turns(),
+    Restart(),
 )
 _QUICK: tuple[Scenario, ...] = (
     SingleStream(words=8, tokens=16),
@@ -50,6 +52,7 @@ _QUICK: tuple[Scenario, ...] = (
     LongPrompt(words=300),
     SharedPrefix(clients=4, words=100),
     Turns(turns=3, words=20, tokens=8),
+    Restart(words=400),
 )
 
 
@@ -61,6 +64,7 @@ class ScenarioName(StrEnum):
     LONG = "long"
     SHARED = "shared"
     TURNS = "turns"
+    RESTART = "restart"
 
 
 def main(
@@ -105,7 +109,11 @@ def main(
         threads=threads or psutil.cpu_count(logical=False) or 1,
     )
     known = _QUICK if quick else _FULL
-    chosen = [each for each in known if scenario is None or each.name in scenario]
+    chosen = [
+        each
+        for each in known
+        if (each.name in scenario if scenario else url is None or each.name != ScenarioName.RESTART)
+    ]
     peers = Peers(url, peer, peer_server)
     seed = int(time.time()) if seed is None else seed
     try:

@@ -389,7 +389,8 @@ class AnswerProgress:
 @dataclass(frozen=True, slots=True)
 class TextDelta:
     """More text of one choice. `logprobs` has an entry per token, when they were asked for;
-    `tokens` are the ids of the tokens whose text ends here, when they were."""
+    `tokens` are the ids of the tokens whose text ends here and of the one that ends the answer,
+    when these were."""
 
     choice: int
     text: str

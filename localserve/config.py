@@ -27,6 +27,9 @@ DEFAULT_PARALLEL: Final = 8
 DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
 """The bound on the checkpoints of each model that needs some."""
 
+DEFAULT_PREFIX_DISK_BYTES: Final = 4 << 30
+"""The bound on all kept prefixes on disk."""
+
 MOST_CHECKPOINTS: Final = 16
 """Of each model: two for each of eight conversations."""
 
@@ -198,6 +201,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         1 << 40,
     ),
     Setting(
+        "prefix_disk_bytes",
+        int,
+        DEFAULT_PREFIX_DISK_BYTES,
+        "Disk for computed prefixes, which outlast a restart; 0: none.",
+        0,
+        1 << 50,
+    ),
+    Setting("prefixes_dir", Path, None, "Folder of the prefixes on disk (in cache_dir)."),
+    Setting(
         "share_prefixes", bool, False, "Share prefixes between API keys: timing tells of others."
     ),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
@@ -211,6 +223,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "How much is logged.",
         choices=("debug", "info", "warning", "error"),
     ),
+    Setting(
+        "log_format",
+        str,
+        "human",
+        "How logs are written; on a terminal always for people.",
+        choices=("human", "json"),
+    ),
+    Setting("log_file_bytes", int, 16 << 20, "A larger log is put aside.", 64 << 10, 1 << 40),
+    Setting("log_days", int, 14, "Days that logs are kept.", 1, 36_500),
+    Setting("log_bodies", float, 0.0, "Share of requests whose texts are logged, redacted.", 0, 1),
+    Setting("log_body_characters", int, 2000, "Logged of each text.", 100, 65_536),
+    Setting("traces", bool, False, "Send OpenTelemetry spans (OTEL_EXPORTER_OTLP_ENDPOINT)."),
     Setting("hub_endpoint", str, "https://huggingface.co", "The hub.", environ="HF_ENDPOINT"),
     Setting("hub_cache_dir", Path, None, "The hub's own cache.", environ="HF_HUB_CACHE"),
     Setting("lm_studio_models_dir", Path, None, "LM Studio's models (its usual folders)."),
@@ -270,12 +294,20 @@ class Settings:
     step_budget_ms: float
     guess_tokens: int
     checkpoint_bytes: int
+    prefix_disk_bytes: int
+    prefixes_dir: Path
     share_prefixes: bool
     max_body_bytes: int
     drain_seconds: float
     keepalive_seconds: float
     default_max_tokens: int | None
     log_level: str
+    log_format: str
+    log_file_bytes: int
+    log_days: int
+    log_bodies: float
+    log_body_characters: int
+    traces: bool
     hub_endpoint: str
     hub_cache_dir: Path
     lm_studio_models_dir: Path | None
@@ -305,6 +337,7 @@ def read_settings(
     given.default_folder("data_dir", "data")
     given.default_folder("cache_dir", "cache")
     given.default_path("models_dir", given.path("data_dir") / "models")
+    given.default_path("prefixes_dir", given.path("cache_dir") / "prefixes")
     given.default_path("hub_cache_dir", _hub_cache(given.environ))
     given.default_path("llama_cache_dir", _llama_cache(given.environ))
     given.values["hub_endpoint"] = given.values["hub_endpoint"].rstrip("/")

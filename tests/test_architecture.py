@@ -36,3 +36,9 @@ def test_the_tree_of_errors_is_printed_whole_and_codes_are_unique() -> None:
     printed = localserve.errors.__doc__ or ""
     assert [kind.__name__ for kind in kinds if kind.__name__ not in printed] == []
     assert len({kind.code for kind in everywhere}) == len(everywhere)
+
+
+def test_commands_load_nothing_that_measures() -> None:
+    heavy = "('prometheus_client', 'opentelemetry', 'starlette')"
+    program = f"import sys, localserve.cli.app; sys.exit(any(n in sys.modules for n in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

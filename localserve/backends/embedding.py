@@ -291,6 +291,7 @@ class EmbeddingBackend:
             cells_used=now.cells_used,
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
+            steps=now.steps,
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:

@@ -20,6 +20,7 @@ from localserve.backends.demands import Demands
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, forecast, place_model
 from localserve.backends.prompts import Prompts
+from localserve.backends.shelf import open_shelf, save_seconds
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -42,6 +43,7 @@ from localserve.chat import (
 from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.constraint import MakeConstraint
+from localserve.engine.disk.shelf import Shelf
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest, SequenceView
@@ -57,11 +59,13 @@ from localserve.planner.devices import GPU_KINDS
 from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
+from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
 from localserve.prompting.abilities import abilities
 from localserve.prompting.output.parser import AnswerParser
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
+from localserve.telemetry.request_id import current_request_id
 
 if TYPE_CHECKING:
     from localserve.llama.runner import LlamaRunner
@@ -145,6 +149,7 @@ async def load(
                 how.runtime,
                 threads=options.threads or usable_cores(),
                 checkpoint_bytes=how.predicted.checkpoint_bytes,
+                copies=_keeps_on_disk(options.settings, how.runtime, parallel),
             )
         except BaseException:
             model.close()
@@ -154,12 +159,27 @@ async def load(
             _compare(options.settings, facts, how, runner)
         return runner
 
+    def make_shelf(runner: LlamaRunner) -> Shelf | None:
+        from localserve.llama import library
+
+        if options.settings is None or not runner.copies:
+            return None
+        return open_shelf(
+            options.settings,
+            spec.name,
+            path,
+            runner.runtime,
+            library.version(),
+            cuttable=not runner.saves,
+        )
+
     engine = Engine(
         spec.name,
         make_runner,
         max_running=parallel,
         max_waiting=options.max_waiting,
         step_budget_seconds=options.step_budget_seconds,
+        make_shelf=make_shelf,
     )
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
@@ -174,6 +194,12 @@ async def load(
         log.exception("loading %s failed", spec.name)
         why = f"{type(failure).__name__}: {failure}"
         raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
+
+
+def _keeps_on_disk(settings: Settings | None, runtime: Runtime, parallel: int) -> bool:
+    """Whether kept prefixes go to disk; copying them takes a sequence id that no answer needs."""
+    wanted = settings is not None and settings.prefix_disk_bytes > 0
+    return wanted and runtime.sequences > parallel
 
 
 def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: LlamaRunner) -> None:
@@ -371,6 +397,9 @@ class LocalBackend:
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
             tokens_per_second=_rate(now),
+            cells_kept=now.cells_kept,
+            steps=now.steps,
+            disk_bytes=now.disk_bytes,
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -393,7 +422,7 @@ class LocalBackend:
         self._engine.break_all(error)
 
     async def close(self) -> None:
-        await self._engine.close()
+        await self._engine.close(save_seconds(self._options.settings))
         self._demands.close()
         if self._teacher is not None:
             await self._teacher.close()
@@ -424,6 +453,7 @@ class LocalBackend:
             sampling = self._with_text_bias(sampling, generation.text_bias)
         caps = (generation.max_tokens, self._spec.max_tokens, self._options.default_max_tokens)
         max_tokens = next((cap for cap in caps if cap is not None), None)
+        request_id = current_request_id()
         requests = [
             GenerateRequest(
                 prompt=(TokenChunk(tuple(tokens)),),
@@ -445,6 +475,7 @@ class LocalBackend:
                 min_indent=generation.min_indent,
                 reuse=generation.reuse,
                 report=_engine_report(generation.report),
+                request_id=request_id,
             )
             for tokens in prompts
             for choice in range(generation.choices)

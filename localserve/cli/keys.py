@@ -86,7 +86,10 @@ def create(
     name: Name,
     scope: Annotated[
         str,
-        typer.Option(metavar="SCOPE", help="inference: ask models; admin: also change the server."),
+        typer.Option(
+            metavar="SCOPE",
+            help="inference: ask models; admin: also change the server; monitor: only /metrics.",
+        ),
     ] = "inference",
     models: Annotated[
         list[str] | None,

@@ -1,44 +1,44 @@
-"""The server's log: what the terminal shows, with the date, in files that do not grow for ever."""
+"""The server's log, in files that do not grow for ever. No command of its own."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from logging.handlers import RotatingFileHandler
+import time
 from pathlib import Path
 
-LOG_BYTES = 4 << 20
-OLD_FILES = 3
+from localserve.config import Settings
+from localserve.telemetry.rotation import RotatingFile
 
 
 class LogFile:
-    """A text stream into `path`; a full file becomes `path`.1. Nothing that fails is told."""
+    """A text stream into `path`. Nothing that fails is told: a full disk is no reason to fill the
+    terminal, and none to stop. With `dated`, each line begins with its time."""
 
-    def __init__(self, path: Path) -> None:
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = _QuietHandler(
-            path, maxBytes=LOG_BYTES, backupCount=OLD_FILES, encoding="utf-8", delay=True
+    def __init__(self, path: Path, settings: Settings, *, dated: bool) -> None:
+        self._file = RotatingFile(
+            path, max_bytes=settings.log_file_bytes, keep_days=settings.log_days
         )
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._dated = dated
         self._line = ""
 
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            self._handler.emit(logging.makeLogRecord({"msg": line}))
+            with contextlib.suppress(OSError):
+                self._file.write(f"{_now()} {line}" if self._dated else line)
         return len(text)
 
     def flush(self) -> None:
-        self._handler.flush()
+        """Whole lines are in the file already."""
 
     def isatty(self) -> bool:
         return False
 
     def close(self) -> None:
-        self._handler.close()
+        self._file.close()
 
 
-class _QuietHandler(RotatingFileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the base's name)
-        """A full disk is no reason to fill the terminal."""
+def _now() -> str:
+    """Such as '2026-11-26 03:29:22,123', in local time."""
+    now = time.time()
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03}"

@@ -15,6 +15,7 @@ from localserve.cli.reach import NoServer, Port
 from localserve.cli.terminal import plain
 from localserve.config import Settings, read_settings
 from localserve.server.running import LOG_FOLDER, running_servers
+from localserve.telemetry.rotation import last_lines
 
 EXAMPLES = """
 The log lies in data/logs (see `localserve paths`), a file for each port. Without a running server
@@ -53,10 +54,12 @@ logs.__doc__ = f"Show the server's log.\n{EXAMPLES}"
 
 
 def read_log(path: Path, last: int, wait: Callable[[], bool]) -> Iterator[str]:
-    """The last lines of a log, then what is added as long as `wait()`, also behind a change of
-    files."""
+    """The last lines of a log, older files included, then what is added as long as `wait()`, also
+    behind a change of files."""
     stream = path.open(encoding="utf-8", errors="replace")
-    yield from (line.rstrip("\n") for line in deque(stream, maxlen=last))
+    lines = [line.rstrip("\n") for line in deque(stream, maxlen=last)]
+    yield from last_lines(path, last - len(lines))
+    yield from lines
     rest = ""
     try:
         while wait():

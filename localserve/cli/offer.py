@@ -24,7 +24,7 @@ from localserve.catalog.registry import BUILTIN_NAME, Registry
 from localserve.catalog.spec import HubFile, ModelSpec
 from localserve.catalog.wanted import parse_wanted
 from localserve.cli.progress import Rate, progress_line
-from localserve.cli.terminal import memory_text, size_text
+from localserve.cli.terminal import is_terminal, memory_text, size_text
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.planner.bandwidth import measure_bandwidth
@@ -69,7 +69,7 @@ class _Ended(Exception):
 def may_offer(named: str | None, spec: ModelSpec, settings: Settings) -> bool:
     """Whether nothing but the built-in model could be served, and somebody is there to ask."""
     unasked = named is None and settings.model is None and spec.name == BUILTIN_NAME
-    return unasked and not settings.offline and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
+    return unasked and not settings.offline and is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
 class CatalogOffer:
@@ -241,10 +241,3 @@ def _in_foreground() -> bool:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
         return True
-
-
-def _is_terminal(stream: object) -> bool:
-    try:
-        return bool(stream.isatty())  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):  # closed, or there is none
-        return False

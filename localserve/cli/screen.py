@@ -1,14 +1,8 @@
-"""What `localserve up` shows of its workers: progress, the model's facts, requests, deaths.
-
-A thread of its own writes, so that a stopped terminal holds up nobody.
-"""
+"""What `localserve up` shows of its workers: progress, the model's facts, requests, deaths."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
-import threading
 import time
 
 from rich.console import Console
@@ -17,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from localserve.backends.base import ModelFacts
 from localserve.cli.offer import Fetching, Question, Shown
+from localserve.cli.sink import Sink
 from localserve.cli.terminal import Lasting, count_text, plain, size_text
 from localserve.server.reports import (
     Aborting,
@@ -31,12 +26,6 @@ from localserve.server.reports import (
 )
 from localserve.server.supervisor import Died, FellBack, Killed, Stopping, Told
 
-QUEUED_REPORTS = 10_000
-"""So many wait for a terminal that takes nothing; more are counted and lost."""
-
-CLOSE_SECONDS = 2.0
-"""How long the end waits for the terminal."""
-
 EXAMPLES = {
     "completion": (
         "/v1/chat/completions",
@@ -48,8 +37,8 @@ EXAMPLES = {
 """What to try, by what a model can do."""
 
 
-class Screen:
-    """Shows reports in their order. `show` never waits and never fails."""
+class Screen(Sink):
+    """Shows reports to people."""
 
     def __init__(self, url: str, out: Lasting, err: Lasting) -> None:
         self._url = url
@@ -58,34 +47,18 @@ class Screen:
         self._err = _console(err)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._lost = 0
-        self._queue: queue.Queue[Told | Shown | None] = queue.Queue(QUEUED_REPORTS)
-        self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
-        self._thread.start()
-
-    def show(self, report: Told | Shown) -> None:
-        """Show it soon, from any thread."""
-        try:
-            self._queue.put_nowait(report)
-        except queue.Full:
-            self._lost += 1
+        super().__init__("screen")
 
     def close(self) -> bool:
-        """Show what is left, waiting a moment for it; returns whether all of it got out."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=CLOSE_SECONDS)
-            self._thread.join(CLOSE_SECONDS)
-        return not self._thread.is_alive() and all(stream.empties() for stream in self._streams)
+        return super().close() and all(stream.empties() for stream in self._streams)
 
-    def _work(self) -> None:
-        while (report := self._queue.get()) is not None:
-            self._show(report)
-            if self._lost and self._queue.empty():
-                lost, self._lost = self._lost, 0
-                self._err.print(f"{lost} lines were lost: the terminal did not take them")
+    def _write_loss(self, text: str) -> None:
+        self._err.print(text)
+
+    def _finish(self) -> None:
         self._hide_progress()
 
-    def _show(self, report: Told | Shown) -> None:
+    def _write(self, report: Told | Shown) -> None:
         if not isinstance(report, LoadProgress | Fetching):
             self._hide_progress()
         match report:

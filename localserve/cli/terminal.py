@@ -60,6 +60,14 @@ def outlast_output() -> tuple[Lasting, Lasting]:
     return out, err
 
 
+def is_terminal(stream: Any) -> bool:
+    """Whether somebody sits there; a closed stream is none."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
 def print_error(error: LocalserveError) -> None:
     """What is wrong, and on a line of its own what to do."""
     errors.print("[bold red]error[/]", end=" ")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -13,6 +15,7 @@ import typer
 from localserve.catalog.registry import load_registry
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
+from localserve.cli.json_log import JsonLog
 from localserve.cli.log_file import LogFile
 from localserve.cli.offer import CatalogOffer, may_offer
 from localserve.cli.options import (
@@ -26,12 +29,14 @@ from localserve.cli.options import (
 )
 from localserve.cli.reach import LOAD_SECONDS, ask, find_server
 from localserve.cli.screen import Screen
-from localserve.cli.terminal import Lasting, outlast_output
-from localserve.config import read_settings
+from localserve.cli.sink import Sink
+from localserve.cli.terminal import Lasting, is_terminal, outlast_output
+from localserve.config import Settings, read_settings
 from localserve.gateway.exposure import check_gateway
 from localserve.gateway.keys import new_secret
 from localserve.gateway.tls import check_tls
 from localserve.server.listeners import listen, parse_ports
+from localserve.server.observing import check_observing
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
 from localserve.server.supervisor import Supervisor, Told
@@ -134,13 +139,14 @@ def up(
     )
     registry = load_registry(settings)
     check_gateway(settings)
+    check_observing(settings)
     scheme = "https" if check_tls(settings) else "http"
-    spec, fallback = choose_model(model, registry, settings)
+    with _remarks_apart(settings, out):
+        spec, fallback = choose_model(model, registry, settings)
     also_ports = parse_ports(settings.also_ports)
     listeners = listen(settings.host, settings.port, also=also_ports, scheme=scheme)
-    screen = Screen(listeners.url, out, err)
-    log = Lasting(LogFile(log_path(settings, listeners.port)))
-    logged = Screen(listeners.url, log, log)
+    screen = _screen(settings, listeners.url, out, err)
+    logged = _log(settings, listeners.url, listeners.port)
     for url in listeners.also_urls:
         screen.show(Note(logging.INFO, f"also listening at {url}"))
     if listeners.warning:
@@ -175,3 +181,27 @@ def up(
 
 
 up.__doc__ = f"Serve a model over HTTP until Ctrl-C.\n{EXAMPLES}"
+
+
+def _screen(settings: Settings, url: str, out: Lasting, err: Lasting) -> Sink:
+    """What the user sees; a program, if that reads it, gets what it can read."""
+    if _is_for_programs(settings, out):
+        return JsonLog(url, out)
+    return Screen(url, out, err)
+
+
+def _log(settings: Settings, url: str, port: int) -> Sink:
+    as_json = settings.log_format == "json"
+    log = Lasting(LogFile(log_path(settings, port), settings, dated=not as_json))
+    return JsonLog(url, log) if as_json else Screen(url, log, log)
+
+
+def _is_for_programs(settings: Settings, out: Lasting) -> bool:
+    return settings.log_format == "json" and not is_terminal(out)
+
+
+def _remarks_apart(settings: Settings, out: Lasting) -> contextlib.AbstractContextManager[object]:
+    """Where programs read the output, what is said before the server starts goes to stderr."""
+    if _is_for_programs(settings, out):
+        return contextlib.redirect_stdout(sys.stderr)
+    return contextlib.nullcontext()

@@ -23,6 +23,12 @@ ALONE_SECONDS = 8.0
 LONE_GUESS_SECONDS = 2.0
 """The most that a step with guesses may take where a single answer is computed."""
 
+SIDE_WORK_SHARE = 0.1
+"""Of a step's budget, for states that are copied to or from the disk while answers run."""
+
+SIDE_WORK_SHARE_ALONE = 0.5
+"""The same where nobody streams."""
+
 CLOCK_SECONDS = 1e-6
 """A clock may be too coarse to see a short step; no step is taken to be free."""
 
@@ -58,6 +64,16 @@ class Pacer:
         """A step with guesses keeps to the budget too, but where it is its own stream that waits
         for nothing else."""
         return self._budget_seconds if answering > 1 else LONE_GUESS_SECONDS
+
+    def side_work_seconds(self, answering: int) -> float:
+        """How long a step may take for what is neither answer nor prompt."""
+        share = SIDE_WORK_SHARE if answering else SIDE_WORK_SHARE_ALONE
+        return self._budget_seconds * share
+
+    def prompt_seconds(self, tokens: int) -> float | None:
+        """How long it should take to compute so much of a prompt; None before it was measured."""
+        each = self._prompt_token_seconds
+        return None if each is None else each * tokens
 
     def observe(self, answering: int, prompt_tokens: int, seconds: float, guessed: int = 0) -> None:
         """Learn from a step that was computed."""

@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from localserve.chat import Sampling
 from localserve.engine.constraint import Constraint
 
@@ -20,6 +23,9 @@ class TokenChunk:
 
     tokens: tuple[int, ...]
 
+
+Bytes = npt.NDArray[np.uint8]
+"""Shape (size,)."""
 
 Prompt = tuple[TokenChunk, ...]
 """A prompt is a list of chunks; other kinds of chunk (embeddings of images) can join the union."""
@@ -142,6 +148,11 @@ class State(Protocol):
     @property
     def size_bytes(self) -> int: ...
 
+    @property
+    def data(self) -> Bytes:
+        """What `Memory.checkpoint` makes it of again."""
+        ...
+
 
 class Memory(Protocol):
     """The cells of the slots: what was computed of which sequence.
@@ -196,6 +207,30 @@ class Memory(Protocol):
 
     def save(self, slot: int) -> State | None:
         """A checkpoint of all that the slot holds; None where none could be made."""
+        ...
+
+    def checkpoint(self, data: Bytes) -> State:
+        """The checkpoint that `State.data` was of."""
+        ...
+
+    def copy_bytes(self, slot: int, start: int, end: int) -> int:
+        """How many bytes `copy_out` would give; 0 where it would give none."""
+        ...
+
+    def copy_out(self, slot: int, start: int, end: int) -> Bytes | None:
+        """What was computed of the slot's tokens from `start` to `end`; None where none can be had.
+
+        Where sequences cannot be cut anywhere, that is all that the slot holds, from 0 on.
+        """
+        ...
+
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
+        """Let a slot that holds `start` tokens hold `end`, from what `copy_out` gave of those in
+        `covers`, in this process or another.
+
+        Takes as many free cells as `covers` has tokens, and leaves `end - start` of them in use.
+        False where that was not possible; the slot is then as it was.
+        """
         ...
 
 

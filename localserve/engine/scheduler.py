@@ -7,17 +7,21 @@ exceed the budget: when cells run short, kept prefixes go first, then the younge
 lowest priority pauses. It becomes a kept prefix, and what is lost of that is computed again later.
 
 A new sequence goes on from the longest beginning that lies in the cells, of whomever (`cache.py`);
-where someone is just computing a longer one it waits for that.
+where someone is just computing a longer one, or one is being read from disk, it waits for that.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from localserve.engine.cache import WORTH_SHARING, PrefixCache
+from localserve.engine.disk.restoring import Arrived, Restorer
+from localserve.engine.disk.saving import Saver
+from localserve.engine.disk.shelf import Shelf
 from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import common_length
@@ -58,7 +62,11 @@ Outcome = list[tuple[Sequence, SequenceEvent]]
 
 
 class Scheduler:
-    """Waiting and running sequences, over the cells that `cache` gives them."""
+    """Waiting and running sequences, over the cells that `cache` gives them.
+
+    With a `shelf`, prefixes are written to disk by `saver` and read back by `restorer`, which calls
+    `deliver` on other threads.
+    """
 
     def __init__(
         self,
@@ -69,6 +77,8 @@ class Scheduler:
         max_running: int,
         max_waiting: int,
         clock: Callable[[], float] = time.monotonic,
+        shelf: Shelf | None = None,
+        deliver: Callable[[Arrived], None] = lambda arrived: None,
     ) -> None:
         self._memory = memory
         self._vocabulary = vocabulary
@@ -78,11 +88,22 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.cache = PrefixCache(memory, vocabulary, clock)
+        self.saver: Saver | None = None
+        self.restorer: Restorer | None = None
+        if shelf is not None:
+            self.saver = Saver(self.cache, memory, shelf, clock)
+            self.cache.before_loss = self.saver.spill
+            self.restorer = Restorer(self.cache, memory, vocabulary, shelf, pacer, deliver, clock)
         self._crowded = False  # the memory holds less than its cells; until someone leaves
 
     @property
     def idle(self) -> bool:
         return not self.waiting and not self.running
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether nothing can be computed before something has been read."""
+        return self.restorer is not None and self.restorer.busy and not self.running
 
     @property
     def cells(self) -> int:
@@ -93,6 +114,14 @@ class Scheduler:
     def cells_used(self) -> int:
         """Cells in use, shared ones once; never more than the memory has."""
         return self.cache.tree.cells
+
+    @property
+    def cells_kept(self) -> int:
+        """Of those in use, the ones that no running sequence holds."""
+        tree = self.cache.tree
+        return tree.cells - tree.held_cells(
+            one.slot for one in self.running if one.slot is not None
+        )
 
     # What comes in
 
@@ -127,6 +156,7 @@ class Scheduler:
         """Forget the sequence; its computed prefix is kept. Harmless when it has ended."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
+            self._forget_on_disk(sequence)
             sequence.close()
         elif sequence in self.running:
             self._leave(sequence)
@@ -135,6 +165,12 @@ class Scheduler:
 
     def schedule(self) -> tuple[Step, Outcome]:
         """Admit what there is room for, and choose the tokens of the next step."""
+        answers = sum(sequence.pending == 1 for sequence in self.running)
+        share = self._pacer.side_work_seconds(answers)
+        if self.saver is not None:
+            self.saver.begin_step(share, answering=answers > 0)
+        if self.restorer is not None:
+            self.restorer.place(share if answers else math.inf)
         outcome = self._admit()
         answering = [sequence for sequence in self.running if sequence.pending == 1]
         while len(answering) > self.cache.free_cells:
@@ -267,9 +303,17 @@ class Scheduler:
             return []
         return self.fail(step, EngineFailed("The model's memory had no room for the request."))
 
+    def retire(self) -> None:
+        """Keep what is computed of the running sequences; they are not computed any further."""
+        for sequence in self.running:
+            if sequence.slot is not None:
+                self.cache.keep(sequence)
+
     def fail_all(self, error: LocalserveError) -> Outcome:
         """Nothing will be computed any more."""
         everyone = [*self.running, *self.waiting]
+        for sequence in self.waiting:
+            self._forget_on_disk(sequence)
         self.running, self.waiting = [], []
         for sequence in everyone:
             sequence.close()
@@ -287,7 +331,10 @@ class Scheduler:
             wanted = sequence.wanted_cells(self._memory.cells)
             if self.running and self._promised(sequence) + wanted > self._memory.cells:
                 break
+            if self.restorer is not None and self.restorer.brings(sequence):
+                continue
             self.waiting.remove(sequence)
+            self._forget_on_disk(sequence)
             sequence.claim = wanted
             self.cache.begin(sequence)
             self.running.append(sequence)
@@ -296,6 +343,10 @@ class Scheduler:
                 outcome.append((sequence, Admitted(sequence.asked_tokens)))
                 outcome += [(sequence, event) for event in sequence.progress()]
         return outcome
+
+    def _forget_on_disk(self, sequence: Sequence) -> None:
+        if self.restorer is not None:
+            self.restorer.forget(sequence)
 
     def _promised(self, newcomer: Sequence) -> int:
         """Cells that running sequences hold or may still claim, less those of them that the

@@ -15,6 +15,7 @@ import numpy as np
 from localserve.chat import Sampling
 from localserve.engine.constraint import Constraint, ConstraintFailed
 from localserve.engine.runner import (
+    Bytes,
     DecodeFailed,
     Interrupted,
     Sampled,
@@ -90,6 +91,10 @@ class ScriptedState:
     tokens: tuple[int, ...]
     size_bytes: int = 1_000
 
+    @property
+    def data(self) -> Bytes:
+        return _as_bytes(self.tokens)
+
 
 @dataclass
 class ScriptedRunner:
@@ -153,6 +158,27 @@ class ScriptedRunner:
     def save(self, slot: int) -> ScriptedState:
         assert self.saves
         return ScriptedState(tuple(self.held(slot)))
+
+    def checkpoint(self, data: Bytes) -> ScriptedState:
+        return ScriptedState(_as_tokens(data))
+
+    def copy_bytes(self, slot: int, start: int, end: int) -> int:
+        return 4 * (end - start)
+
+    def copy_out(self, slot: int, start: int, end: int) -> Bytes:
+        held = self.held(slot)
+        assert start < end <= len(held)
+        assert self.cuts_anywhere or (start, end) == (0, len(held))
+        return _as_bytes(held[start:end])
+
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
+        held = self.memory.setdefault(slot, [])
+        tokens = _as_tokens(data)
+        assert len(tokens) == len(covers)
+        assert covers.start <= start == len(held) < end <= covers.stop
+        assert self.cells_used + len(tokens) <= self.cells
+        held.extend(map(ScriptedCell, tokens[start - covers.start : end - covers.start]))
+        return True
 
     def _goes_on(self, slot: int, length: int, state: State | None) -> bool:
         if state is None:
@@ -239,3 +265,11 @@ class ScriptedRunner:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _as_bytes(tokens: Sequence[int]) -> Bytes:
+    return np.frombuffer(np.array(tokens, np.int32).tobytes(), np.uint8)
+
+
+def _as_tokens(data: Bytes) -> tuple[int, ...]:
+    return tuple(np.frombuffer(data.tobytes(), np.int32).tolist())

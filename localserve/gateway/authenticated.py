@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from localserve.gateway.caller import Caller, with_caller
 from localserve.gateway.credentials import presented_keys
 from localserve.gateway.keyring import Keyring
-from localserve.gateway.paths import is_admin_path, is_open_path, route_path
+from localserve.gateway.paths import is_admin_path, is_monitoring_path, is_open_path, route_path
 
 
 class Authenticated:
@@ -32,6 +32,10 @@ class Authenticated:
             return
         caller = await self.keyring.identify(presented_keys(scope["headers"]))
         self.on_caller(scope, caller)
-        if is_admin_path(path):
+        if is_monitoring_path(path):
+            caller.check_monitoring()
+        elif is_admin_path(path):
             caller.check_admin()
+        else:
+            caller.check_asking()
         await self.app(with_caller(scope, caller), receive, send)

@@ -14,7 +14,8 @@ class Caller:
     """Whose request it is. `name` is for people; "" is whoever needs no key.
 
     `prefix_scope` is opaque and its own for each key: kept prefixes are shared within one only. No
-    `models` means all of them, no limits a minute those of the configuration.
+    `models` means all of them, no limits a minute those of the configuration. A monitor may look at
+    how the server does, and nothing else.
     """
 
     name: str = ""
@@ -23,14 +24,32 @@ class Caller:
     models: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    is_monitor: bool = False
 
     def may_use(self, names: Iterable[str]) -> bool:
         """Whether a model of these names is one of its own."""
         own = {model.casefold() for model in self.models}
         return not own or any(name.casefold() in own for name in names)
 
+    def check_asking(self) -> None:
+        """Raises: KeyForbidden."""
+        if self.is_monitor:
+            raise KeyForbidden(
+                f"The key {self.name!r} is for /metrics and /health/details alone.",
+                hint="`localserve keys create NAME` makes one that may ask models.",
+            )
+
+    def check_monitoring(self) -> None:
+        """Raises: KeyForbidden."""
+        if not (self.is_monitor or self.is_admin):
+            raise KeyForbidden(
+                f"The key {self.name!r} may ask models, not look at how this server does.",
+                hint="It takes one made by `localserve keys create NAME --scope monitor`.",
+            )
+
     def check_admin(self) -> None:
         """Raises: KeyForbidden."""
+        self.check_asking()
         if not self.is_admin:
             raise KeyForbidden(
                 f"The key {self.name!r} may ask models, not change or look into this server.",

@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localserve.gateway.origins import AllowedOrigins
-from localserve.gateway.paths import is_admin_path, route_path
+from localserve.gateway.paths import is_admin_path, is_monitoring_path, route_path
 from localserve.gateway.refusals import CrossSite, MediaTypeUnsupported
 
 Headers = list[tuple[bytes, bytes]]
@@ -51,7 +51,8 @@ class CrossOrigin:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        admin = is_admin_path(route_path(scope))
+        path = route_path(scope)
+        admin = is_admin_path(path) or is_monitoring_path(path)
         origin = headers.get("origin")
         own = origin is None or _host_of(origin) == headers.get("host", "").casefold()
         welcome = own or self._welcomes(origin or "", admin)

@@ -16,10 +16,11 @@ from typing import Final, Literal
 
 from localserve.errors import InvalidRequest
 
-KeyScope = Literal["inference", "admin"]
-"""`inference` may ask models, `admin` may also change what this server does and has."""
+KeyScope = Literal["inference", "admin", "monitor"]
+"""`inference` may ask models, `admin` may also change what this server does and has; `monitor` may
+only look at how it does."""
 
-SCOPES: Final[tuple[KeyScope, ...]] = ("inference", "admin")
+SCOPES: Final[tuple[KeyScope, ...]] = ("inference", "admin", "monitor")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET = re.compile(rb"ls-([0-9a-f]{8})-[A-Za-z0-9_-]{43}")

@@ -19,7 +19,7 @@ from localserve.gateway.caller import Caller, caller_of
 from localserve.gateway.cross_origin import Headers
 from localserve.gateway.keyring import OWNER_NAME
 from localserve.gateway.limits import RateLimits
-from localserve.gateway.paths import is_open_path, route_path
+from localserve.gateway.paths import is_monitoring_path, is_open_path, route_path
 
 _METER: Final = "localserve.meter"
 
@@ -112,7 +112,11 @@ class Metered:
         self.add_headers = add_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open_path(path := route_path(scope)):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = route_path(scope)
+        if is_open_path(path) or is_monitoring_path(path):
             await self.app(scope, receive, send)
             return
         meter = self._meter(scope, path)

@@ -25,6 +25,16 @@ def is_open_path(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith("/errors/")
 
 
+MONITORING_PATHS: Final = frozenset({"/metrics", "/health/details"})
+"""What tells how the server does: of all callers together, so it is not for each of them."""
+
+
+def is_monitoring_path(path: str) -> bool:
+    """Whether it takes a key of the scope monitor, or admin. No rate limit holds there: one would
+    hide what is to be seen when it matters."""
+    return path in MONITORING_PATHS
+
+
 def is_admin_path(path: str) -> bool:
     """Whether it takes a key of the scope admin."""
     return path == "/admin" or path.startswith("/admin/") or path in ADMIN_PATHS

@@ -8,6 +8,7 @@ Redis is down, and are never lifted by that. Lives on the event loop.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
@@ -84,6 +85,10 @@ class RedisBuckets:
         answer = await self._ask("settle", charges)
         return await self._alone.settle(charges) if answer is None else _states(charges, answer[1])
 
+    async def ping(self) -> None:
+        """Ask whether it is there. Raises: what the library raises where it is not."""
+        await self._client.ping()
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._client.aclose()
@@ -100,20 +105,18 @@ class RedisBuckets:
         for charge in charges:
             arguments += [charge.limit.burst, charge.limit.per_second, charge.cost]
         try:
-            granted, *levels = await self._script(
+            granted, *found = await self._script(
                 keys=[PREFIX + charge.bucket for charge in charges], args=arguments
             )
-        except (self._failures, OSError) as error:
+            levels = [float(level) for level in found]
+            if len(levels) != len(charges) or not all(map(math.isfinite, levels)):
+                raise ValueError(f"it has the levels {levels} for {len(charges)} buckets")
+        except Exception as error:  # whatever a broken one makes of the library: answers go on
             self._alone_until = self._clock() + PAUSE_SECONDS
-            log.warning("Redis keeps no rate limits for %.0f s: %s", PAUSE_SECONDS, error)
+            why = str(error) or type(error).__name__
+            log.warning("Redis keeps no rate limits for %.0f s: %s", PAUSE_SECONDS, why)
             return None
-        return bool(granted), [float(level) for level in levels]
-
-    @property
-    def _failures(self) -> type[Exception]:
-        from redis.exceptions import RedisError
-
-        return RedisError  # type: ignore[no-any-return,unused-ignore]
+        return bool(granted), levels
 
 
 def buckets_for(settings: Settings) -> Buckets:

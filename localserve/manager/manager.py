@@ -54,6 +54,9 @@ log = logging.getLogger(__name__)
 Progress = Callable[[float], None]
 """Called with the loaded share, 0.0 to 1.0, on the event loop."""
 
+LoadWatcher = Callable[[str, float | None], None]
+"""Told of a model's name and how many seconds it took to load; None where it could not be."""
+
 Load = Callable[[ModelSpec, Need, Progress], Awaitable[Backend]]
 """Makes a backend from a model. Raises: ModelUnusable, of which OutOfMemory is tried again."""
 
@@ -125,6 +128,7 @@ class ModelManager:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._closed = False
+        self._load_watchers: list[LoadWatcher] = []
 
     # What is there
 
@@ -148,11 +152,17 @@ class ModelManager:
         models = (self._default, self._heir)
         return any(spec.name == model.spec.name for model in models if model is not None)
 
+    def watch_loads(self, watcher: LoadWatcher) -> None:
+        """Tell `watcher` of every load that ends from now on."""
+        self._load_watchers.append(watcher)
+
+    def backends(self) -> tuple[Backend, ...]:
+        """Those that answer now, the default model's first. To look at, and not to keep."""
+        return tuple(one.backend for one in self._models.values() if one.backend is not None)
+
     def models(self) -> tuple[ModelFacts, ...]:
         """The models that answer now, the default one first."""
-        return tuple(
-            model.backend.facts for model in self._models.values() if model.backend is not None
-        )
+        return tuple(backend.facts for backend in self.backends())
 
     def status(self) -> EngineStatus | None:
         """How busy the default model is; None while it is not loaded."""
@@ -337,6 +347,7 @@ class ModelManager:
         except LocalserveError as error:
             model.asked = Wanted()
             model.state = Failed(spec.name, error)
+            self._tell_load(spec, None)
             self._on_failure(spec, error)
             raise
         except asyncio.CancelledError:
@@ -347,8 +358,14 @@ class ModelManager:
             backend.reconfigure(model.spec)
         model.backend = backend
         model.state = Ready(backend.facts.name, backend.facts)
+        if model.loaded is not None:
+            self._tell_load(spec, model.loaded.seconds)
         self._start_timer(model)
         return backend
+
+    def _tell_load(self, spec: ModelSpec, seconds: float | None) -> None:
+        for watcher in self._load_watchers:
+            watcher(spec.name, seconds)
 
     async def _load_when_it_fits(self, model: ManagedModel, need: Need) -> Backend:
         """Raises: MemoryBusy, when answers hold the memory for too long; ModelTooLarge."""

@@ -128,7 +128,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
     return {
         "id": report.spec.name,
         "aliases": list(report.spec.aliases),
-        "state": _state_name(report.state),
+        "state": state_name(report.state),
         "progress": round(report.state.share, 3) if isinstance(report.state, Loading) else None,
         "problem": str(report.state.error) if isinstance(report.state, Failed) else None,
         "file": str(source.path) if isinstance(source, LocalFile) else None,
@@ -144,6 +144,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "tokens_per_second": round(status.tokens_per_second, 2) if status else 0.0,
         "cells_used": status.cells_used if status else 0,
         "cells": status.cells if status else 0,
+        "prefix_disk_bytes": status.disk_bytes if status else 0,
         "memory_bytes": dict(report.device_bytes),
         "predicted": loaded.predicted.as_document() if loaded else None,
         "measured": loaded.measured.as_document() if loaded and loaded.measured else None,
@@ -154,7 +155,8 @@ def report_fields(report: ModelReport) -> dict[str, object]:
     }
 
 
-def _state_name(state: State) -> str:
+def state_name(state: State) -> str:
+    """How far a model is, in one word."""
     match state:
         case Loading():
             return "loading"

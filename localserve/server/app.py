@@ -6,6 +6,7 @@ of llama-server. Lives on the event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,7 @@ from localserve.gateway.keyring import FixedKeys, Keyring
 from localserve.gateway.limits import rate_limits
 from localserve.gateway.metered import Metered
 from localserve.gateway.origins import parse_origins, split_list
+from localserve.gateway.paths import is_admin_path, route_path
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
@@ -48,13 +50,19 @@ from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
+from localserve.server.metrics import Metrics
 from localserve.server.models import Models
+from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
-from localserve.server.paths import NormalPaths
-from localserve.server.records import OnRequest, Recorded, log_request
+from localserve.server.paths import NormalPaths, normal_path
+from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
+from localserve.server.request_lines import log_request
 from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
+from localserve.server.vitals import own_checks
+from localserve.telemetry.spans import Tracing
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -72,6 +80,7 @@ def create_app(
     owner_key: str | None = None,
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
+    tracing: Tracing | None = None,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
@@ -79,6 +88,8 @@ def create_app(
     `library` what fetches models and deletes them.
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
+    `tracing` makes spans (None: one of its own, where the settings want them). Checks of
+    `/health/details` can be added to `app.state.health_checks`.
     """
 
     @asynccontextmanager
@@ -88,7 +99,10 @@ def create_app(
             yield
         finally:
             await manager.close()
+            await checks.close()
             await buckets.close()
+            if own_tracing is not None:
+                await asyncio.to_thread(own_tracing.close)
 
     store = key_store(settings)
     keyring = Keyring(
@@ -98,19 +112,53 @@ def create_app(
     )
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
+    checks = own_checks(manager, settings, store, buckets)
+    metrics = Metrics(manager, _version())
+    own_tracing = tracing_for(settings, _version()) if tracing is None else None
+    traced = tracing or own_tracing
     app = Starlette(
-        routes=_routes(manager, settings, keys, reload, library, headers_after_seconds),
+        routes=_routes(
+            manager,
+            settings,
+            keys,
+            reload,
+            library,
+            headers_after_seconds,
+            Health(manager, checks),
+            metrics,
+        ),
         middleware=[
-            Middleware(Recorded, on_request=on_request),
+            _recorded(settings, metrics, on_request),
+            *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),
             *_gateway(settings, keyring, buckets),
+            Middleware(RouteNoted),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.health_checks = checks
     return app
+
+
+def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Middleware:
+    """What is remembered of requests, for whom: figures, texts in the log, `on_request`."""
+    sampler = sampler_for(settings)
+
+    def begin(record: RequestRecord) -> None:
+        metrics.begin(record)
+        if sampler is None:
+            return
+        if not is_admin_path(route_path({"path": normal_path(record.path)})):
+            record.excerpt = sampler.draw()
+
+    def end(record: RequestRecord) -> None:
+        metrics.end(record)
+        on_request(record)
+
+    return Middleware(Recorded, on_request=end, on_begin=begin)
 
 
 def _gateway(settings: Settings, keyring: Keyring, buckets: Buckets) -> list[Middleware]:
@@ -142,6 +190,8 @@ def _routes(
     reload: Reload | None,
     library: Library | None,
     headers_after_seconds: float,
+    health: Health,
+    metrics: Metrics,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
 
@@ -171,7 +221,7 @@ def _routes(
     native = answers(llama_server.COMPLETION)
     completion = answers(completion_exchange(fingerprint))
     lm_studio = LmStudioModels(manager)
-    models, health, admin = Models(manager), Health(manager), Admin(manager)
+    models, admin = Models(manager), Admin(manager)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
@@ -199,6 +249,8 @@ def _routes(
             Route(f"{prefix}/health", health.ready),
             Route(f"{prefix}/health/ready", health.ready),
             Route(f"{prefix}/health/live", health.live),
+            Route(f"{prefix}/health/details", health.details),
+            Route(f"{prefix}/metrics", metrics.show),
             Route(f"{prefix}/errors/{{code}}", describe_error),
             post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),

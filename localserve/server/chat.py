@@ -109,7 +109,7 @@ class AnswerEndpoint(Generic[Asking]):
         asked = await self._parse(scope, body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.ask(asked.request.model or self._manager.spec.name)
+        record.ask(asked.request, self._manager.spec.name, stream=asked.stream)
         await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
         try:
             await self._answer(scope, receive, send, asked)

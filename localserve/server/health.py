@@ -1,6 +1,7 @@
-"""`GET /health/live` and `/health/ready`: whether the process answers, and whether the model does.
+"""`GET /health/live`, `/health/ready` and `/health/details`: whether the process answers, whether
+the model does, and what is wrong.
 
-Both answer within 100 ms. Lives on the event loop.
+All answer within 100 ms. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from localserve.errors import EngineFailed, LocalserveError, ModelLoading
 from localserve.manager import Failed, Idle, Loading, ModelManager, Ready
+from localserve.server.checks import HealthChecks, worst
 from localserve.server.errors import error_response
 
 RESPONSIVE_SECONDS = 0.08
@@ -22,8 +24,9 @@ RESPONSIVE_SECONDS = 0.08
 class Health:
     """Asks at most one question of the engine at a time."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, checks: HealthChecks) -> None:
         self._manager = manager
+        self._checks = checks
         self._asking: asyncio.Task[bool] | None = None
 
     async def live(self, request: Request) -> Response:
@@ -56,6 +59,25 @@ class Health:
                     retry_after_seconds=5,
                 )
                 return error_response(request.scope, error, state="stuck", model=name)
+
+    async def details(self, request: Request) -> Response:
+        """All checks with what they took: 200 while requests are answered, if with less than all
+        that they should have (`degraded`), else 503 (`failing`)."""
+        outcomes = await self._checks.run()
+        status = worst(outcomes)
+        checks = [
+            {
+                "name": one.name,
+                "status": one.status,
+                "latency_ms": round(one.latency_ms, 2),
+                **({"problem": one.finding.problem} if one.finding.problem else {}),
+                **one.finding.details,
+            }
+            for one in outcomes
+        ]
+        return JSONResponse(
+            {"status": status, "checks": checks}, 503 if status == "failing" else 200
+        )
 
     async def _steps(self) -> bool:
         """Whether the engine answers in time. Asking a dead one loads it again, as any request."""

@@ -1,15 +1,16 @@
-"""What is remembered of a request until it ends: its id, and the one line of the log.
+"""What is remembered of a request until it ends: its id, and what logs, figures and spans say.
 
-Never any content. Knows nothing of dialects. Lives on the event loop.
+Never any content, but where texts were asked for in the log. Knows nothing of dialects. Lives on
+the event loop.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,69 +19,128 @@ from localserve.chat import (
     Accepted,
     ArgumentsDelta,
     ChatEvent,
+    ChatRequest,
     Completed,
+    CompletionRequest,
+    EmbeddingRequest,
     Finished,
+    Generation,
+    InfillRequest,
     ReasoningDelta,
+    RerankRequest,
     TextDelta,
     ToolCallBegun,
 )
+from localserve.telemetry.bodies import BodyExcerpt
+from localserve.telemetry.request_id import answering
 
-logger = logging.getLogger("localserve.requests")
+_OPERATIONS: Final[dict[type[object], str]] = {
+    ChatRequest: "chat",
+    CompletionRequest: "text_completion",
+    InfillRequest: "text_completion",
+    EmbeddingRequest: "embeddings",
+    RerankRequest: "rerank",
+}
+"""Names of the gen_ai conventions, which have none for the last."""
 
-MAX_LOGGED_CHARACTERS = 200
-"""Of a path or a model's name."""
+
+class Question(Protocol):
+    """What is asked of a model; mostly one of those above."""
+
+    @property
+    def model(self) -> str: ...
+
 
 _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
+
+
+def _nobody_measures(seconds: float) -> None:
+    pass
+
+
+Measure = Callable[[float], None]
+"""Takes the seconds between two pieces of an answer."""
 
 
 @dataclass(slots=True)
 class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
-    `caller` is the name of the key. `headers` go out with the response, besides its own. `lease_ms`
-    is the wait for the model itself.
+    `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
+    `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
+    `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch;
+    of the times, `asked_ms`, `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait
+    for the model itself and `queue_ms` that for room in it. `measure_of` gives for a model what is
+    told of the times between pieces.
     """
 
     request_id: str
     method: str
     path: str
     started: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.time)
     status: int | None = None
+    route: str = ""
+    trace_id: str = ""
     caller: str = ""
     client_left: bool = False
     error: str | None = None
+    operation: str | None = None
+    generation: Generation | None = None
+    stream: bool = False
     model: str | None = None
+    served_by: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     answer_pieces: int = 0
     tokens_per_second: float | None = None
-    asked_ms: float | None = None
     lease_ms: float | None = None
+    queue_ms: float | None = None
+    prompt_ms: float | None = None
+    decode_ms: float | None = None
+    asked_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
     finish_reasons: tuple[str, ...] = ()
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    excerpt: BodyExcerpt | None = None
+    measure_of: Callable[[str], Measure] | None = None
+    _between: Measure = _nobody_measures
+    _last_piece: float = 0.0
 
-    def ask(self, model: str) -> None:
-        """The request is understood, and a model is going to be asked."""
-        self.model, self.asked_ms = model, self._elapsed_ms()
+    def ask(self, request: Question, default: str, *, stream: bool = False) -> None:
+        """The request is understood, and a model will be asked: `default`, if it names none."""
+        self.operation = _OPERATIONS.get(type(request))
+        self.model = request.model or default
+        self.generation = getattr(request, "generation", None)
+        self.stream = stream
+        self.asked_ms = self._elapsed_ms()
 
     def leased(self) -> None:
         """The model is there."""
         self.lease_ms = self._elapsed_ms() - (self.asked_ms or 0.0)
 
     def observe(self, events: Iterable[ChatEvent]) -> None:
-        """Take from the events of the answer what the log says of them."""
+        """Take from the events of the answer what is told of them, all of one hand-over at once."""
+        pieces = self.answer_pieces
         for event in events:
             match event:
-                case Accepted():
-                    self.model, self.prompt_tokens = event.model, event.prompt_tokens
-                case TextDelta() | ReasoningDelta() | ToolCallBegun() | ArgumentsDelta():
+                case TextDelta(choice, text) | ReasoningDelta(choice, text):
                     self.answer_pieces += 1
-                    if self.first_token_ms is None:
-                        self.first_token_ms = self._elapsed_ms()
+                    if self.excerpt is not None:
+                        self.excerpt.answered(choice, text)
+                case (
+                    ToolCallBegun(choice=choice, name=text)
+                    | ArgumentsDelta(choice=choice, text=text)
+                ):
+                    self.answer_pieces += 1
+                    if self.excerpt is not None:
+                        self.excerpt.answered(choice, text)
+                case Accepted():
+                    self.prompt_tokens = event.prompt_tokens
+                    self.answers(event.model)
                 case Finished():
                     if event.reason not in self.finish_reasons:
                         self.finish_reasons += (event.reason,)
@@ -89,12 +149,35 @@ class RequestRecord:
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
                     self.tokens_per_second = timings.tokens_per_second
+                    self.queue_ms, self.prompt_ms = timings.queue_ms, timings.prompt_ms
+                    self.decode_ms = timings.answer_ms
+        if self.answer_pieces > pieces:
+            self._note_pieces()
+
+    def _note_pieces(self) -> None:
+        now = time.monotonic()
+        if self.first_token_ms is None:
+            self.first_token_ms = (now - self.started) * 1000
+        else:
+            self._between(now - self._last_piece)
+        self._last_piece = now
+
+    def answers(self, model: str) -> None:
+        """This model answers the request."""
+        self.model = self.served_by = model
+        if self.measure_of is not None:
+            self._between = self.measure_of(model)
 
     @property
     def tokens_used(self) -> int:
         """Of the prompt and of what was answered; of an answer that was cut off its pieces."""
+        return (self.prompt_tokens or 0) + self.tokens_answered
+
+    @property
+    def tokens_answered(self) -> int:
+        """What was answered; of an answer that was cut off its pieces."""
         answered = self.completion_tokens
-        return (self.prompt_tokens or 0) + (self.answer_pieces if answered is None else answered)
+        return self.answer_pieces if answered is None else answered
 
     def end(self) -> None:
         """The response is out, or the client gone."""
@@ -105,15 +188,21 @@ class RequestRecord:
 
 
 OnRequest = Callable[[RequestRecord], None]
-"""Called once for every request, after its end."""
+"""Called once for every request, before it is begun or after its end."""
 
 
 class Recorded:
-    """Gives every request an id and a record, and every response the header `x-request-id`."""
+    """Gives every request an id and a record, and every response the header `x-request-id`.
 
-    def __init__(self, app: ASGIApp, on_request: OnRequest) -> None:
+    `on_begin` may add to the record of a request that is about to be answered.
+    """
+
+    def __init__(
+        self, app: ASGIApp, on_request: OnRequest, on_begin: OnRequest = lambda record: None
+    ) -> None:
         self.app = app
         self.on_request = on_request
+        self.on_begin = on_begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -121,6 +210,7 @@ class Recorded:
             return
         record = RequestRecord(_request_id(scope), scope["method"], scope["path"])
         scope[_KEY] = record
+        self.on_begin(record)
         header = (b"x-request-id", record.request_id.encode())
 
         async def send_recorded(message: Message) -> None:
@@ -132,11 +222,34 @@ class Recorded:
                 }
             await send(message)
 
+        async def receive_recorded() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and record.excerpt is not None:
+                record.excerpt.asked(message.get("body", b""))
+            return message
+
+        with answering(record.request_id):
+            try:
+                await self.app(
+                    scope, receive if record.excerpt is None else receive_recorded, send_recorded
+                )
+            finally:
+                record.end()
+                self.on_request(record)
+
+
+class RouteNoted:
+    """Tells the record which route it was. Innermost: the router tells it in the scope itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self.app(scope, receive, send_recorded)
+            await self.app(scope, receive, send)
         finally:
-            record.end()
-            self.on_request(record)
+            if (route := scope.get("route")) is not None:
+                record_of(scope).route = route.path.removeprefix("/v1") or "/"
 
 
 def record_of(scope: Scope) -> RequestRecord:
@@ -144,43 +257,6 @@ def record_of(scope: Scope) -> RequestRecord:
     record = scope[_KEY]
     assert isinstance(record, RequestRecord)
     return record
-
-
-def log_request(record: RequestRecord) -> None:
-    """Write the one line of a request."""
-    logger.info("%s", format_record(record))
-
-
-def format_record(record: RequestRecord) -> str:
-    """One line; what did not come to pass is left out."""
-    outcome = "client left" if record.client_left else str(record.status or "no response")
-    parts = [f"{record.method} {_printable(record.path)} {outcome}"]
-    if record.error is not None:
-        parts.append(record.error)
-    if record.caller:
-        parts.append(f"key {record.caller}")
-    if record.model is not None:
-        parts.append(_printable(record.model))
-    if record.prompt_tokens is not None:
-        cached = f" ({record.cached_tokens} cached)" if record.cached_tokens else ""
-        parts.append(f"prompt {record.prompt_tokens}{cached}")
-    if record.completion_tokens is not None:
-        parts.append(f"answer {record.completion_tokens}")
-    if record.tokens_per_second is not None:
-        parts.append(f"{record.tokens_per_second:.1f} tokens/s")
-    if record.first_token_ms is not None:
-        parts.append(f"first {record.first_token_ms:.0f} ms")
-    parts.append(f"total {record.total_ms:.0f} ms")
-    if record.finish_reasons:
-        parts.append("+".join(record.finish_reasons))
-    parts.append(record.request_id)
-    return " | ".join(parts)
-
-
-def _printable(text: str) -> str:
-    """What a client sent, without line breaks and the like; '...' stands for the rest of it."""
-    short = text[:MAX_LOGGED_CHARACTERS] + "..." * (len(text) > MAX_LOGGED_CHARACTERS)
-    return short.encode("unicode_escape").decode()
 
 
 def _request_id(scope: Scope) -> str:

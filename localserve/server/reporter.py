@@ -13,6 +13,7 @@ import threading
 from typing import BinaryIO
 
 from localserve.server.reports import Note, Report, encode
+from localserve.telemetry.request_id import current_request_id
 
 QUEUED_REPORTS = 10_000
 """So many wait for a supervisor that does not read; more are counted and lost."""
@@ -54,7 +55,8 @@ class Reporter:
 
 
 class ReportHandler(logging.Handler):
-    """Sends log records to the supervisor as notes."""
+    """Sends log records to the supervisor as notes, with the request that they are about: the one
+    that `extra` names (`request_id`), else the one that the code runs for."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
@@ -65,4 +67,5 @@ class ReportHandler(logging.Handler):
             text = self.format(record)
         except Exception:
             text = str(record.msg)
-        self._reporter.report(Note(record.levelno, text))
+        request_id = getattr(record, "request_id", None) or current_request_id()
+        self._reporter.report(Note(record.levelno, text, record.name, request_id))

@@ -6,7 +6,8 @@ The worker prints nothing itself: the supervisor's side owns the terminal. Pure;
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
@@ -63,17 +64,21 @@ class DefaultChanged:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One request, in one line of text."""
+    """One request, in one line of text; `fields` say the same and more, where programs read it."""
 
     line: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that the user should see; `level` is a level of `logging`."""
+    """Something that the user should see; `level` is a level of `logging`. `logger` and
+    `request_id` say who says it, and answering what; mostly for programs."""
 
     level: int
     text: str
+    logger: str = ""
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,13 +108,16 @@ class AtOnceEndpoint(Generic[Question, Answer]):
         asked = await self._parse(scope, body)
         await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
-        record.ask(asked.request.model or self._manager.spec.name)
+        record.model = asked.request.model or self._manager.spec.name
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
         if self._exchange.computes:
+            record.ask(asked.request, self._manager.spec.name)
             await meter.reserve_tokens(expected)
         try:
             answer = await while_wanted(self._ask(scope, asked.request), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
+            if self._exchange.computes:
+                record.answers(answer.model)
             used = record.tokens_used
         except ClientLeft:
             used = expected  # nobody counted what was computed: leaving must not make it free

@@ -43,7 +43,7 @@ from localserve.prompting.sandbox import TemplateProcess
 from localserve.server.app import create_app
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
-from localserve.server.records import format_record
+from localserve.server.records import RequestRecord
 from localserve.server.reporter import Reporter, ReportHandler
 from localserve.server.reports import (
     Aborting,
@@ -55,6 +55,7 @@ from localserve.server.reports import (
     LoadProgress,
     Reloaded,
 )
+from localserve.server.request_lines import format_record, is_probe, request_fields
 from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
 from localserve.server.web import WebServer
 
@@ -107,7 +108,7 @@ class Worker:
             reload=self._reload,
             library=DiskLibrary(settings, self._offer),
             owner_key=arguments.owner_key,
-            on_request=lambda record: reporter.report(Answered(format_record(record))),
+            on_request=self._tell_request,
         )
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
         self._reloading = asyncio.Lock()
@@ -120,6 +121,12 @@ class Worker:
         await self._server.serve(sockets)
         await self._templates.close()
         return not self._failed
+
+    def _tell_request(self, record: RequestRecord) -> None:
+        if is_probe(record) and not log.isEnabledFor(logging.DEBUG):
+            return
+        fields = request_fields(record) if self._settings.log_format == "json" else {}
+        self._reporter.report(Answered(format_record(record), fields))
 
     def stop(self) -> None:
         """Let running answers end within the drain time, then end. From any thread."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from localserve.backends.base import Capability
-from localserve.cli import screen
+from localserve.cli import sink
 from localserve.cli.screen import Screen
 from localserve.cli.terminal import Lasting
 from localserve.server.reports import Aborting, Answered, Loaded, LoadFailed, LoadProgress, Note
@@ -118,8 +118,8 @@ def test_a_stream_that_fails_ends_nothing_and_is_used_again_when_it_works(number
 def test_a_stopped_terminal_stops_nobody_and_what_is_lost_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(screen, "QUEUED_REPORTS", 2)
-    monkeypatch.setattr(screen, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(sink, "QUEUED_REPORTS", 2)
+    monkeypatch.setattr(sink, "CLOSE_SECONDS", 0.05)
     out, err = Stopped(), io.StringIO()
     made = Screen("http://127.0.0.1:1", Lasting(out), Lasting(err))
     made.show(Answered("one"))
@@ -127,7 +127,7 @@ def test_a_stopped_terminal_stops_nobody_and_what_is_lost_is_counted(
     for line in ("two", "three", "four", "five"):
         made.show(Answered(line))
     assert not made.close()
-    monkeypatch.setattr(screen, "CLOSE_SECONDS", 20.0)
+    monkeypatch.setattr(sink, "CLOSE_SECONDS", 20.0)
     out.go.set()
     assert made.close()
     assert out.getvalue().count("\n") == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from localserve.cli.log_file import LogFile
 from localserve.cli.logs import read_log
-from localserve.config import Settings
+from localserve.config import Settings, read_settings
 from localserve.server.running import announced, log_path
 from tests.cli.conftest import Run
 
@@ -165,7 +166,7 @@ def test_another_port_is_refused_with_those_that_there_are(run: Run, fake: FakeS
 
 def test_logs_shows_the_last_lines_of_the_newest_log(run: Run, settings: Settings) -> None:
     assert run("logs").status == 1
-    log = LogFile(log_path(settings, 8080))
+    log = LogFile(log_path(settings, 8080), settings, dated=True)
     log.write("first\nsecond\nthi")
     log.write("rd\nunfinished")
     log.close()
@@ -195,22 +196,25 @@ def test_following_goes_on_behind_a_change_of_files(tmp_path: Path) -> None:
     assert list(read_log(path, 1, go_on)) == ["two", "three", "four", "five"]
 
 
-def test_a_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localserve.cli.log_file.LOG_BYTES", 2_000)
-    log = LogFile(tmp_path / "logs" / "server.log")
-    for number in range(500):
+def test_a_log_does_not_grow_for_ever_and_is_shown_whole(run: Run, settings: Settings) -> None:
+    small = replace(settings, log_file_bytes=2_000)
+    log = LogFile(log_path(small, 8080), small, dated=True)
+    for number in range(200):
         log.write(f"line {number}\n")
     log.close()
-    files = list((tmp_path / "logs").iterdir())
-    assert len(files) == 4
+    files = list(log_path(small, 8080).parent.iterdir())
+    assert len(files) > 3
     assert all(file.stat().st_size <= 2_000 for file in files)
+    lines = run("logs", "-n", "150").out.splitlines()
+    assert [line.split()[-1] for line in lines] == [str(number) for number in range(50, 200)]
 
 
 def test_a_log_that_cannot_be_written_harms_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").write_text("a file")
-    log = LogFile(tmp_path / "logs" / "server.log")
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path)})
+    log = LogFile(tmp_path / "logs" / "server.log", settings, dated=True)
     log.write("line\n")
     log.flush()
     log.close()

@@ -9,7 +9,7 @@ import pytest
 from localserve.config import Settings, read_settings
 from localserve.errors import ConfigInvalid
 from localserve.gateway.exposure import check_exposure, check_gateway, is_loopback
-from localserve.gateway.paths import is_admin_path, is_open_path, route_path
+from localserve.gateway.paths import is_admin_path, is_monitoring_path, is_open_path, route_path
 from localserve.gateway.store import key_store
 
 
@@ -88,6 +88,8 @@ def test_paths_are_known_wherever_the_application_is_mounted(
 
 def test_what_is_the_administrators_is_not_open() -> None:
     assert all(map(is_admin_path, ["/admin", "/admin/", "/admin/models/a/load"]))
+    assert all(map(is_monitoring_path, ["/metrics", "/health/details"]))
+    assert not any(map(is_monitoring_path, ["/metrics/x", "/health", "/admin"]))
     assert not any(map(is_admin_path, ["/administrator", "/models", "/"]))
     assert all(map(is_open_path, ["/", "/health/live", "/errors/invalid_api_key"]))
     assert not any(map(is_open_path, ["/models", "/health/details", "/errors", "/admin"]))

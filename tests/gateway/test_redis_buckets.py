@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -106,3 +108,35 @@ def test_without_the_package_or_with_a_wrong_url_it_says_what_to_do(
     with pytest.raises(ConfigInvalid) as missing:
         buckets_for(read_settings(environ=environ | {"LOCALSERVE_REDIS_URL": "redis://h"}))
     assert "localserve[redis]" in missing.value.hint
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"*1\r\n:1\r\n",
+        b"*2\r\n:1\r\n$3\r\nabc\r\n",
+        b"*2\r\n:1\r\n$3\r\nnan\r\n",
+        b"$-1\r\n",
+        b":1\r\n",
+        b"*0\r\n",
+        b"?\r\n",
+    ],
+)
+async def test_a_redis_that_answers_nonsense_stops_nothing(answer: bytes) -> None:
+    pytest.importorskip("redis", reason="the package redis is not installed")
+
+    async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while command := await reader.read(4096):
+            scripts = command.count(b"EVALSHA")
+            others = len(re.findall(rb"\*[0-9]+\r\n\$", command)) - scripts
+            writer.write(b"+OK\r\n" * others + answer * scripts)
+        writer.close()
+
+    server = await asyncio.start_server(answer_all, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    rig = Rig(f"redis://127.0.0.1:{port}/0")
+    assert (await rig.take(10)).remaining == 50
+    assert (await rig.take(10)).remaining == 40
+    await rig.buckets.close()
+    server.close()
+    await server.wait_closed()

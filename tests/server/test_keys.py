@@ -16,7 +16,7 @@ from localserve.gateway.authenticated import Authenticated
 from localserve.gateway.keyring import Keyring
 from localserve.gateway.paths import is_open_path, route_path
 from localserve.gateway.store import KeyStore
-from localserve.server.records import format_record
+from localserve.server.request_lines import format_record
 from localserve.testing import FakeBackend
 from tests.manager.rig import Rig
 from tests.server.conftest import CHAT, HELLO, Serve, Served, connected

@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
-from localserve.server.records import RequestRecord, format_record, log_request
-from localserve.testing import FakeBackend
+from localserve.server.records import RequestRecord
+from localserve.server.request_lines import format_record, is_probe, log_request, shortened
+from localserve.telemetry.request_id import current_request_id
+from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import HELLO, Serve
 
 
@@ -44,3 +46,65 @@ async def test_the_default_is_to_log(call: Serve, caplog: pytest.LogCaptureFixtu
         async with call(arguments={"on_request": log_request}) as served:
             await served.client.get("/nothing")
     assert any(line.startswith("GET /nothing 404 | route_unknown") for line in caplog.messages)
+
+
+async def test_the_id_of_a_request_reaches_what_runs_for_it(call: Serve) -> None:
+    seen = []
+
+    def script(messages: object) -> str:
+        seen.append(current_request_id())
+        return "answer"
+
+    async with call(FakeBackend(script)) as served:
+        for number in range(2):
+            headers = {"x-request-id": f"mine-{number}"}
+            response = await served.client.post("/v1/chat/completions", json=HELLO, headers=headers)
+            assert response.headers["x-request-id"] == f"mine-{number}"
+        odd = {"x-request-id": "two words"}
+        response = await served.client.get("/v1/models", headers=odd)
+        assert response.headers["x-request-id"].startswith("req-")
+    assert seen == ["mine-0", "mine-1"]
+    assert current_request_id() == ""
+
+
+async def test_routes_are_patterns_whatever_the_path_was(call: Serve) -> None:
+    async with call() as served:
+        for path, route in (
+            ("/v1/models/fake", "/models/{name:path}"),
+            ("//models//", "/models"),
+            ("/v1", "/"),
+            ("/nothing", ""),
+        ):
+            await served.client.get(f"http://localhost{path}")
+            assert (await served.record()).route == route
+        await served.client.get("/v1/chat/completions")
+        assert (await served.record()).route == "/chat/completions", "a wrong method"
+
+
+async def test_the_wait_for_a_load_is_told_apart(call: Serve) -> None:
+    manager = fake_manager(FakeBackend(), load_seconds=0.05)
+    async with call(manager=manager, ready=False) as served:
+        for least in (40.0, 0.0):
+            await served.client.post("/v1/chat/completions", json=HELLO)
+            record = await served.record()
+            assert record.lease_ms is not None
+            assert record.first_token_ms is not None
+            assert least <= record.lease_ms <= record.first_token_ms
+            assert record.served_by == "fake"
+
+
+async def test_a_probe_that_goes_well_is_one_and_one_that_does_not_is_none(call: Serve) -> None:
+    backend = FakeBackend()
+    async with call(backend) as served:
+        for path in ("/health", "/v1/health/live", "/health/details", "/metrics"):
+            await served.client.get(path)
+            assert is_probe(await served.record()), path
+        backend.steps = False
+        for path in ("/health/ready", "/v1/models", "/nothing"):
+            await served.client.get(path)
+            assert not is_probe(await served.record()), path
+
+
+def test_what_a_client_sent_is_shown_in_part_and_as_valid_text() -> None:
+    assert shortened("no\ud800ne") == "no?ne"
+    assert shortened("x" * 1000) == "x" * 200 + "..."

@@ -13,6 +13,7 @@ import pytest
 from localserve.server import reporter
 from localserve.server.reporter import Reporter, ReportHandler
 from localserve.server.reports import Answered, Note, decode
+from localserve.telemetry.request_id import answering
 
 
 class Pipe(io.BytesIO):
@@ -84,6 +85,24 @@ def test_log_records_become_notes_even_when_they_cannot_be_formatted() -> None:
         logger.info("failed", exc_info=sys.exc_info())
     made.flush(20)
     notes = [decode(line) for line in out.getvalue().splitlines()]
-    assert notes[:2] == [Note(logging.WARNING, "3 apples"), Note(logging.ERROR, "%d apples")]
+    assert notes[:2] == [
+        Note(logging.WARNING, "3 apples", "test"),
+        Note(logging.ERROR, "%d apples", "test"),
+    ]
     assert isinstance(notes[2], Note)
     assert "ValueError: oh" in notes[2].text
+
+
+def test_notes_say_which_request_they_are_about() -> None:
+    out = io.BytesIO()
+    made = Reporter(out)
+    logger = logging.Logger("test")
+    logger.addHandler(ReportHandler(made))
+    with answering("req-1"):
+        logger.warning("within")
+        logger.warning("of others", extra={"request_id": "req-2,req-3"})
+    logger.warning("outside")
+    made.flush(20)
+    notes = [decode(line) for line in out.getvalue().splitlines()]
+    ids = [note.request_id for note in notes if isinstance(note, Note)]
+    assert ids == ["req-1", "req-2,req-3", ""]

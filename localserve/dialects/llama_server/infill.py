@@ -1,8 +1,4 @@
-"""`POST /infill`: from the body to an InfillRequest.
-
-What the middle begins with (`prompt`) stands behind the marker of the middle: so, while somebody
-types, all that stands before it is computed already. Knows nothing of HTTP. Any thread.
-"""
+"""`POST /infill`: from the body to an InfillRequest. Knows nothing of HTTP. Any thread."""
 
 from __future__ import annotations
 
