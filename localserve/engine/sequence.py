@@ -251,10 +251,10 @@ class Sequence:
             events.append(self._given(piece))
         if piece.stopped_by is not None:
             return [*events, self._ended("stop", piece.stopped_by)]
-        if sampled.complete:
-            return [*events, *self._end("stop", None)]
         if piece.cut or (new_line and self._line_is_late(now)):
             return [*events, self._ended("length", None)]
+        if sampled.complete:
+            return [*events, *self._end("stop", None)]
         if self.answer_length >= self.limit:
             return [*events, *self._end("length", None)]
         return events

@@ -227,3 +227,31 @@ def test_a_hostile_schema_harms_nobody(server: Server) -> None:
     answer = create(server, extra_body={"guided_json": long}, max_tokens=20)
     assert answer.choices[0].finish_reason in ("stop", "length")
     assert_city(content_of(server, False, response_format=BY_SCHEMA))
+
+
+def test_other_dialects_keep_to_the_same_forms(server: Server) -> None:
+    asked = {"model": MODEL, "max_tokens": 200, "messages": [ASKED], "stream": False}
+    strict = {"type": "json_schema", "schema": CITY}
+    anthropic = server.post("/v1/messages", asked | {"output_config": {"format": strict}}).json()
+    assert_city(anthropic["content"][-1]["text"])
+    ollama = server.post("/api/chat", asked | {"format": CITY}).json()
+    assert_city(ollama["message"]["content"])
+    body = {"model": MODEL, "input": ASKED["content"], "text": {"format": {**strict, "name": "c"}}}
+    *_, said = server.post("/v1/responses", body).json()["output"]
+    assert_city(said["content"][0]["text"])
+    editor = server.post("/completion", {"prompt": "x", "n_predict": 200, "json_schema": CITY})
+    assert_city(editor.json()["content"])
+
+
+def test_other_dialects_demand_calls(server: Server) -> None:
+    schema = TIME["function"]["parameters"]
+    tool = {"name": "get_time", "input_schema": schema}
+    body = {"model": MODEL, "max_tokens": 200, "messages": [ASKED], "tools": [tool]}
+    answer = server.post("/v1/messages", body | {"tool_choice": {"type": "any"}}).json()
+    assert answer["stop_reason"] == "tool_use"
+    assert answer["content"][-1]["name"] == "get_time"
+    flat = {"type": "function", "name": "get_time", "parameters": schema, "strict": True}
+    body = {"model": MODEL, "input": ASKED["content"], "tools": [flat], "tool_choice": "required"}
+    items = server.post("/v1/responses", body).json()["output"]
+    assert items[-1]["name"] == "get_time"
+    assert json.loads(items[-1]["arguments"])["zone"] in ("UTC", "CET")

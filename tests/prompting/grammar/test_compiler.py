@@ -378,3 +378,11 @@ async def test_a_vocabulary_without_an_end_ends_where_nothing_may_follow() -> No
         constraint.accept(sign)
     assert constraint.complete
     compiler.close()
+
+
+async def test_a_grammar_is_waited_for_only_so_long(
+    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localserve.prompting.grammar.compiler.COMPILE_SECONDS", 0.0)
+    with pytest.raises(GrammarInvalid, match="not compiled within"):
+        await make(compiler, RegexShape("never seen before"))

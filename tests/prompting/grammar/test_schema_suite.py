@@ -7,15 +7,10 @@ import json
 import jsonschema
 import pytest
 
-from localserve.chat import JsonShape
-from localserve.engine.constraint import Constraint, MakeConstraint
 from localserve.prompting.grammar.compiler import GrammarCompiler
-from localserve.prompting.grammar.shapes import grammar_of_shape
-from tests.prompting.grammar.byte_table import ByteTable, follows, write
+from tests.prompting.grammar.byte_table import ByteTable
 from tests.prompting.grammar.schema_suite import CASES, Case
-
-WRITTEN = 12
-"""Answers that are written blindly for each schema."""
+from tests.prompting.grammar.score import WRITTEN, score
 
 TABLE = ByteTable()
 
@@ -25,26 +20,11 @@ def compiler() -> GrammarCompiler:
     return GrammarCompiler(TABLE)
 
 
-async def compiled(compiler: GrammarCompiler, case: Case) -> MakeConstraint:
-    return await compiler.compile(grammar_of_shape(JsonShape(json.dumps(case.schema))))
-
-
-def accepts(constraint: Constraint, text: str) -> bool:
-    return follows(constraint, TABLE.tokens(text))
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_a_schema_is_kept_to(case: Case, compiler: GrammarCompiler) -> None:
-    make = await compiled(compiler, case)
-    for text in case.valid:
-        assert accepts(make(), text), f"{text} is refused"
-    for text in case.invalid:
-        assert not accepts(make(), text), f"{text} is accepted"
-    judge = jsonschema.Draft202012Validator(
-        case.schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-    )
-    for seed in range(WRITTEN):
-        judge.validate(json.loads(TABLE.text(write(make(), TABLE, seed))))
+    found = await score(case, TABLE, compiler)
+    assert not found.wrong
+    assert (found.instances, found.answers) == (len(case.valid) + len(case.invalid), WRITTEN)
 
 
 def test_the_suite_itself_is_right() -> None:
