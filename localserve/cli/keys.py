@@ -79,7 +79,13 @@ Exit status: 0 revoked, 1 there is no such key, 2 wrong usage.
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is; shown in the log.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-keys = typer.Typer(name="keys", help=KEYS_HELP, no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(
+    name="keys",
+    help=KEYS_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 def create(
