@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.connect import connect
 from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
 from localserve.cli.keys import keys
@@ -17,6 +18,7 @@ from localserve.cli.paths import paths
 from localserve.cli.ps import ps
 from localserve.cli.pull import pull
 from localserve.cli.rm import rm
+from localserve.cli.run import run
 from localserve.cli.show import show
 from localserve.cli.status import status
 from localserve.cli.stop import stop
@@ -32,12 +34,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(run)
 app.command()(status)
 app.command()(ps)
 app.command()(load)
 app.command()(unload)
 app.command()(logs)
 app.command()(stop)
+app.command()(connect)
 app.command()(pull)
 app.command()(fit)
 app.command("list")(list_models)
