@@ -33,7 +33,7 @@ entries out again.
 
 Examples:
 
-  localserve connect                    which clients are known, and which are installed
+  localserve connect                    all clients; which are installed
 
   localserve connect opencode           what opencode needs
 

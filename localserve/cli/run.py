@@ -29,7 +29,7 @@ ends.
 
 Examples:
 
-  localserve run                        talk to the model that serves requests which name none
+  localserve run                        talk to the default model
 
   localserve run qwen3-8b               talk to this one
 

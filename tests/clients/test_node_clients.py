@@ -1,11 +1,10 @@
-"""Clients from npm: the `ai` SDK, opencode, Continue's and OpenAI's command lines."""
+"""Clients from npm: the `ai` SDK, opencode, Continue, Cline, Claude Code, Codex."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from localserve.connect.served import Served
@@ -125,15 +124,29 @@ def test_cline_completes_a_turn(
     shown(cline, "built-in", "a turn")
 
 
-def needs_responses(url: str) -> None:
-    if httpx2.get(f"{url}/v1/responses").status_code == 404:
-        pytest.skip("Codex asks /v1/responses, which this server does not answer")
+def test_claude_code_reads_a_file_and_uses_what_it_says(
+    tmp_path: Path, work: Path, connect: Connect, shown: Shown
+) -> None:
+    claude = from_npm("@anthropic-ai/claude-code")
+    with scripted_server(use_tool(["Read"], {"file_path": str(work / "secret.txt")})) as server:
+        connect("claude-code", server.served, tmp_path / "home")
+        said = claude.run(
+            "claude",
+            "-p",
+            "What is the word?",
+            "--allowedTools",
+            "Read",
+            home=tmp_path / "home",
+            cwd=work,
+        )
+        assert_the_result_came_back(server)
+    assert SECRET in said
+    shown(claude, "scripted", "a tool call, its result used")
 
 
 def test_codex_completes_a_turn(
     served: Served, tmp_path: Path, work: Path, connect: Connect, shown: Shown
 ) -> None:
-    needs_responses(served.url)
     codex = from_npm("@openai/codex")
     connect("codex", served, tmp_path / "home")
     codex.run("codex", "exec", "--skip-git-repo-check", QUESTION, home=tmp_path / "home", cwd=work)
@@ -145,7 +158,6 @@ def test_codex_runs_a_command_and_uses_what_it_says(
 ) -> None:
     command = {"command": ["cat", "secret.txt"], "cmd": "cat secret.txt"}
     with scripted_server(use_tool(["exec_command", "shell"], command)) as server:
-        needs_responses(server.served.url)
         codex = from_npm("@openai/codex")
         connect("codex", server.served, tmp_path / "home")
         options = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
