@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain, pairwise, product
 from statistics import median
@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Protocol
 
 from benchmarks.client import Answer, BenchmarkFailed, ChatStream
-from benchmarks.servers import Server
+from benchmarks.servers import Server, restart
 
 _WORDS = tuple("".join(pair) for pair in product(ascii_lowercase, repeat=2))
 
@@ -36,10 +36,14 @@ FIRST_TOKEN = Figure("first token", "s")
 MANY_STREAMS = Figure("many streams", "tok/s")
 LONGEST_GAP = Figure("longest gap", "s")
 LONG_FIRST_TOKEN = Figure("long prompt, first token", "s")
+LONGER_GAP = Figure("longest gap, 4,000 words", "s")
+LONGER_FIRST_TOKEN = Figure("4,000 words, first token", "s")
 SHARED_DONE = Figure("shared prefix, all done", "s")
 SHARED_FIRST_TOKENS = Figure("shared prefix, first tokens", "s")
 TURNS_COMPUTED = Figure("turns, computed per new", "tok/tok")
 TURNS_FIRST_TOKEN = Figure("turns, first token", "s")
+RESTART_FIRST_TOKEN = Figure("after a restart, first token", "s")
+RESTART_SHARE = Figure("after a restart, of computing", "s/s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class LongPrompt:
     stream_tokens: int = 4_096
     running_events: int = 8
     name: str = "long"
+    gap: Figure = LONGEST_GAP
+    first_token: Figure = LONG_FIRST_TOKEN
 
     def describe(self) -> str:
         return f"a prompt of {self.words} words arrives while another stream runs"
@@ -158,10 +164,16 @@ class LongPrompt:
                 " prompt was answered; give it more tokens"
             )
         figures = {
-            LONGEST_GAP: arrived.longest_gap_seconds(long.sent, end),
-            LONG_FIRST_TOKEN: long.first_token_seconds,
+            self.gap: arrived.longest_gap_seconds(long.sent, end),
+            self.first_token: long.first_token_seconds,
         }
         return _measured(figures, long)
+
+
+LONGER_PROMPT = LongPrompt(
+    words=4_000, name="longer", gap=LONGER_GAP, first_token=LONGER_FIRST_TOKEN
+)
+"""Longer than a batch of llama-server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +241,31 @@ class Turns:
             TURNS_FIRST_TOKEN: median(answer.first_token_seconds for answer in answers[1:]),
         }
         return Measured(figures, usages[0].cached_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A long conversation, and the same again when the server has been restarted."""
+
+    words: int = 2_000
+    tokens: int = 4
+    restart: Callable[[Server], None] = restart
+    name: str = "restart"
+
+    def describe(self) -> str:
+        return f"a prompt of {self.words} words, and the same again after a restart"
+
+    async def run(self, server: Server, prompts: Prompts) -> Measured:
+        text = prompts.next(self.words)
+        computed = await _ask(server, text, self.tokens)
+        await asyncio.to_thread(self.restart, server)
+        await _ask(server, "warming up", self.tokens)
+        again = await _ask(server, text, self.tokens)
+        figures = {
+            RESTART_FIRST_TOKEN: again.first_token_seconds,
+            RESTART_SHARE: again.first_token_seconds / computed.first_token_seconds,
+        }
+        return _measured(figures, computed)
 
 
 async def _ask(server: Server, prompt: str | list[str], tokens: int) -> Answer:

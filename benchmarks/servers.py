@@ -8,11 +8,12 @@ scenarios.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +50,33 @@ class Settings:
 class Process:
     """A child and its children. Their processor time is counted together."""
 
-    def __init__(self, name: str, command: list[str], log: Path, *, pipes: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        *,
+        pipes: bool = False,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._command = command
         self._log = log
-        pipe = subprocess.PIPE if pipes else subprocess.DEVNULL
-        with log.open("ab") as file:
+        self._pipes = pipes
+        self._environ = {**os.environ, **(environ or {})}
+        self.start()
+
+    def start(self) -> None:
+        """Start the child, again where it has been stopped."""
+        pipe = subprocess.PIPE if self._pipes else subprocess.DEVNULL
+        with self._log.open("ab") as file:
             self.child = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe if pipes else file, stderr=file, text=True
+                self._command,
+                stdin=pipe,
+                stdout=pipe if self._pipes else file,
+                stderr=file,
+                env=self._environ,
+                text=True,
             )
 
     def check_alive(self) -> None:
@@ -99,12 +120,26 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers. `process` is None for one that was running already."""
+    """A server that answers. `process` is None for one that was running already. It is ready when
+    `ready_path` answers."""
 
     name: str
     url: str
     model: str
     process: Process | None
+    ready_path: str = "/health"
+
+
+def restart(server: Server) -> None:
+    """Stop a server, start it again and wait until it is ready.
+
+    Raises: BenchmarkFailed, where it does not come back or was not started here.
+    """
+    if server.process is None:
+        raise BenchmarkFailed(f"{server.name} was not started here; leave out --url to restart it")
+    server.process.stop()
+    server.process.start()
+    _wait_until_ready(server.process, server.url + server.ready_path)
 
 
 def settle(process: Process | None) -> None:
@@ -125,21 +160,31 @@ def idle_share(process: Process, seconds: float) -> float:
 
 
 @contextmanager
-def localserve(settings: Settings, python: str, logs: Path) -> Iterator[Server]:
-    """Start localserve from the Python that has it."""
+def localserve(
+    settings: Settings, python: str, logs: Path, *, step_budget_ms: float | None = None
+) -> Iterator[Server]:
+    """Start localserve from the Python that has it. Its prefixes on disk end with `logs`."""
     port = _free_port()
     place = ["--host", "127.0.0.1", "--port", str(port)]
     command = [python, "-m", "localserve", "up", *settings.arguments(), *place]
-    with _started(OURS, command, port, "/health/ready", logs) as server:
+    environ = {"LOCALSERVE_PREFIXES_DIR": str(logs / "prefixes")}
+    if step_budget_ms is not None:
+        environ["LOCALSERVE_STEP_BUDGET_MS"] = str(step_budget_ms)
+    with _started(OURS, command, port, "/health/ready", logs, environ) as server:
         yield server
 
 
 @contextmanager
-def xllamacpp(settings: Settings, python: str, logs: Path) -> Iterator[Server]:
-    """Start xllamacpp's HTTP server in the Python that has it."""
+def xllamacpp(
+    settings: Settings, python: str, logs: Path, *, batch: int | None = None
+) -> Iterator[Server]:
+    """Start xllamacpp's HTTP server in the Python that has it, with its own `-b` and `-ub` or both
+    of `batch` tokens."""
     port = _free_port()
     script = str(Path(__file__).with_name("xllamacpp_server.py"))
     command = [python, script, *settings.arguments(), "--port", str(port)]
+    if batch is not None:
+        command += ["--batch", str(batch)]
     with _started("xllamacpp", command, port, "/health", logs) as server:
         yield server
 
@@ -160,6 +205,12 @@ def llama_server(settings: Settings, binary: str, logs: Path) -> Iterator[Server
     command = [binary, *flags, "--kv-unified"]
     with _started("llama-server", command, port, "/health", logs) as server:
         yield server
+
+
+def step_budget_ms(server: Server) -> float:
+    """The longest step of a localserve while answers run, as it says."""
+    with _DIRECT.open(f"{server.url}/admin/models", timeout=10) as response:
+        return float(json.load(response)["models"][0]["step_budget_ms"])
 
 
 def running(url: str) -> Server:
@@ -226,20 +277,29 @@ def raw_loop(settings: Settings, python: str, logs: Path) -> Iterator[RawLoop]:
 
 @contextmanager
 def _started(
-    name: str, command: list[str], port: int, ready_path: str, logs: Path
+    name: str,
+    command: list[str],
+    port: int,
+    ready_path: str,
+    logs: Path,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
-    process = Process(name, command, logs / f"{name}.log")
+    process = Process(name, command, logs / f"{name}.log", environ=environ)
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(url + ready_path):
-            process.check_alive()
-            if time.monotonic() > deadline:
-                raise BenchmarkFailed(f"{name} was not ready within {_START_SECONDS:.0f} s")
-            time.sleep(0.1)
-        yield Server(name, url, _model_name(url), process)
+        _wait_until_ready(process, url + ready_path)
+        yield Server(name, url, _model_name(url), process, ready_path)
     finally:
         process.stop()
+
+
+def _wait_until_ready(process: Process, url: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(url):
+        process.check_alive()
+        if time.monotonic() > deadline:
+            raise BenchmarkFailed(f"{process.name} was not ready within {_START_SECONDS:.0f} s")
+        time.sleep(0.1)
 
 
 def _answers(url: str) -> bool:

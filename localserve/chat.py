@@ -9,13 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from enum import IntEnum
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class Priority(IntEnum):
+    """How soon somebody needs an answer: an editor at each keystroke, a person who reads along, or
+    nobody just now. What comes later may go first, but nothing waits for ever."""
+
+    BACKGROUND = 0
+    CHAT = 1
+    INTERACTIVE = 2
+
+    @property
+    def word(self) -> str:
+        """As people and programs write it."""
+        return self.name.lower()
+
+
+PriorityName = Literal["interactive", "chat", "background"]
+"""Their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +49,25 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may call. `parameters` is a JSON schema."""
+    """A function that the model may call. `parameters` is a JSON schema.
+
+    The arguments of a `strict` one follow their schema to the letter.
+    """
 
     name: str
     description: str | None = None
     parameters: Mapping[str, object] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """Whether and what the model calls: `required` is one call at least, of the tools that `only`
+    names (none: of all), and without `parallel` one at most."""
+
+    required: bool = False
+    only: tuple[str, ...] = ()
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +129,42 @@ as llama-server has them)."""
 
 
 @dataclass(frozen=True, slots=True)
+class JsonShape:
+    """JSON that a schema, given as JSON text, allows. `field` is where the request has it."""
+
+    schema: str
+    field: str = "response_format"
+
+
+@dataclass(frozen=True, slots=True)
+class RegexShape:
+    """Text that a regular expression matches as a whole, in the syntax of Rust's crate regex."""
+
+    pattern: str
+    field: str = "structured_outputs"
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceShape:
+    """One of several texts."""
+
+    choices: tuple[str, ...]
+    field: str = "structured_outputs"
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarShape:
+    """Text that a grammar derives, in llguidance's variant of Lark or in GBNF."""
+
+    grammar: str
+    field: str = "grammar"
+
+
+Shape = JsonShape | RegexShape | ChoiceShape | GrammarShape
+"""What the text of an answer has to look like."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What is told of an answer besides its text: the ids of its tokens, how far its prompt is
     computed, how far and how fast the answer is, and the prompts as the model saw them."""
@@ -110,8 +180,9 @@ class Generation:
     """What an answer may look like.
 
     `max_tokens` None means 'the rest of the context'. `top_logprobs` None means no log
-    probabilities at all, 0 those of the chosen tokens only. `text_bias` is a `logit_bias` for all
-    tokens of a text.
+    probabilities at all, 0 those of the chosen tokens only. `shape` None is free text; reasoning
+    before the answer and tool calls in place of it have no shape. `text_bias` is a `logit_bias` for
+    all tokens of a text.
 
     The first line that ends more than `line_seconds` after the first token is the last one. A later
     line that is indented by less than `min_indent` characters is not given out and ends the answer.
@@ -124,6 +195,7 @@ class Generation:
     choices: int = 1
     top_logprobs: int | None = None
     ignore_eos: bool = False
+    shape: Shape | None = None
     text_bias: tuple[tuple[str, float], ...] = ()
     line_seconds: float | None = None
     min_indent: int = 0
@@ -135,8 +207,9 @@ class Generation:
 class ChatRequest:
     """A conversation to be continued.
 
-    `scope` is part of every prefix key: prefixes are shared within one scope only. `priority` is
-    higher for what is more urgent. `template_options` go to the chat template as they are.
+    `scope` is part of every prefix key: prefixes are shared within one scope only. Without a
+    `priority` it is CHAT; after `deadline_seconds` from its arrival nobody needs it any more.
+    `template_options` go to the chat template as they are.
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
@@ -147,13 +220,15 @@ class ChatRequest:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    calls: CallPolicy = CallPolicy()
     template_options: Mapping[str, object] = field(default_factory=dict)
     generation: Generation = Generation()
     continue_last: bool = True
     reasoning_apart: bool = True
     reasoning_tokens: int | None = None
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -174,6 +249,9 @@ class CompletionRequest:
     """Raw texts to be continued. With `suffix` the model fills the middle between the two.
 
     Choices are numbered prompt by prompt: prompt p's choice c is `p * generation.choices + c`.
+    Without a `priority` it is INTERACTIVE; after `deadline_seconds` from its arrival nobody needs
+    it any more. `file` is what an editor completes, and `user` for whom, in whatever words the
+    client has for them.
     """
 
     model: str
@@ -182,7 +260,10 @@ class CompletionRequest:
     echo: bool = False
     generation: Generation = Generation()
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    file: str | None = None
+    user: str | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -199,7 +280,7 @@ class InfillRequest:
     """The middle between `prefix` and `suffix` is to be written; it begins with `begun`.
 
     What is far from the middle is left out where the context is too small for all, and of the extra
-    texts those that stand first.
+    texts those that stand first. The rest is as for a CompletionRequest.
     """
 
     model: str
@@ -209,7 +290,10 @@ class InfillRequest:
     extra: tuple[ExtraText, ...] = ()
     generation: Generation = Generation()
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    file: str | None = None
+    user: str | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -336,7 +420,8 @@ class AnswerProgress:
 @dataclass(frozen=True, slots=True)
 class TextDelta:
     """More text of one choice. `logprobs` has an entry per token, when they were asked for;
-    `tokens` are the ids of the tokens whose text ends here, when they were."""
+    `tokens` are the ids of the tokens whose text ends here and of the one that ends the answer,
+    when these were."""
 
     choice: int
     text: str

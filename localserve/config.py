@@ -27,11 +27,18 @@ DEFAULT_PARALLEL: Final = 8
 DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
 """The bound on the checkpoints of each model that needs some."""
 
+DEFAULT_PREFIX_DISK_BYTES: Final = 4 << 30
+"""The bound on all kept prefixes on disk."""
+
 MOST_CHECKPOINTS: Final = 16
 """Of each model: two for each of eight conversations."""
 
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """How keys and values can be stored; f16 is the default."""
+
+
+TABLES: Final = ("settings", "models", "routes")
+"""What models.toml consists of; the latter two are the catalog's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +192,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "A Redis that servers share, such as redis://HOST:6379/0.",
         secret=True,
     ),
-    Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
+    Setting(
+        "step_budget_ms",
+        float,
+        None,
+        "Longest step while answers run, ms (125 to 1,000, by what is measured).",
+        1,
+        60_000,
+    ),
     Setting(
         "guess_tokens", int, 63, "Tokens of answers guessed ahead in a step; 0: never.", 0, 255
     ),
@@ -197,6 +211,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         0,
         1 << 40,
     ),
+    Setting(
+        "prefix_disk_bytes",
+        int,
+        DEFAULT_PREFIX_DISK_BYTES,
+        "Disk for computed prefixes, which outlast a restart; 0: none.",
+        0,
+        1 << 50,
+    ),
+    Setting("prefixes_dir", Path, None, "Folder of the prefixes on disk (in cache_dir)."),
     Setting(
         "share_prefixes", bool, False, "Share prefixes between API keys: timing tells of others."
     ),
@@ -288,9 +311,11 @@ class Settings:
     route_limits: str | None
     burst_seconds: float
     redis_url: str | None = field(repr=False)
-    step_budget_ms: float
+    step_budget_ms: float | None
     guess_tokens: int
     checkpoint_bytes: int
+    prefix_disk_bytes: int
+    prefixes_dir: Path
     share_prefixes: bool
     max_body_bytes: int
     drain_seconds: float
@@ -334,6 +359,7 @@ def read_settings(
     given.default_folder("data_dir", "data")
     given.default_folder("cache_dir", "cache")
     given.default_path("models_dir", given.path("data_dir") / "models")
+    given.default_path("prefixes_dir", given.path("cache_dir") / "prefixes")
     given.default_path("hub_cache_dir", _hub_cache(given.environ))
     given.default_path("llama_cache_dir", _llama_cache(given.environ))
     given.values["hub_endpoint"] = given.values["hub_endpoint"].rstrip("/")
@@ -378,8 +404,8 @@ class _Given:
         self.values["config_file"] = path
         document = read_toml(path)
         for key in document.values:
-            if key not in ("settings", "models"):
-                raise document.unknown_key((key,), ["settings", "models"])
+            if key not in TABLES:
+                raise document.unknown_key((key,), list(TABLES))
         known = {setting.name: setting for setting in SETTINGS}
         for key in document.table("settings"):
             if key not in known:

@@ -8,6 +8,8 @@ LocalserveError
 │   ├── ContextOverflow     the prompt is larger than the context
 │   ├── WrongTask           the model was made for another task
 │   │   └── NoFillMiddle    the model was not trained to fill in the middle
+│   ├── GrammarInvalid      the schema or grammar of the answer cannot be honoured
+│   ├── GrammarFailed       the answer could not go on within its grammar
 │   └── TemplateFailed      the model's chat template refused the messages
 ├── UnknownModel            no model of that name is served
 │   └── AmbiguousName       several models on this disk could be meant
@@ -24,6 +26,8 @@ LocalserveError
 │   └── KeyForbidden        the API key has no right to this
 ├── TimedOut                the answer, or its first token, did not come in time
 ├── RateLimited             more was asked for than a minute allows
+├── DeadlineExceeded        the answer was not there when the request wanted it
+├── Superseded              a newer completion of the same client and file took its place
 ├── UnknownKey              no API key of that name exists
 ├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
@@ -157,6 +161,33 @@ class WrongTask(InvalidRequest):
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, param="model", hint=hint)
+
+
+class GrammarInvalid(InvalidRequest):
+    """The schema, grammar or pattern that the answer is to follow cannot be honoured."""
+
+    code: ClassVar[str] = "grammar_invalid"
+    description: ClassVar[str] = (
+        "The schema, grammar or pattern that the answer is to follow is malformed, too large, or "
+        "asks for something that cannot be enforced while the answer is written. The message names "
+        "it; nothing of a schema is ignored silently."
+    )
+
+
+class GrammarFailed(InvalidRequest):
+    """The answer was begun and could not go on within its grammar."""
+
+    code: ClassVar[str] = "grammar_failed"
+    description: ClassVar[str] = (
+        "The answer could not go on within its schema or grammar: no allowed token is possible, or "
+        "the grammar became too complex. What was answered so far is not complete."
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The answer could not go on within its grammar: {reason}.",
+            hint="Simplify the schema or grammar, or leave out logit_bias and ignore_eos.",
+        )
 
 
 class NoFillMiddle(WrongTask):
@@ -347,6 +378,25 @@ class RateLimited(LocalserveError):
         )
         self.kind = kind
         self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceeded(LocalserveError):
+    """The time that the request itself allowed is over; nobody waits for the answer any more."""
+
+    code: ClassVar[str] = "deadline_exceeded"
+    description: ClassVar[str] = (
+        "The answer was not complete within the `deadline_ms` of the request, so it was given up."
+    )
+
+
+class Superseded(LocalserveError):
+    """An editor asked again at the next keystroke; nobody waits for this answer any more."""
+
+    code: ClassVar[str] = "superseded"
+    description: ClassVar[str] = (
+        "A newer completion of the same client and the same file took the place of this one. Send "
+        "different values of `file` (or of `user`) for what is not to be replaced."
+    )
 
 
 class UnknownKey(LocalserveError):

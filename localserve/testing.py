@@ -175,7 +175,7 @@ class FakeBackend:
 
     async def look(self) -> tuple[SequenceView, ...]:
         """One view for each request, whose prompt is computed."""
-        view = SequenceView(0, 8, 0, 8, 1, 7, self.facts.sampling, 8)
+        view = SequenceView(0, 8, 0, 8, 1, 7, False, self.facts.sampling, 8)
         return tuple(replace(view, number=number) for number in range(self.running))
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:

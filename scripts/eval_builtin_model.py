@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ except ModuleNotFoundError as missing:
     )
 
 REQUIRED: tuple[str, ...] = ("capitals", "arithmetic", "tool calls", "copying", "json", "fim")
+BY_FORMAT = "json, by response_format"
+"""The cases of 'json' again, with answers that the server keeps within the schema."""
+
 MODEL = Path(__file__).resolve().parent.parent / "localserve" / "catalog" / "builtin.gguf"
 
 
@@ -52,9 +56,12 @@ def prompt_of(case: Case, template: jinja2.Template) -> str:
     )
 
 
-def ask(url: str, model: str, prompt: str, timeout: float) -> str:
-    """The completion that the server gives for a prompt."""
-    body = {"model": model, "prompt": prompt, "temperature": 0, "max_tokens": 240}
+def ask(url: str, model: str, prompt: str, timeout: float, schema: dict[str, Any] | None) -> str:
+    """The completion that the server gives for a prompt, within `schema` if there is one."""
+    body: dict[str, Any] = {"model": model, "prompt": prompt, "temperature": 0, "max_tokens": 240}
+    if schema is not None:
+        form = {"name": "answer", "schema": schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
     request = urllib.request.Request(
         f"{url.rstrip('/')}/v1/completions",
         json.dumps(body).encode(),
@@ -67,11 +74,11 @@ def ask(url: str, model: str, prompt: str, timeout: float) -> str:
 
 def table(scores: dict[str, list[bool]]) -> str:
     """The result as text."""
-    lines = [f"{'task':<14}{'right':>7}{'asked':>7}{'percent':>9}"]
+    lines = [f"{'task':<26}{'right':>7}{'asked':>7}{'percent':>9}"]
     for task, marks in scores.items():
         star = " *" if task in REQUIRED else ""
         percent = 100 * sum(marks) / len(marks)
-        lines.append(f"{task:<14}{sum(marks):>7}{len(marks):>7}{percent:>8.1f}%{star}")
+        lines.append(f"{task:<26}{sum(marks):>7}{len(marks):>7}{percent:>8.1f}%{star}")
     return "\n".join([*lines, "* must reach the limit"])
 
 
@@ -100,11 +107,20 @@ def main() -> int:
     options = arguments()
     template = read_template(options.gguf)
     cases = draw_cases(options.seed, options.count)
+    cases += [replace(case, task=BY_FORMAT) for case in cases if case.schema is not None]
     prompts = [prompt_of(case, template) for case in cases]
     with ThreadPoolExecutor(options.parallel) as pool:
         answers = list(
             pool.map(
-                lambda prompt: ask(options.url, options.model, prompt, options.timeout), prompts
+                lambda case, prompt: ask(
+                    options.url,
+                    options.model,
+                    prompt,
+                    options.timeout,
+                    case.schema if case.task == BY_FORMAT else None,
+                ),
+                cases,
+                prompts,
             )
         )
     scores: dict[str, list[bool]] = defaultdict(list)

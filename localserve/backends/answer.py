@@ -56,6 +56,7 @@ class Answer:
         choices_per_prompt: int,
         spelling: Callable[[int], bytes],
         parser: Callable[[], AnswerParser] | None = None,
+        parallel_calls: bool = True,
     ) -> None:
         self._engine = engine
         self._model = model
@@ -68,7 +69,11 @@ class Answer:
         self._spelling = spelling
         self._accepted = False
         self._ended: dict[int, Ended] = {}
-        self._choices = [Choice(number, parser()) for number in range(len(requests)) if parser]
+        self._choices = [
+            Choice(number, parser(), parallel=parallel_calls)
+            for number in range(len(requests))
+            if parser
+        ]
         self._counts: dict[int, tuple[int, float]] = {}
         self.echoes: list[str] = []
         self.left_out_tokens = 0

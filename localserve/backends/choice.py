@@ -40,8 +40,10 @@ class Choice:
     """Feeds a parser. Log probabilities go with the content that comes next; those of reasoning,
     calls and markers are not told."""
 
-    def __init__(self, number: int, parser: AnswerParser) -> None:
+    def __init__(self, number: int, parser: AnswerParser, *, parallel: bool = True) -> None:
+        """Without `parallel` only the first call is given out."""
         self._number = number
+        self._parallel = parallel
         self._parser = parser
         self._logprobs: list[TokenLogprob] = []
         self._called = False
@@ -66,6 +68,8 @@ class Choice:
 
     def _deltas(self, pieces: list[Piece]) -> Iterator[Delta]:
         for piece in pieces:
+            if isinstance(piece, CallBegun | ArgumentsPiece) and piece.index and not self._parallel:
+                continue
             match piece:
                 case ContentPiece(text):
                     yield TextDelta(self._number, text, self._take_logprobs())

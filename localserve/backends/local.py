@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from localserve.backends.answer import Answer
 from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
+from localserve.backends.demands import Demands
 from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, forecast, place_model
 from localserve.backends.prompts import Prompts
+from localserve.backends.shelf import open_shelf, save_seconds
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -31,6 +33,7 @@ from localserve.chat import (
     EmbeddingRequest,
     Generation,
     InfillRequest,
+    Priority,
     Prompt,
     Report,
     RerankAnswer,
@@ -40,6 +43,8 @@ from localserve.chat import (
 )
 from localserve.config import DEFAULT_PARALLEL, Settings
 from localserve.engine.budget import ReasoningBudget
+from localserve.engine.constraint import MakeConstraint
+from localserve.engine.disk.shelf import Shelf
 from localserve.engine.engine import Engine, Snapshot
 from localserve.engine.runner import TokenChunk
 from localserve.engine.sequence import GenerateRequest, SequenceView
@@ -55,6 +60,7 @@ from localserve.planner.devices import GPU_KINDS
 from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.processor import usable_cores
+from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
 from localserve.prompting.abilities import abilities
 from localserve.prompting.output.parser import AnswerParser
@@ -78,7 +84,7 @@ class LoadOptions:
     wanted: Wanted = field(default_factory=Wanted)
     threads: int | None = None
     max_waiting: int = 64
-    step_budget_seconds: float = 0.5
+    step_budget_seconds: float | None = None
     default_max_tokens: int | None = None
     share_prefixes: bool = False
     settings: Settings | None = None
@@ -144,6 +150,7 @@ async def load(
                 how.runtime,
                 threads=options.threads or usable_cores(),
                 checkpoint_bytes=how.predicted.checkpoint_bytes,
+                copies=_keeps_on_disk(options.settings, how.runtime, parallel),
             )
         except BaseException:
             model.close()
@@ -153,12 +160,27 @@ async def load(
             _compare(options.settings, facts, how, runner)
         return runner
 
+    def make_shelf(runner: LlamaRunner) -> Shelf | None:
+        from localserve.llama import library
+
+        if options.settings is None or not runner.copies:
+            return None
+        return open_shelf(
+            options.settings,
+            spec.name,
+            path,
+            runner.runtime,
+            library.version(),
+            cuttable=not runner.saves,
+        )
+
     engine = Engine(
         spec.name,
         make_runner,
         max_running=parallel,
         max_waiting=options.max_waiting,
         step_budget_seconds=options.step_budget_seconds,
+        make_shelf=make_shelf,
     )
     try:
         runner, _ = await asyncio.gather(engine.start(), templates.start())
@@ -173,6 +195,12 @@ async def load(
         log.exception("loading %s failed", spec.name)
         why = f"{type(failure).__name__}: {failure}"
         raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
+
+
+def _keeps_on_disk(settings: Settings | None, runtime: Runtime, parallel: int) -> bool:
+    """Whether kept prefixes go to disk; copying them takes a sequence id that no answer needs."""
+    wanted = settings is not None and settings.prefix_disk_bytes > 0
+    return wanted and runtime.sequences > parallel
 
 
 def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: LlamaRunner) -> None:
@@ -214,6 +242,7 @@ class LocalBackend:
             bos=runner.vocabulary.text(runner.vocabulary.begin),
             eos=runner.vocabulary.text(runner.vocabulary.end),
         )
+        self._demands = Demands(runner.vocabulary)
         self._prompts = Prompts(
             runner.vocabulary, spec.name, cells=runner.cells, saves=runner.saves
         )
@@ -238,15 +267,21 @@ class LocalBackend:
         tokens, places = await asyncio.to_thread(self._prompts.of_chat, text, request.messages)
         style = await self._conversation.style(template)
         make_parser = self._conversation.parser(request, style, text)
+        reasoning = make_parser().in_reasoning
+        constraint = await self._demands.of_chat(
+            request, style, template, text, reasoning=reasoning
+        )
         answer = self._answer(
             [tokens],
             request.generation,
             request.scope,
-            request.priority,
+            _priority(request, Priority.CHAT),
             checkpoints=places,
             parser=make_parser,
             spelled=style.special,
-            budget=self._conversation.budget(request, style, make_parser().in_reasoning),
+            budget=self._conversation.budget(request, style, reasoning),
+            constraint=constraint,
+            parallel_calls=request.calls.parallel,
         )
         async with contextlib.aclosing(self._watched(answer)) as events:
             async for event in events:
@@ -265,8 +300,9 @@ class LocalBackend:
             prompts,
             request.generation,
             request.scope,
-            request.priority,
+            _priority(request, Priority.INTERACTIVE),
             from_text=all(isinstance(prompt, str) for prompt in request.prompts),
+            constraint=await self._shape_constraint(request.generation),
         )
         if request.echo:
             answer.echoes = [self._echo(prompt) for prompt in request.prompts]
@@ -274,10 +310,20 @@ class LocalBackend:
             async for event in events:
                 yield event
 
+    async def _shape_constraint(self, generation: Generation) -> MakeConstraint | None:
+        if generation.shape is None:
+            return None
+        style = await self._conversation.style(self._template)
+        return await self._demands.of_completion(generation.shape, style)
+
     async def infill(self, request: InfillRequest) -> AsyncGenerator[ChatEvent, None]:
         middle = await asyncio.to_thread(self._prompts.of_middle, request)
         answer = self._answer(
-            [list(middle.tokens)], request.generation, request.scope, request.priority
+            [list(middle.tokens)],
+            request.generation,
+            request.scope,
+            _priority(request, Priority.INTERACTIVE),
+            constraint=await self._shape_constraint(request.generation),
         )
         answer.left_out_tokens = middle.left_out
         async with contextlib.aclosing(self._watched(answer)) as events:
@@ -352,8 +398,10 @@ class LocalBackend:
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
             tokens_per_second=_rate(now),
+            step_budget_ms=now.step_budget_seconds * 1e3,
             cells_kept=now.cells_kept,
             steps=now.steps,
+            disk_bytes=now.disk_bytes,
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -376,7 +424,8 @@ class LocalBackend:
         self._engine.break_all(error)
 
     async def close(self) -> None:
-        await self._engine.close()
+        await self._engine.close(save_seconds(self._options.settings))
+        self._demands.close()
         if self._teacher is not None:
             await self._teacher.close()
 
@@ -389,13 +438,15 @@ class LocalBackend:
         prompts: list[list[int]],
         generation: Generation,
         scope: str,
-        priority: int,
+        priority: Priority,
         *,
         from_text: bool = True,
         checkpoints: tuple[int, ...] = (),
         parser: Callable[[], AnswerParser] | None = None,
         spelled: Mapping[int, bytes] | None = None,
         budget: ReasoningBudget | None = None,
+        constraint: MakeConstraint | None = None,
+        parallel_calls: bool = True,
     ) -> Answer:
         sampling = generation.sampling.over(self._spec.sampling.over(DEFAULT_SAMPLING))
         for token, _ in sampling.logit_bias or ():
@@ -417,6 +468,7 @@ class LocalBackend:
                 ignore_end=generation.ignore_eos,
                 spelled=spelled or {},
                 budget=budget,
+                constraint=constraint,
                 scope="" if self._options.share_prefixes else scope,
                 priority=priority,
                 from_text=from_text,
@@ -440,6 +492,7 @@ class LocalBackend:
             choices_per_prompt=generation.choices,
             spelling=self._vocabulary.spelling,
             parser=parser,
+            parallel_calls=parallel_calls,
         )
 
     def _with_text_bias(
@@ -465,6 +518,12 @@ def _engine_report(report: Report) -> Report:
     if not report.timings:
         return report
     return replace(report, tokens=True, progress=True)
+
+
+def _priority(
+    request: ChatRequest | CompletionRequest | InfillRequest, of_its_kind: Priority
+) -> Priority:
+    return of_its_kind if request.priority is None else request.priority
 
 
 def _rate(now: Snapshot) -> float:

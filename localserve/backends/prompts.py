@@ -106,11 +106,10 @@ class Prompts:
     def of_middle(self, request: InfillRequest) -> Middle:
         """What an editor asks to fill, with what it knows of other files."""
         markers = self._markers(None)
-        self._check_size(request.begun, "prompt")
         middle = middle_prompt(
             request, markers, self._plain, begin=self._begin(), cells=self._cells
         )
-        self._fitting(middle.tokens, "prompt")
+        self._fitting(middle.tokens, "input_prefix")  # a context of a few tokens has no room
         return middle
 
     def check_token(self, token: int, param: str) -> None:

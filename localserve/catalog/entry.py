@@ -135,8 +135,9 @@ def read_entry(
         _raise_first(document, place, error)
     if not name.strip() or any(character.isspace() for character in name):
         raise document.error(place, f"the name {name!r} must be one word.")
+    source = _source(document, place, entry)
     engine = _engine(document, place, name, entry)
-    source = _source(document, place, entry) or engine
+    source = source or engine
     if source is not None:
         base = ModelSpec(name, source)
     elif base is None:

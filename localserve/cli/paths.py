@@ -30,6 +30,7 @@ OWN = {
     "data_dir": "what must be kept",
     "models_dir": "downloaded models",
     "cache_dir": "what can be made again",
+    "prefixes_dir": "computed prefixes on disk",
 }
 
 FOREIGN: dict[str, tuple[Source, str]] = {

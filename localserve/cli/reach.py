@@ -59,12 +59,31 @@ def ask(
             )
         document = response.json()
     except (httpx2.HTTPError, ValueError) as error:
-        raise NoServer(
-            f"The server at {server.url} does not answer: {error or type(error).__name__}.",
-            hint="`localserve logs` says what it is doing; `localserve stop` ends it.",
-        ) from None
+        raise _no_answer(server, error) from None
     if not isinstance(document, dict) or ("detail" not in document and response.is_error):
         raise NoServer(f"What answers at {server.url} is no localserve.")
     if response.is_error:
         raise LocalserveError(str(document["detail"]))
     return document
+
+
+def status_of(server: RunningServer, path: str, key: str | None = None) -> int:
+    """The status with which the server answers a GET by anyone, or by whoever has the key.
+
+    Raises: NoServer.
+    """
+    import httpx2
+
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        with httpx2.Client(timeout=ASK_SECONDS, trust_env=False, verify=False) as client:
+            return client.get(server.url + path, headers=headers).status_code
+    except httpx2.HTTPError as error:
+        raise _no_answer(server, error) from None
+
+
+def _no_answer(server: RunningServer, error: Exception) -> NoServer:
+    return NoServer(
+        f"The server at {server.url} does not answer: {error or type(error).__name__}.",
+        hint="`localserve logs` says what it is doing; `localserve stop` ends it.",
+    )

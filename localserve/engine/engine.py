@@ -1,7 +1,8 @@
 """The thread that runs one model: commands in, steps, events out.
 
 Two crossings and no lock: a `SimpleQueue` of commands into the thread, and one
-`call_soon_threadsafe` per step out of it, which hands over all events of the step at once.
+`call_soon_threadsafe` per step out of it, which hands over all events of the step at once. What
+was read from disk comes through the same queue.
 Everything that the thread owns (scheduler, runner) is created, used and freed on it.
 """
 
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, assert_never
 
 from localserve.engine.budget import BudgetKeeper
+from localserve.engine.disk.restoring import Arrived
+from localserve.engine.disk.shelf import Shelf
 from localserve.engine.pacer import Pacer
 from localserve.engine.runner import (
     DecodeFailed,
@@ -42,7 +45,7 @@ from localserve.engine.sequence import (
     SequenceEvent,
     SequenceView,
 )
-from localserve.errors import EngineFailed, LocalserveError
+from localserve.errors import EngineFailed, GrammarFailed, LocalserveError
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +98,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    pass
+    """Prefixes are written to disk for `save_seconds` at most."""
+
+    save_seconds: float
 
 
-Command = Submit | Cancel | Ping | Look | Close
+Command = Submit | Cancel | Ping | Look | Arrived | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,10 @@ class StepStats:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The engine as its present step was scheduled, or after its last step."""
+    """The engine as its present step was scheduled, or after its last step.
+
+    `disk_bytes` is what the model's kept prefixes take on disk.
+    """
 
     alive: bool
     running: int = 0
@@ -123,6 +131,8 @@ class Snapshot:
     cells: int = 0
     steps: int = 0
     last_step: StepStats | None = None
+    disk_bytes: int = 0
+    step_budget_seconds: float = 0.0
 
 
 class Engine(Generic[R]):
@@ -135,10 +145,15 @@ class Engine(Generic[R]):
         *,
         max_running: int,
         max_waiting: int = 64,
-        step_budget_seconds: float = 0.5,
+        step_budget_seconds: float | None = None,
+        make_shelf: Callable[[R], Shelf | None] = lambda runner: None,
     ) -> None:
+        """`make_shelf` is called on the thread; kept prefixes go to disk by what it returns."""
         self._name = name
         self._make_runner = make_runner
+        self._make_shelf = make_shelf
+        self._shelf: Shelf | None = None  # engine thread only
+        self._save_seconds = 0.0
         self._max_running = max_running
         self._max_waiting = max_waiting
         self._step_budget_seconds = step_budget_seconds
@@ -233,9 +248,12 @@ class Engine(Generic[R]):
         for number in list(self._mailboxes):
             self._deliver([(number, Broken(error))])
 
-    async def close(self) -> None:
-        """Cancel everything, free the runner and end the thread. Harmless when called twice."""
-        self._inbox.put(Close())
+    async def close(self, save_seconds: float = 0.0) -> None:
+        """Cancel everything, free the runner and end the thread. Harmless when called twice.
+
+        Kept prefixes are written to disk before, for `save_seconds` at most.
+        """
+        self._inbox.put(Close(save_seconds))
         if (runner := self._runner) is not None:
             runner.interrupt()
         if self._thread.ident is not None:
@@ -253,6 +271,7 @@ class Engine(Generic[R]):
     def _main(self) -> None:
         try:
             runner = self._make_runner()
+            shelf = self._shelf = self._make_shelf(runner)
         except Exception as failure:
             self._snapshot = Snapshot(alive=False)
             self._call(_settle, self._started, None, failure)
@@ -266,12 +285,15 @@ class Engine(Generic[R]):
             pacer,
             max_running=self._max_running,
             max_waiting=self._max_waiting,
+            shelf=shelf,
+            deliver=self._inbox.put,
         )
         self._publish(scheduler)
         self._call(_settle, self._started, runner, None)
         error: LocalserveError = EngineFailed("The model was unloaded.")
         try:
             self._work(scheduler, runner, pacer)
+            scheduler.retire()
         except Exception as failure:
             log.exception("the engine of %s failed", self._name)
             error = EngineFailed(f"The engine failed: {failure}")
@@ -281,8 +303,21 @@ class Engine(Generic[R]):
             self._give_out()
             self._call(self.break_all, error)
             self._runner = None
+            if shelf is not None:
+                self._put_away(scheduler, shelf)
             runner.close()
             self._call(_settle, self._stopped, None, None)
+
+    def _put_away(self, scheduler: Scheduler, shelf: Shelf) -> None:
+        """Write what is kept, in the time that there is."""
+        until = time.monotonic() + self._save_seconds
+        try:
+            if scheduler.saver is not None and self._save_seconds:
+                scheduler.saver.flush(self._save_seconds)
+        except Exception:
+            log.exception("%s: kept prefixes could not be written to disk", self._name)
+        finally:
+            shelf.close(max(0.0, until - time.monotonic()))
 
     def _work(self, scheduler: Scheduler, runner: Runner, pacer: Pacer) -> None:
         while self._take_commands(scheduler, runner):
@@ -293,6 +328,8 @@ class Engine(Generic[R]):
             # The loop is woken just before this thread lets go of the interpreter to compute;
             # earlier, the two would only wait for each other.
             self._give_out()
+            if not step.slices and scheduler.waits_for_disk:
+                continue
             if not step.slices:
                 raise RuntimeError("there is work, and nothing can be scheduled")
             outcome, run_seconds = self._run(scheduler, runner, step, pacer)
@@ -345,9 +382,12 @@ class Engine(Generic[R]):
         rest = Step(sequences, tuple(part for _, part, _ in taken))
         return outcome + scheduler.update(rest, [sampled for _, _, sampled in taken])
 
-    def _unusable(self, sequence: Sequence, results: Results) -> EngineFailed:
-        reason = next(one.reason for one in results if isinstance(one, Unsampled))
-        about = _about([sequence])
+    def _unusable(self, sequence: Sequence, results: Results) -> LocalserveError:
+        unsampled = next(one for one in results if isinstance(one, Unsampled))
+        reason, about = unsampled.reason, _about([sequence])
+        if unsampled.constrained:
+            log.warning("%s: an answer left its grammar: %s", self._name, reason, extra=about)
+            return GrammarFailed(reason)
         log.error("%s: no token could be chosen: %s", self._name, reason, extra=about)
         return EngineFailed(
             f"The model's output is unusable: {reason}.",
@@ -358,14 +398,18 @@ class Engine(Generic[R]):
     def _take_commands(self, scheduler: Scheduler, runner: Runner) -> bool:
         """Obey what was sent; wait for a command while there is no work. False ends the thread."""
         while True:
-            if scheduler.idle:
+            idle = scheduler.idle or self._waits(scheduler)
+            if idle:
                 self._step_since = 0.0
                 self._publish(scheduler)
                 self._give_out()
             try:
-                command = self._inbox.get(block=scheduler.idle)
+                command = self._inbox.get(idle, self._patience_seconds(scheduler))
             except queue.Empty:
-                return True
+                if not scheduler.idle or scheduler.saver is None:
+                    return True
+                scheduler.saver.save_some()
+                continue
             match command:
                 case Submit():
                     self._take_in(scheduler, runner, command)
@@ -378,10 +422,27 @@ class Engine(Generic[R]):
                 case Look(looking):
                     views = tuple(sequence.view() for sequence in scheduler.running)
                     self._call(_settle, looking, views, None)
-                case Close():
+                case Arrived():
+                    if scheduler.restorer is not None:
+                        scheduler.restorer.arrive(command)
+                case Close(save_seconds):
+                    self._save_seconds = save_seconds
                     return False
                 case _ as never:
                     assert_never(never)
+
+    def _waits(self, scheduler: Scheduler) -> bool:
+        """Whether there is nothing to do before something arrives from disk."""
+        restorer = scheduler.restorer
+        return restorer is not None and scheduler.waits_for_disk and not restorer.ready
+
+    def _patience_seconds(self, scheduler: Scheduler) -> float | None:
+        """How long to wait for a command; None for ever."""
+        if scheduler.saver is None or scheduler.restorer is None:
+            return None
+        if scheduler.idle:
+            return scheduler.saver.due_seconds()
+        return scheduler.restorer.patience_seconds
 
     def _take_in(self, scheduler: Scheduler, runner: Runner, command: Submit) -> None:
         """Hand new sequences to the scheduler; whatever is wrong with them harms nobody else."""
@@ -396,6 +457,7 @@ class Engine(Generic[R]):
                     top_logprobs=request.top_logprobs,
                     ignore_end=request.ignore_end,
                     steer=_steer(request, runner.vocabulary),
+                    constraint=request.constraint() if request.constraint else None,
                 )
             scheduler.submit(*sequences)
         except Exception as failure:
@@ -434,6 +496,8 @@ class Engine(Generic[R]):
             cells=scheduler.cells,
             steps=self._steps,
             last_step=self._last_step,
+            disk_bytes=self._shelf.size_bytes if self._shelf is not None else 0,
+            step_budget_seconds=scheduler.step_budget_seconds,
         )
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

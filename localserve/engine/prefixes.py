@@ -44,6 +44,10 @@ class KeptPrefixes:
         """Keep what the slot holds, or count it as used at `now` (seconds, monotonic)."""
         self._used[slot] = now
 
+    def used(self, slot: int) -> float:
+        """When a kept slot was last used."""
+        return self._used[slot]
+
     def remove(self, slot: int) -> None:
         del self._used[slot]
 
@@ -51,9 +55,18 @@ class KeptPrefixes:
         self, saves: Callable[[int], int], now: float, *, besides: int | None = None
     ) -> int | None:
         """The slot to clear next. `saves` says how many tokens a slot saves of computing."""
+        slots = (slot for slot in self._used if slot != besides)
+        return min(slots, key=self._value(saves, now), default=None)
 
+    def most_valuable_first(self, saves: Callable[[int], int], now: float) -> list[int]:
+        """All slots, in the order in which they are worth something."""
+        return sorted(self._used, key=self._value(saves, now), reverse=True)
+
+    def _value(
+        self, saves: Callable[[int], int], now: float
+    ) -> Callable[[int], tuple[float, float]]:
         def value(slot: int) -> tuple[float, float]:
             used = self._used[slot]
             return saves(slot) * 0.5 ** ((now - used) / HALF_LIFE_SECONDS), used
 
-        return min((slot for slot in self._used if slot != besides), key=value, default=None)
+        return value

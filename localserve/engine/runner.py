@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from localserve.chat import Sampling
+from localserve.engine.constraint import Constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,9 @@ class TokenChunk:
 
     tokens: tuple[int, ...]
 
+
+Bytes = npt.NDArray[np.uint8]
+"""Shape (size,)."""
 
 Prompt = tuple[TokenChunk, ...]
 """A prompt is a list of chunks; other kinds of chunk (embeddings of images) can join the union."""
@@ -34,18 +41,26 @@ class TokenScore:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The chosen token. `score` and `top` are there when log probabilities were asked for."""
+    """The chosen token. `score` and `top` are there when log probabilities were asked for.
+
+    `complete` says that the answer ends with it, because its constraint lets nothing follow.
+    """
 
     token: int
     score: TokenScore | None = None
     top: tuple[TokenScore, ...] = ()
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unsampled:
-    """No token could be chosen for one sequence; `reason` says why. The others of the step can."""
+    """No token could be chosen for one sequence; `reason` says why. The others of the step can.
+
+    `constrained` says that it is the constraint which allows none, not the model.
+    """
 
     reason: str
+    constrained: bool = False
 
 
 Results = Sequence[Sampled | Unsampled]
@@ -133,6 +148,11 @@ class State(Protocol):
     @property
     def size_bytes(self) -> int: ...
 
+    @property
+    def data(self) -> Bytes:
+        """What `Memory.checkpoint` makes it of again."""
+        ...
+
 
 class Memory(Protocol):
     """The cells of the slots: what was computed of which sequence.
@@ -189,6 +209,30 @@ class Memory(Protocol):
         """A checkpoint of all that the slot holds; None where none could be made."""
         ...
 
+    def checkpoint(self, data: Bytes) -> State:
+        """The checkpoint that `State.data` was of."""
+        ...
+
+    def copy_bytes(self, slot: int, start: int, end: int) -> int:
+        """How many bytes `copy_out` would give; 0 where it would give none."""
+        ...
+
+    def copy_out(self, slot: int, start: int, end: int) -> Bytes | None:
+        """What was computed of the slot's tokens from `start` to `end`; None where none can be had.
+
+        Where sequences cannot be cut anywhere, that is all that the slot holds, from 0 on.
+        """
+        ...
+
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
+        """Let a slot that holds `start` tokens hold `end`, from what `copy_out` gave of those in
+        `covers`, in this process or another.
+
+        Takes as many free cells as `covers` has tokens, and leaves `end - start` of them in use.
+        False where that was not possible; the slot is then as it was.
+        """
+        ...
+
 
 class Runner(Memory, Protocol):
     """Computes batches. Created, used and closed on the engine thread."""
@@ -209,10 +253,12 @@ class Runner(Memory, Protocol):
         top_logprobs: int | None,
         ignore_end: bool,
         steer: Steer | None = None,
+        constraint: Constraint | None = None,
     ) -> Sampler:
         """A sampler for one sequence; `history` is its prompt. `sampling` has no None but `seed`.
 
-        `ignore_end` bans the tokens that end an answer. `steer` has the last word on each token.
+        `ignore_end` bans the tokens that end an answer. `constraint` says which tokens may
+        come next, and hears of each that was chosen. `steer` has the last word on each token.
         """
         ...
 

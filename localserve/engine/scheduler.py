@@ -3,21 +3,34 @@
 Three verbs, always in this order on the engine thread: `schedule` says what the next step computes,
 the runner runs it, `update` takes the results over. The scheduler knows no prompts and no answers,
 only sequences whose `computed` is to catch up with their tokens. It never lets the sum of cells
-exceed the budget: when cells run short, kept prefixes go first, then the youngest sequence of the
-lowest priority pauses. It becomes a kept prefix, and what is lost of that is computed again later.
+exceed the budget: when cells run short, kept prefixes go first, then the sequence that is last in
+rank (`fairness.py`) pauses. It becomes a kept prefix, and what is lost of that is computed again
+later.
 
 A new sequence goes on from the longest beginning that lies in the cells, of whomever (`cache.py`);
-where someone is just computing a longer one it waits for that.
+where someone is just computing a longer one, or one is being read from disk, it waits for that.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from localserve.chat import Priority
 from localserve.engine.cache import WORTH_SHARING, PrefixCache
+from localserve.engine.disk.restoring import Arrived, Restorer
+from localserve.engine.disk.saving import Saver
+from localserve.engine.disk.shelf import Shelf
+from localserve.engine.fairness import (
+    last_in_rank,
+    leaves_a_place,
+    rank,
+    share_out,
+    yielding_to,
+)
 from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import common_length
@@ -58,7 +71,11 @@ Outcome = list[tuple[Sequence, SequenceEvent]]
 
 
 class Scheduler:
-    """Waiting and running sequences, over the cells that `cache` gives them."""
+    """Waiting and running sequences, over the cells that `cache` gives them.
+
+    With a `shelf`, prefixes are written to disk by `saver` and read back by `restorer`, which calls
+    `deliver` on other threads.
+    """
 
     def __init__(
         self,
@@ -69,6 +86,8 @@ class Scheduler:
         max_running: int,
         max_waiting: int,
         clock: Callable[[], float] = time.monotonic,
+        shelf: Shelf | None = None,
+        deliver: Callable[[Arrived], None] = lambda arrived: None,
     ) -> None:
         self._memory = memory
         self._vocabulary = vocabulary
@@ -78,11 +97,22 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.cache = PrefixCache(memory, vocabulary, clock)
+        self.saver: Saver | None = None
+        self.restorer: Restorer | None = None
+        if shelf is not None:
+            self.saver = Saver(self.cache, memory, shelf, clock)
+            self.cache.before_loss = self.saver.spill
+            self.restorer = Restorer(self.cache, memory, vocabulary, shelf, pacer, deliver, clock)
         self._crowded = False  # the memory holds less than its cells; until someone leaves
 
     @property
     def idle(self) -> bool:
         return not self.waiting and not self.running
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether nothing can be computed before something has been read."""
+        return self.restorer is not None and self.restorer.busy and not self.running
 
     @property
     def cells(self) -> int:
@@ -93,6 +123,11 @@ class Scheduler:
     def cells_used(self) -> int:
         """Cells in use, shared ones once; never more than the memory has."""
         return self.cache.tree.cells
+
+    @property
+    def step_budget_seconds(self) -> float:
+        """The longest that a step may take while answers run."""
+        return self._pacer.budget_seconds
 
     @property
     def cells_kept(self) -> int:
@@ -121,20 +156,26 @@ class Scheduler:
             if sequence.prompt_length > self._memory.cells:
                 raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
         new = sum(1 for other in self.waiting if other.pauses == 0)
-        places = self._max_waiting + max(0, self._max_running - len(self.running))
-        if new + len(sequences) > places:
+        may_wait = self._may_wait(sequences)
+        if new + len(sequences) > may_wait + max(0, self._max_running - len(self.running)):
             raise Overloaded(
-                f"{new} requests wait already; this server lets {self._max_waiting} wait.",
+                f"{new} requests wait already; this server lets {may_wait} wait.",
                 retry_after_seconds=5,
                 hint="Try again in a few seconds, or start with a larger LOCALSERVE_MAX_WAITING.",
             )
         for sequence in sequences:
             self._enqueue(sequence)
 
+    def _may_wait(self, newcomers: Iterable[Sequence]) -> int:
+        """Background work takes no more than half of the queue."""
+        background = any(one.request.priority is Priority.BACKGROUND for one in newcomers)
+        return self._max_waiting // 2 if background else self._max_waiting
+
     def cancel(self, sequence: Sequence) -> None:
         """Forget the sequence; its computed prefix is kept. Harmless when it has ended."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
+            self._forget_on_disk(sequence)
             sequence.close()
         elif sequence in self.running:
             self._leave(sequence)
@@ -143,11 +184,17 @@ class Scheduler:
 
     def schedule(self) -> tuple[Step, Outcome]:
         """Admit what there is room for, and choose the tokens of the next step."""
+        answers = sum(sequence.pending == 1 for sequence in self.running)
+        share = self._pacer.side_work_seconds(answers)
+        if self.saver is not None:
+            self.saver.begin_step(share, answering=answers > 0)
+        if self.restorer is not None:
+            self.restorer.place(share if answers else math.inf)
         outcome = self._admit()
         answering = [sequence for sequence in self.running if sequence.pending == 1]
         while len(answering) > self.cache.free_cells:
             if not self.cache.give_up(len(answering) - self.cache.free_cells):
-                self._pause(self._youngest_of_lowest_priority())
+                self._pause(last_in_rank(self.running))
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
         chosen += self._chunks(len(answering))
@@ -160,7 +207,9 @@ class Scheduler:
         behind = [sequence for sequence in self.running if sequence.pending > 1]
         if not behind:
             return []
-        budget = self._pacer.chunk_tokens(answering)
+        # Whoever comes meanwhile waits for the end of the step: not long for background work.
+        hurry = all(one.request.priority is Priority.BACKGROUND for one in behind)
+        budget = self._pacer.chunk_tokens(answering, hurry=hurry)
         wanted = min(budget, sum(sequence.pending for sequence in behind))
         while (short := wanted + answering - self.cache.free_cells) > 0:
             if not self.cache.give_up(short):
@@ -187,7 +236,7 @@ class Scheduler:
     def _make_way(self, answering: int) -> list[tuple[Sequence, int]]:
         """No cell is left for prompts: pause one sequence if nothing else could go on."""
         if answering == 0:
-            self._pause(self._youngest_of_lowest_priority())
+            self._pause(last_in_rank(self.running))
             return self._chunks(answering)
         return []
 
@@ -270,14 +319,22 @@ class Scheduler:
                 pass
             return []
         if len(self.running) > 1:
-            self._pause(self._youngest_of_lowest_priority())
+            self._pause(last_in_rank(self.running))
             self._crowded = True
             return []
         return self.fail(step, EngineFailed("The model's memory had no room for the request."))
 
+    def retire(self) -> None:
+        """Keep what is computed of the running sequences; they are not computed any further."""
+        for sequence in self.running:
+            if sequence.slot is not None:
+                self.cache.keep(sequence)
+
     def fail_all(self, error: LocalserveError) -> Outcome:
         """Nothing will be computed any more."""
         everyone = [*self.running, *self.waiting]
+        for sequence in self.waiting:
+            self._forget_on_disk(sequence)
         self.running, self.waiting = [], []
         for sequence in everyone:
             sequence.close()
@@ -288,15 +345,23 @@ class Scheduler:
     def _admit(self) -> Outcome:
         outcome: Outcome = []
         for sequence in list(self.waiting):
-            if len(self.running) >= self._max_running or (self._crowded and self.running):
+            if self._crowded and self.running:
+                break
+            yielding = yielding_to(sequence, self.running)
+            if len(self.running) >= self._max_running and not yielding:
                 break
             if sequence.reuses and self._follows_another(sequence):
                 continue
-            wanted = sequence.wanted_cells(self._memory.cells)
-            if self.running and self._promised(sequence) + wanted > self._memory.cells:
+            if not leaves_a_place(sequence, self.running, self._max_running):
+                continue
+            if not self._fits(sequence, [one for one in self.running if one not in yielding]):
                 break
+            if self.restorer is not None and self.restorer.brings(sequence):
+                continue
+            self._make_room_for(sequence, yielding)
             self.waiting.remove(sequence)
-            sequence.claim = wanted
+            self._forget_on_disk(sequence)
+            sequence.claim = sequence.wanted_cells(self._memory.cells)
             self.cache.begin(sequence)
             self.running.append(sequence)
             if sequence.times.admitted == 0.0:
@@ -305,11 +370,26 @@ class Scheduler:
                 outcome += [(sequence, event) for event in sequence.progress()]
         return outcome
 
-    def _promised(self, newcomer: Sequence) -> int:
+    def _forget_on_disk(self, sequence: Sequence) -> None:
+        if self.restorer is not None:
+            self.restorer.forget(sequence)
+
+    def _make_room_for(self, newcomer: Sequence, yielding: list[Sequence]) -> None:
+        """Pause those that yield to it, the last in rank first, until it has a place and cells."""
+        while not self._fits(newcomer, self.running):
+            self._pause(yielding.pop(0))
+
+    def _fits(self, newcomer: Sequence, running: list[Sequence]) -> bool:
+        if len(running) >= self._max_running:
+            return False
+        wanted = newcomer.wanted_cells(self._memory.cells)
+        return not running or self._promised(newcomer, running) + wanted <= self._memory.cells
+
+    def _promised(self, newcomer: Sequence, running: list[Sequence]) -> int:
         """Cells that running sequences hold or may still claim, less those of them that the
         newcomer will share."""
-        slots = [other.slot for other in self.running if other.slot is not None]
-        growth = sum(other.footprint - other.computed for other in self.running)
+        slots = [other.slot for other in running if other.slot is not None]
+        growth = sum(other.footprint - other.computed for other in running)
         shared = self.cache.shared_with(newcomer, slots)
         return self.cache.tree.held_cells(slots) + growth - shared
 
@@ -337,9 +417,6 @@ class Scheduler:
             mine.scope == theirs.scope and theirs.priority >= mine.priority and leader.pending > 1
         )
 
-    def _youngest_of_lowest_priority(self) -> Sequence:
-        return min(self.running, key=lambda other: (other.request.priority, -other.number))
-
     def _pause(self, sequence: Sequence) -> None:
         """Let the sequence wait again; what is computed of it may go like any kept prefix."""
         self.running.remove(sequence)
@@ -356,7 +433,7 @@ class Scheduler:
         sequence.close()
 
     def _enqueue(self, sequence: Sequence) -> None:
-        insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
+        insort(self.waiting, sequence, key=rank)
 
 
 def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
@@ -370,15 +447,3 @@ def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
         sampler=sequence.sampler if last and sequence.limit > 0 else None,
         guess=guess,
     )
-
-
-def share_out(behind: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:
-    """Split `budget` tokens: half to the oldest, so it never starves, the rest shortest first."""
-    oldest = min(behind, key=lambda one: (-one.request.priority, one.number))
-    shares = {oldest.number: min(oldest.pending, (budget + 1) // 2)}
-    left = budget - shares[oldest.number]
-    for sequence in sorted(behind, key=lambda one: (-one.request.priority, one.pending)):
-        share = min(sequence.pending - shares.get(sequence.number, 0), left)
-        shares[sequence.number] = shares.get(sequence.number, 0) + share
-        left -= share
-    return [(one, shares[one.number]) for one in behind if shares[one.number] > 0]

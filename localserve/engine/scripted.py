@@ -10,8 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from localserve.chat import Sampling
+from localserve.engine.constraint import Constraint, ConstraintFailed
 from localserve.engine.runner import (
+    Bytes,
     DecodeFailed,
     Interrupted,
     Sampled,
@@ -66,6 +70,7 @@ class ScriptedSampler:
     top_logprobs: int | None
     ignore_end: bool
     steer: Steer | None = None
+    constraint: Constraint | None = None
     closed: bool = False
 
     def close(self) -> None:
@@ -86,10 +91,15 @@ class ScriptedState:
     tokens: tuple[int, ...]
     size_bytes: int = 1_000
 
+    @property
+    def data(self) -> Bytes:
+        return _as_bytes(self.tokens)
+
 
 @dataclass
 class ScriptedRunner:
-    """Follows `script`; `on_run` is called with every batch before it is computed.
+    """Follows `script`; `on_run` is called with every batch before it is computed. Of the tokens
+    that a constraint allows, where it refuses the script's, `instead` chooses.
 
     `cuts_anywhere` False behaves like a recurrent model: a sequence can go on only from its end or
     from a checkpoint.
@@ -99,6 +109,7 @@ class ScriptedRunner:
     slots: int = 8
     batch_tokens: int = 256
     script: Script = echo
+    instead: Callable[[list[int]], int] = min
     on_run: Callable[[Sequence[Slice]], None] = lambda batch: None
     cuts_anywhere: bool = True
     checkpoint_bytes: int = 0
@@ -148,6 +159,27 @@ class ScriptedRunner:
         assert self.saves
         return ScriptedState(tuple(self.held(slot)))
 
+    def checkpoint(self, data: Bytes) -> ScriptedState:
+        return ScriptedState(_as_tokens(data))
+
+    def copy_bytes(self, slot: int, start: int, end: int) -> int:
+        return 4 * (end - start)
+
+    def copy_out(self, slot: int, start: int, end: int) -> Bytes:
+        held = self.held(slot)
+        assert start < end <= len(held)
+        assert self.cuts_anywhere or (start, end) == (0, len(held))
+        return _as_bytes(held[start:end])
+
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
+        held = self.memory.setdefault(slot, [])
+        tokens = _as_tokens(data)
+        assert len(tokens) == len(covers)
+        assert covers.start <= start == len(held) < end <= covers.stop
+        assert self.cells_used + len(tokens) <= self.cells
+        held.extend(map(ScriptedCell, tokens[start - covers.start : end - covers.start]))
+        return True
+
     def _goes_on(self, slot: int, length: int, state: State | None) -> bool:
         if state is None:
             return self.can_cut(slot, length)
@@ -163,8 +195,9 @@ class ScriptedRunner:
         top_logprobs: int | None,
         ignore_end: bool,
         steer: Steer | None = None,
+        constraint: Constraint | None = None,
     ) -> ScriptedSampler:
-        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end, steer))
+        self.samplers.append(ScriptedSampler(top_logprobs, ignore_end, steer, constraint))
         return self.samplers[-1]
 
     def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
@@ -190,28 +223,53 @@ class ScriptedRunner:
     def _sample_all(self, part: Slice) -> list[Sampled | Unsampled]:
         results: list[Sampled | Unsampled] = [self._sample(part)]
         for guessed, sampled in zip(part.guess, results, strict=False):
-            assert isinstance(sampled, Sampled)
-            if sampled.token != guessed:
+            if isinstance(sampled, Unsampled) or sampled.complete or sampled.token != guessed:
                 break
             self.memory[part.slot].append(ScriptedCell(guessed))
             results.append(self._sample(part))
         return results
 
-    def _sample(self, part: Slice) -> Sampled:
+    def _sample(self, part: Slice) -> Sampled | Unsampled:
         assert isinstance(part.sampler, ScriptedSampler)
         assert not part.sampler.closed
         token = self.script(b"".join(map(self.vocabulary.piece, self.held(part.slot))))
         if token == END and part.sampler.ignore_end:
             token = ord("x")
-        if part.sampler.steer is not None:
-            token = part.sampler.steer(token)
+        constraint = part.sampler.constraint
+        try:
+            if constraint is not None and not constraint.allows(token):
+                token = self._allowed(constraint)
+            if part.sampler.steer is not None:
+                token = part.sampler.steer(token)
+            if constraint is not None:
+                constraint.accept(token)
+        except ConstraintFailed as failure:
+            return Unsampled(str(failure), constrained=True)
+        complete = constraint is not None and constraint.complete
         if part.sampler.top_logprobs is None:
-            return Sampled(token)
+            return Sampled(token, complete=complete)
         score = TokenScore(token, -0.5)
-        return Sampled(token, score, (score,) * part.sampler.top_logprobs)
+        return Sampled(token, score, (score,) * part.sampler.top_logprobs, complete)
+
+    def _allowed(self, constraint: Constraint) -> int:
+        """What is said instead of a token that the constraint refuses."""
+        row = np.zeros(self.vocabulary.size, dtype=np.float32)
+        constraint.restrict(row)
+        allowed = np.flatnonzero(row == 0.0)
+        if not len(allowed):
+            raise ConstraintFailed("no token may come next")
+        return self.instead(allowed.tolist())
 
     def interrupt(self) -> None:
         self.interrupted.set()
 
     def close(self) -> None:
         self.closed = True
+
+
+def _as_bytes(tokens: Sequence[int]) -> Bytes:
+    return np.frombuffer(np.array(tokens, np.int32).tobytes(), np.uint8)
+
+
+def _as_tokens(data: Bytes) -> tuple[int, ...]:
+    return tuple(np.frombuffer(data.tobytes(), np.int32).tolist())

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from localserve.chat import FinishReason, Report, Sampling
+from localserve.chat import FinishReason, Priority, Report, Sampling
 from localserve.engine.budget import ReasoningBudget
+from localserve.engine.constraint import MakeConstraint
 from localserve.engine.guessing import Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
@@ -31,6 +32,7 @@ class GenerateRequest:
     `max_tokens` None means 'the rest of the cells'; more than there is room for ends the answer
     with reason `length`. `sampling` has no None but `seed`. A stop string is not given out.
     `spelled` are special tokens that are a part of the answer's text, with their bytes.
+    `constraint` makes what the answer is kept within.
     `from_text` says that the prompt was tokenized from text, so that other ids which stand for the
     same text may take their place. `checkpoints` are numbers of prompt tokens after which a later
     prompt is likely to part from this one. `line_seconds`, `min_indent`, `reuse` and `report` are
@@ -45,8 +47,9 @@ class GenerateRequest:
     ignore_end: bool = False
     spelled: Mapping[int, bytes] = field(default_factory=dict)
     budget: ReasoningBudget | None = None
+    constraint: MakeConstraint | None = None
     scope: str = ""
-    priority: int = 0
+    priority: Priority = Priority.CHAT
     from_text: bool = False
     checkpoints: tuple[int, ...] = ()
     line_seconds: float | None = None
@@ -132,6 +135,7 @@ class SequenceView:
     computed_tokens: int
     answer_tokens: int
     answer_tokens_left: int
+    has_new_line: bool
     sampling: Sampling
     max_tokens: int | None
 
@@ -168,6 +172,7 @@ class Sequence:
             self.limit = min(request.max_tokens, self.limit)
         self.cached_tokens = 0
         self.told_tokens = -1
+        self.has_new_line = False
         self.pauses = 0
         self.claim = 0
         self.leader: tuple[Sequence, int] | None = None
@@ -232,7 +237,7 @@ class Sequence:
         if self.lookup is not None:
             self.lookup.append(sampled.token)
         if ends and not self.request.ignore_end:
-            return self._end("stop", None)
+            return self._end("stop", None, by=sampled.token)
         scored = ScoredToken(sampled.score, sampled.top) if sampled.score is not None else None
         told = scored is not None or self.request.report.tokens
         entry = (sampled.token, scored) if told else None
@@ -240,12 +245,16 @@ class Sequence:
         special = spelling is not None
         piece = self.text.feed(raw if spelling is None else spelling, entry, special=special)
         events: list[SequenceEvent] = []
+        new_line = "\n" in piece.text
+        self.has_new_line = self.has_new_line or new_line
         if piece.text or piece.entries:
             events.append(self._given(piece))
         if piece.stopped_by is not None:
             return [*events, self._ended("stop", piece.stopped_by)]
-        if piece.cut or (self._line_is_late(now) and "\n" in piece.text):
+        if piece.cut or (new_line and self._line_is_late(now)):
             return [*events, self._ended("length", None)]
+        if sampled.complete:
+            return [*events, *self._end("stop", None)]
         if self.answer_length >= self.limit:
             return [*events, *self._end("length", None)]
         return events
@@ -280,6 +289,7 @@ class Sequence:
             computed_tokens=self.asked_of(min(self.computed, self.prompt_length)),
             answer_tokens=self.answer_length,
             answer_tokens_left=max(0, self.limit - self.answer_length),
+            has_new_line=self.has_new_line,
             sampling=self.request.sampling,
             max_tokens=self.request.max_tokens,
         )
@@ -293,14 +303,19 @@ class Sequence:
         tokens = tuple(token for token, _ in piece.entries) if self.request.report.tokens else ()
         return Text(piece.text, scored, piece.special_at, tokens)
 
-    def _end(self, reason: FinishReason, stopped_by: str | None) -> list[SequenceEvent]:
+    def _end(
+        self, reason: FinishReason, stopped_by: str | None, *, by: int | None = None
+    ) -> list[SequenceEvent]:
+        """Give out what was held back, and the end, which the token `by` brought."""
         piece = self.text.finish()
         if piece.stopped_by is not None:
             reason, stopped_by = "stop", piece.stopped_by
-        ended = self._ended(reason, stopped_by)
+        events: list[SequenceEvent] = []
         if piece.text or piece.entries:
-            return [self._given(piece), ended]
-        return [ended]
+            events.append(self._given(piece))
+        if by is not None and self.request.report.tokens:
+            events.append(Text("", tokens=(by,)))
+        return [*events, self._ended(reason, stopped_by)]
 
     def _ended(self, reason: FinishReason, stopped_by: str | None) -> Ended:
         times = self.times

@@ -114,6 +114,11 @@ class PrefixTree(Generic[S]):
         """The slots that hold something."""
         return self._ends.keys()
 
+    def scope(self, slot: int) -> str:
+        """The scope of a slot that holds something."""
+        root = list(self._ends[slot].path())[-1]
+        return next(name for name, one in self._roots.items() if one is root)
+
     def length(self, slot: int) -> int:
         """How many tokens the slot holds."""
         node = self._ends.get(slot)
@@ -218,6 +223,11 @@ class PrefixTree(Generic[S]):
         """Forget these checkpoints."""
         for node in self._nodes():
             node.states = {at: one for at, one in node.states.items() if one not in unwanted}
+
+    def states_of(self, slot: int) -> dict[int, S]:
+        """The checkpoints of what the slot holds, by how many tokens they stand for."""
+        path = self._ends[slot].path() if slot in self._ends else ()
+        return {at: one for node in path for at, one in node.states.items()}
 
     def states(self) -> Iterator[S]:
         """All checkpoints."""

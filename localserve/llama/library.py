@@ -115,6 +115,14 @@ def start() -> _Log:
     return receiver
 
 
+def version() -> str:
+    """Which llama.cpp this is: the bindings' version, which pins its source, and the size of the
+    library, which tells builds apart that were put in its place."""
+    library = pathlib.Path(llama_cpp.llama_cpp._lib._name)
+    size = library.stat().st_size if library.is_file() else 0
+    return f"{llama_cpp.__version__}/{size}"
+
+
 def newest_errors() -> list[str]:
     """The last errors that llama.cpp logged on this thread, oldest first; forgets them."""
     return start().take_errors()

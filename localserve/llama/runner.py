@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from localserve.chat import Sampling
+from localserve.engine.constraint import Constraint, ConstraintFailed
 from localserve.engine.runner import (
+    Bytes,
     DecodeFailed,
     Interrupted,
     NoCells,
@@ -41,31 +44,51 @@ from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
 
 log = logging.getLogger(__name__)
+WHOLE = 0
+"""All that there is of a sequence. Source: LLAMA_STATE_SEQ_FLAGS_NONE in llama.h."""
+
 PARTIAL = 1
 """Only what cannot be cut: windows and recurrent states, no cells of ordinary attention.
 Source: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY in llama.h."""
+
+
+MINGLED = frozenset({"deepseek4"})
+"""Architectures whose state of one sequence has rows of all: no part of it may leave the process.
+Source: dsv4_state_write_k_cache in llama-kv-cache-dsv4.cpp."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceState:
     """A checkpoint, as llama.cpp wrote it."""
 
-    buffer: ctypes.Array[ctypes.c_uint8]
+    data: Bytes
 
     @property
     def size_bytes(self) -> int:
-        return len(self.buffer)
+        return len(self.data)
 
 
 class LlamaRunner:
-    """Implements `engine.runner.Runner`. Closing it lets go of the model too."""
+    """Implements `engine.runner.Runner`. Closing it lets go of the model too.
+
+    With `copies`, parts of sequences can be copied out and in; where sequences can be cut, that
+    takes one sequence id, which is no slot then.
+    """
 
     def __init__(
-        self, model: LlamaModel, runtime: Runtime, *, threads: int, checkpoint_bytes: int = 0
+        self,
+        model: LlamaModel,
+        runtime: Runtime,
+        *,
+        threads: int,
+        checkpoint_bytes: int = 0,
+        copies: bool = False,
     ) -> None:
         self._model = model
         self._checkpoint_bytes = checkpoint_bytes
         self._runtime = runtime
+        self.copies = copies and model.architecture not in MINGLED
+        self._aside = runtime.sequences - 1 if self.copies and not self.saves else None
         self._interrupt = ctypes.create_string_buffer(2)
         self._context = make_context(model, runtime, threads, self._interrupt)
         self._closed = False
@@ -82,7 +105,7 @@ class LlamaRunner:
 
     @property
     def slots(self) -> int:
-        return self._runtime.sequences
+        return self._runtime.sequences - (self._aside is not None)
 
     @property
     def batch_tokens(self) -> int:
@@ -118,6 +141,7 @@ class LlamaRunner:
         top_logprobs: int | None,
         ignore_end: bool,
         steer: Steer | None = None,
+        constraint: Constraint | None = None,
     ) -> LlamaSampler:
         return LlamaSampler(
             sampling,
@@ -125,6 +149,7 @@ class LlamaRunner:
             top_logprobs=top_logprobs,
             banned=self.vocabulary.ends if ignore_end else (),
             steer=steer,
+            constraint=constraint,
             words=self._words(ignore_end) if sampling.sure_only else None,
             workspace=self.workspace,
         )
@@ -156,7 +181,7 @@ class LlamaRunner:
         results = [self._sample(sampler, output)]
         for guessed in part.guess:
             last = results[-1]
-            if isinstance(last, Unsampled) or last.token != guessed:
+            if isinstance(last, Unsampled) or last.complete or last.token != guessed:
                 break
             results.append(self._sample(sampler, output + len(results)))
         if len(results) <= len(part.guess):
@@ -171,6 +196,8 @@ class LlamaRunner:
             return sampler.sample(row)
         except NoChoice as failure:
             return Unsampled(str(failure))
+        except ConstraintFailed as failure:
+            return Unsampled(str(failure), constrained=True)
         except Exception as failure:  # whatever it is, the other rows are not concerned
             log.exception("sampling failed")
             return Unsampled(f"sampling failed: {failure}")
@@ -225,10 +252,69 @@ class LlamaRunner:
     def save(self, slot: int) -> SequenceState | None:
         """Source: llama.h, llama_state_seq_get_data_ext; of a recurrent model it is all of the
         sequence's state, of one with sliding windows what their layers hold."""
-        size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, PARTIAL)
-        buffer = (ctypes.c_uint8 * size)()
-        written = llama_cpp.llama_state_seq_get_data_ext(self._context, buffer, size, slot, PARTIAL)
-        return SequenceState(buffer) if written == size else None
+        data = self._read_state(slot, PARTIAL)
+        return SequenceState(data) if data is not None else None
+
+    def checkpoint(self, data: Bytes) -> SequenceState:
+        return SequenceState(data.copy())  # not a view of all that was read with it
+
+    def copy_bytes(self, slot: int, start: int, end: int) -> int:
+        with self._part(slot, start, end) as part:
+            return 0 if part is None else self._state_bytes(part, WHOLE)
+
+    def copy_out(self, slot: int, start: int, end: int) -> Bytes | None:
+        with self._part(slot, start, end) as part:
+            return None if part is None else self._read_state(part, WHOLE)
+
+    def copy_in(self, slot: int, start: int, end: int, data: Bytes, covers: range) -> bool:
+        """Source: llama.h, llama_state_seq_set_data_ext: the sequence is emptied before."""
+        target = slot if self.saves else self._aside
+        if target is None:
+            return False
+        placed = self._write_state(target, data, WHOLE) and self._holds(target, covers)
+        if target != slot and placed:
+            llama_cpp.llama_memory_seq_cp(self._memory, target, slot, start, end)
+        if target != slot or not placed:
+            llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
+        return placed
+
+    @contextmanager
+    def _part(self, slot: int, start: int, end: int) -> Iterator[int | None]:
+        """A sequence that holds just these tokens of the slot, in the same cells; for a moment."""
+        if self.saves:
+            yield slot if self.copies else None
+            return
+        if self._aside is None:
+            yield None
+            return
+        llama_cpp.llama_memory_seq_cp(self._memory, slot, self._aside, start, end)
+        try:
+            yield self._aside
+        finally:
+            llama_cpp.llama_memory_seq_rm(self._memory, self._aside, -1, -1)
+
+    def _holds(self, slot: int, covers: range) -> bool:
+        """Whether the slot holds these tokens; of one that cannot be cut only the end is told."""
+        newest = llama_cpp.llama_memory_seq_pos_max(self._memory, slot)
+        oldest = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
+        return newest + 1 == covers.stop and (self.saves or oldest == covers.start)
+
+    def _state_bytes(self, slot: int, flags: int) -> int:
+        return llama_cpp.llama_state_seq_get_size_ext(self._context, slot, flags)
+
+    def _read_state(self, slot: int, flags: int) -> Bytes | None:
+        data = np.empty(self._state_bytes(slot, flags), np.uint8)
+        written = llama_cpp.llama_state_seq_get_data_ext(
+            self._context, _pointer(data, ctypes.c_uint8), len(data), slot, flags
+        )
+        return data if written == len(data) > 0 else None
+
+    def _write_state(self, slot: int, data: Bytes, flags: int) -> bool:
+        data = np.ascontiguousarray(data)
+        read = llama_cpp.llama_state_seq_set_data_ext(
+            self._context, _pointer(data, ctypes.c_uint8), len(data), slot, flags
+        )
+        return read == len(data)
 
     def _goes_on(self, slot: int, length: int, state: State | None) -> bool:
         return state is not None or self.can_cut(slot, length)
@@ -238,9 +324,7 @@ class LlamaRunner:
         if state is None:
             return True
         assert isinstance(state, SequenceState)
-        buffer, size = state.buffer, state.size_bytes
-        done = llama_cpp.llama_state_seq_set_data_ext(self._context, buffer, size, slot, PARTIAL)
-        return done == size
+        return self._write_state(slot, state.data, PARTIAL)
 
     def _begins_whole(self, slot: int, length: int) -> bool:
         """Whether the slot holds all that attention behind the first `length` tokens looks at.

@@ -23,6 +23,9 @@ PLAIN = 1 << 2 | 1 << 5
 NOT_PLAIN = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4
 """UNKNOWN, UNUSED, CONTROL and USER_DEFINED."""
 
+NO_TEXT = 1 << 0 | 1 << 1 | 1 << 3
+"""UNKNOWN, UNUSED and CONTROL."""
+
 
 class Weights:
     """A loaded model's memory. Freed with its last holder, since a request may still be using the
@@ -113,6 +116,10 @@ class LlamaVocabulary:
         """Whether the token is one of its own kind rather than a piece of text."""
         special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
         return bool(llama_cpp.llama_vocab_get_attr(self._vocab, token) & special)
+
+    def is_text(self, token: int) -> bool:
+        """Whether the token adds its spelling to an answer: none that controls, or is unused."""
+        return not llama_cpp.llama_vocab_get_attr(self._vocab, token) & NO_TEXT
 
     def plain(self, token: int) -> bytes | None:
         """The bytes of an ordinary token or a byte token; None for control tokens, for those that

@@ -1,9 +1,10 @@
 """A middle to be filled: the texts around it as tokens, in the order that the model was trained on.
 
-Texts are tokenized as nothing but text: what looks like a marker in them is none. Where they are
-too long together, what is far from the middle is left out, in strides, so that a few more letters
-do not move the beginning and with it all that was computed. Other files' texts get a share of their
-own, for the same reason. Pure; any thread.
+Texts are tokenized as nothing but text: what looks like a marker in them is none. What the middle
+begins with is the end of the prefix: models were trained on texts that are cut anywhere, not on
+middles that have begun. Where texts are too long together, what is far from the middle is left out,
+in strides, so that a few more letters do not move the beginning and with it all that was computed.
+Other files' texts get a share of their own, for the same reason. Pure; any thread.
 Source: arXiv 2207.14255 (fill in the middle), 2409.12186 (repositories).
 """
 
@@ -48,21 +49,20 @@ def middle_prompt(
     begin: int | None,
     cells: int,
 ) -> Middle:
-    """The prompt of a request, for a context of `cells` tokens. It is longer only where what the
-    middle begins with is. `begin` is the token that all prompts begin with."""
+    """The prompt of a request, which leaves room for an answer in a context of `cells` tokens, if
+    that has any. `begin` is the token that all prompts begin with."""
     room = cells - min(ANSWER_TOKENS, cells // 4)
     extra, extra_left_out = _other_files(request.extra, markers, tokenize, room // 2)
-    begun = tokenize(request.begun)
-    room = max(0, room - len(extra) - len(begun) - 4)  # three markers and `begin`
+    room = max(0, room - len(extra) - 4)  # three markers and `begin`
     longest = room * TOKEN_CHARACTERS
-    prefix = request.prefix[max(0, len(request.prefix) - longest) :]
-    suffix = request.suffix[:longest]
-    unread = (len(request.prefix) - len(prefix) + len(request.suffix) - len(suffix)) // 4
+    whole = request.prefix + request.begun
+    prefix, suffix = whole[max(0, len(whole) - longest) :], request.suffix[:longest]
+    unread = (len(whole) - len(prefix) + len(request.suffix) - len(suffix)) // 4
     before, behind = tokenize(prefix), tokenize(suffix)
     kept_before, kept_behind = _near(before, behind, room)
     cut = len(before) - len(kept_before) + len(behind) - len(kept_behind)
     head = [*([] if begin is None else [begin]), *extra]
-    tokens = (*head, *around(markers, kept_before, kept_behind), *begun)
+    tokens = (*head, *around(markers, kept_before, kept_behind))
     return Middle(tokens, extra_left_out + unread + cut)
 
 

@@ -49,6 +49,7 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.lag import LagWatched, LoopLag
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
@@ -120,6 +121,7 @@ def create_app(
     )
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
+    lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
     checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
@@ -133,11 +135,12 @@ def create_app(
             reload,
             library,
             headers_after_seconds,
-            Health(manager, checks),
+            Health(manager, checks, lag),
             metrics,
         ),
         middleware=[
             _recorded(settings, metrics, on_request),
+            Middleware(LagWatched, lag=lag),
             *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),

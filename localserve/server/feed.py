@@ -19,7 +19,7 @@ from starlette.types import Receive
 
 from localserve.chat import Accepted, ChatEvent, Completed, PromptProgress
 from localserve.config import Settings
-from localserve.errors import EngineFailed, TimedOut
+from localserve.errors import DeadlineExceeded, EngineFailed, LocalserveError, TimedOut
 from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
@@ -51,7 +51,8 @@ class ClientLeft(Exception):
 class Feed:
     """`async with Feed(...) as feed`, then `feed.next(...)` until the Completed event came.
 
-    Holds what the client has not taken yet: at most one answer, which the context bounds.
+    Holds what the client has not taken yet: at most one answer, which the context bounds. After
+    `deadline_seconds` it fails with DeadlineExceeded.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Feed:
         source: AsyncGenerator[ChatEvent, None],
         receive: Receive,
         limits: Limits = NO_LIMITS,
+        *,
+        deadline_seconds: float | None = None,
     ) -> None:
         """`source` is closed when the block is left."""
         self._source = source
@@ -70,17 +73,22 @@ class Feed:
         self._news = asyncio.Event()
         self._failure: Exception | None = None
         self._completed = False
+        self._deadline_seconds = deadline_seconds
 
     async def __aenter__(self) -> Self:
         self._answering = asyncio.create_task(self._answer(), name="answer")
         self._watching = asyncio.create_task(self._watch(), name="watch the client")
-        limits, loop = self._limits, asyncio.get_running_loop()
-        for seconds, end in (
-            (limits.whole_seconds, self._end_late),
-            (limits.first_token_seconds, self._end_silent),
-        ):
-            if seconds:
-                self._timers.append(loop.call_later(seconds, end))
+        loop, limits = asyncio.get_running_loop(), self._limits
+        if self._deadline_seconds is not None:
+            self._timers.append(
+                loop.call_later(self._deadline_seconds, self.end, deadline_exceeded())
+            )
+        if limits.whole_seconds:
+            self._timers.append(
+                loop.call_later(limits.whole_seconds, self.end, _incomplete(limits))
+            )
+        if limits.first_token_seconds:
+            self._timers.append(loop.call_later(limits.first_token_seconds, self._end_silent))
         return self
 
     async def __aexit__(
@@ -97,6 +105,12 @@ class Feed:
         _, late = await asyncio.wait({self._answering, self._watching}, timeout=CLOSE_SECONDS)
         for task in late:
             logger.error("%s is not closed after %.0f s", task.get_name(), CLOSE_SECONDS)
+
+    def end(self, error: LocalserveError) -> None:
+        """Give the answer up at once, and tell the client why. Harmless when it is complete."""
+        if not self._completed:
+            self._fail(error)
+            self._answering.cancel()
 
     async def next(self, timeout_seconds: float | None = None) -> list[ChatEvent]:
         """What came since the last call, waiting for it; [] when nothing came in time.
@@ -142,22 +156,24 @@ class Feed:
             pass
         self._fail(ClientLeft())
 
-    def _end_late(self) -> None:
-        if not self._completed:
-            seconds = self._limits.whole_seconds
-            self._give_up(TimedOut(f"The answer was not complete within {seconds:g} s."))
-
     def _end_silent(self) -> None:
         if not self._said:
             seconds = self._limits.first_token_seconds
-            self._give_up(TimedOut(f"The answer had not begun within {seconds:g} s."))
-
-    def _give_up(self, error: TimedOut) -> None:
-        """Also what the client has no time for any more is not computed."""
-        self._fail(error)
-        self._answering.cancel()
+            self.end(TimedOut(f"The answer had not begun within {seconds:g} s."))
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error
             self._news.set()
+
+
+def deadline_exceeded() -> DeadlineExceeded:
+    """The client wanted the answer sooner or not at all."""
+    return DeadlineExceeded(
+        "The answer was not complete by the request's own deadline.",
+        hint="Send a larger deadline_ms, or ask for fewer tokens.",
+    )
+
+
+def _incomplete(limits: Limits) -> TimedOut:
+    return TimedOut(f"The answer was not complete within {limits.whole_seconds:g} s.")

@@ -149,7 +149,6 @@ def _properties(facts: ModelFacts) -> llama_server.Properties:
         begin_text=facts.begin_text,
         end_text=facts.end_text,
         writes="completion" in facts.capabilities,
-        fills_middle=facts.fills_middle,
     )
 
 
@@ -161,6 +160,7 @@ def _running(view: SequenceView) -> llama_server.Running:
         computed_tokens=view.computed_tokens,
         answer_tokens=view.answer_tokens,
         answer_tokens_left=view.answer_tokens_left,
+        has_new_line=view.has_new_line,
         sampling=view.sampling,
         max_tokens=view.max_tokens,
     )

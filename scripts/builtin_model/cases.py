@@ -29,7 +29,7 @@ from builtin_model.held_out import (
 
 @dataclass
 class Case:
-    """A prompt and the test of its answer."""
+    """A prompt and the test of its answer, which a `schema` may describe."""
 
     task: str
     check: Callable[[str], bool]
@@ -38,6 +38,7 @@ class Case:
     tools: list[dict[str, Any]] = field(default_factory=list)
     thinking: bool = False
     raw: str | None = None
+    schema: dict[str, Any] | None = None
 
 
 def chat(rng: random.Random, text: str) -> list[dict[str, Any]]:
@@ -106,7 +107,8 @@ def json_case(rng: random.Random) -> Case:
         except ValueError:
             return False
 
-    return Case("json", check, json.dumps(data), chat(rng, asked.replace("{facts}", facts)))
+    messages = chat(rng, asked.replace("{facts}", facts))
+    return Case("json", check, json.dumps(data), messages, schema=schema)
 
 
 def as_json(tool: HeldOutTool) -> dict[str, Any]:

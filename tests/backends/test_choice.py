@@ -76,3 +76,11 @@ def test_log_probabilities_are_those_of_the_content() -> None:
     assert "".join(text.text for text in texts) == "Yes no <tool"
     told = [one.text for text in texts for one in text.logprobs]
     assert told == ["Yes", " ", "no", " <tool"]
+
+
+def test_a_second_call_is_left_out_where_one_is_enough() -> None:
+    one = Choice(0, AnswerParser(OutputFormat(calls=HERMES), {"look": None}), parallel=False)
+    events = [*one.take(CALL + CALL, (), ()), *one.end(ended(), Usage(0, 0), Timings())]
+    calls = [event for event in events if isinstance(event, ToolCallBegun | ArgumentsDelta)]
+    assert [call.index for call in calls] == [0, 0]
+    assert events[-1] == Finished(0, "tool_calls")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import pytest_asyncio
@@ -25,14 +26,20 @@ from localserve.chat import (
     Finished,
     Generation,
     Message,
+    Priority,
     Prompt,
     Sampling,
     TextDelta,
 )
+from localserve.config import read_settings
+from localserve.engine.disk import saving
+from localserve.engine.engine import Mailbox
+from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.plan import Wanted
 from localserve.prompting.sandbox import TemplateProcess
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
 GREEDY = Sampling(temperature=0.0)
 PATIENCE_SECONDS = 60.0
@@ -295,6 +302,87 @@ async def test_prefixes_are_shared_between_scopes_only_where_that_is_wished(
     events = await events_of(backend.complete(replace(asked, scope="ours")))
     assert cached(events) == (99 if shared else 0)
     await backend.close()
+
+
+# After a restart
+
+
+@pytest.fixture
+def warm_model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """One that can be cut anywhere, one with windows, and recurrent ones."""
+    if request.param in SMALL_MODELS:
+        return write_small_model(tmp_path / "small.gguf", SMALL_MODELS[request.param])
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
+@pytest.mark.parametrize(
+    "warm_model", ["tiny_f16", "tiny_q4_k_m", "window_model", "mamba", "jamba"], indirect=True
+)
+async def test_what_was_computed_before_a_restart_is_not_computed_again(
+    warm_model: Path,
+    templates: TemplateProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(saving, "WORTH_WRITING", 64)  # random weights make no sense of long texts
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    wanted = Wanted(context_tokens=1_024, parallel=2)
+    options = LoadOptions(wanted, threads=1, settings=settings)
+
+    async def load_it() -> LocalBackend:
+        return await load(spec_of(warm_model), options, lambda share: None, templates)
+
+    said = tuple(np.random.default_rng(1).integers(0, 60, 80).tolist())
+    goes_on = completion(said + said[:20], max_tokens=4)
+    first = await load_it()
+    for scope in ("kept", ""):
+        begins = replace(completion(said, max_tokens=0), scope=scope)
+        await events_of(first.complete(begins))
+    kept = await text_of(first, replace(goes_on, scope="kept"))
+    await first.close()
+    second = await load_it()
+    assert second.status().disk_bytes > 0
+    assert cached(await events_of(second.complete(replace(goes_on, scope="theirs")))) == 0
+    events = await events_of(second.complete(goes_on))
+    assert cached(events) == 80
+    assert texts_of(events)[0] == kept
+    await second.close()
+
+
+async def test_a_context_of_another_size_computes_for_itself(
+    tiny_f16: Path, templates: TemplateProcess, tmp_path: Path
+) -> None:
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path)})
+    asked = completion(tuple(range(100, 450)), max_tokens=1)
+    found = []
+    for context_tokens in (1_024, 512, 1_024):
+        wanted = Wanted(context_tokens=context_tokens, parallel=2)
+        options = LoadOptions(wanted, threads=1, settings=settings)
+        backend = await load(spec_of(tiny_f16), options, lambda share: None, templates)
+        found.append(cached(await events_of(backend.complete(asked))))
+        await backend.close()
+    assert found == [0, 0, 349]
+
+
+async def test_completions_are_interactive_and_chats_are_not_unless_they_say_so(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[GenerateRequest] = []
+    submit = backend._engine.submit_all
+
+    def note(requests: list[GenerateRequest], mailbox: Mailbox) -> list[int]:
+        asked.extend(requests)
+        return submit(requests, mailbox)
+
+    monkeypatch.setattr(backend._engine, "submit_all", note)
+    talk = chat("Hello", Generation(GREEDY, max_tokens=1))
+    for priority in (None, *Priority):
+        await events_of(backend.chat(replace(talk, priority=priority)))
+        await events_of(backend.complete(replace(completion("x"), priority=priority)))
+    chats, completions = asked[::2], asked[1::2]
+    assert [one.priority for one in chats] == [Priority.CHAT, *Priority]
+    assert [one.priority for one in completions] == [Priority.INTERACTIVE, *Priority]
 
 
 # Prompts

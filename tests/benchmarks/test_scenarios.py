@@ -17,6 +17,8 @@ from benchmarks.scenarios import (
     LONG_FIRST_TOKEN,
     LONGEST_GAP,
     MANY_STREAMS,
+    RESTART_FIRST_TOKEN,
+    RESTART_SHARE,
     SHARED_DONE,
     SHARED_FIRST_TOKENS,
     TURNS_COMPUTED,
@@ -24,6 +26,7 @@ from benchmarks.scenarios import (
     LongPrompt,
     ManyStreams,
     Prompts,
+    Restart,
     SharedPrefix,
     SingleStream,
     Turns,
@@ -140,6 +143,22 @@ async def test_a_conversation_sends_all_that_was_said_and_counts_what_is_compute
     # Of 13 and 22 tokens 3 were cached, and 4 were new each time.
     assert measured.figures[TURNS_COMPUTED] == (10 + 19) / 8
     assert measured.figures[TURNS_FIRST_TOKEN] > 0
+
+
+async def test_a_restart_lies_between_the_same_prompt_and_itself() -> None:
+    stalling = Stalling()
+    restarted: list[int] = []
+    async with stalling.serve() as server:
+        scenario = Restart(
+            words=40, tokens=2, restart=lambda server: restarted.append(stalling.requests)
+        )
+        measured = await scenario.run(server, Prompts(1, "a", 0))
+
+    assert restarted == [1]
+    (first,), _, (last,) = stalling.prompts
+    assert first == last == Prompts(1, "a", 0).next(40)
+    assert measured.figures[RESTART_FIRST_TOKEN] > 0
+    assert measured.figures[RESTART_SHARE] > 0
 
 
 async def test_an_answer_shorter_than_asked_for_is_a_failure() -> None:

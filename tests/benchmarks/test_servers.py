@@ -12,7 +12,7 @@ import pytest
 from benchmarks.client import BenchmarkFailed
 from benchmarks.make_model import WeightType, make_model
 from benchmarks.measure import _enabled
-from benchmarks.servers import Process, Settings, raw_loop, running
+from benchmarks.servers import Process, Server, Settings, raw_loop, restart, running
 from benchmarks.shapes import SHAPES, ShapeName
 
 
@@ -75,6 +75,23 @@ def _is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_server_that_was_stopped_can_be_started_again(tmp_path: Path) -> None:
+    code = "import os; print(os.environ['MARK'], flush=True); import time; time.sleep(600)"
+    environ = {"MARK": "here"}
+    process = Process("peer", [sys.executable, "-c", code], tmp_path / "log", environ=environ)
+    first = process.child.pid
+    process.stop()
+    process.start()
+    assert process.child.pid != first
+    process.check_alive()
+    process.stop()
+
+
+def test_a_server_that_was_not_started_here_is_not_restarted() -> None:
+    with pytest.raises(BenchmarkFailed, match="leave out --url"):
+        restart(Server("localserve", "http://127.0.0.1:1", "any", process=None))
 
 
 def test_a_url_where_nothing_answers_is_a_failure() -> None:

@@ -44,7 +44,7 @@ def test_for_people_it_is_a_table_with_short_paths(
     out = run("paths").out
     assert "~/.lmstudio/models" in out
     assert "~/.cache/lm-studio/models" in out
-    assert len(out.splitlines()) == 11
+    assert len(out.splitlines()) == 12
 
 
 def test_a_wrong_configuration_is_an_error(run: Run, settings: Settings) -> None:

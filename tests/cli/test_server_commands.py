@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ import pytest
 from localserve.cli.log_file import LogFile
 from localserve.cli.logs import read_log
 from localserve.config import Settings, read_settings
-from localserve.server.running import announced, log_path
+from localserve.server.running import log_path
 from tests.cli.conftest import Run
+from tests.cli.fake_server import FakeServer, announced_fake
 
 MODEL: dict[str, Any] = {
     "id": "chat",
@@ -38,47 +37,11 @@ LIST = {
 }
 
 
-class FakeServer:
-    """Answers everything with `status` and `document`; `requests` are what came."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.document: object = LIST
-        self.requests: list[tuple[str, object]] = []
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.do_POST()
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                fake.requests.append((self.path, json.loads(body) if body else None))
-                content = json.dumps(fake.document).encode()
-                self.send_response(fake.status)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.http = HTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.http.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
-
-
 @pytest.fixture
 def fake(settings: Settings) -> Iterator[FakeServer]:
     """A server that this process says it is."""
-    server = FakeServer()
-    thread = threading.Thread(target=server.http.serve_forever)
-    thread.start()
-    with announced(settings, server.url, server.port, "chat", "ls-key"):
+    with announced_fake(settings, LIST) as server:
         yield server
-    server.http.shutdown()
-    thread.join()
-    server.http.server_close()
 
 
 def test_without_a_server_the_commands_say_so_and_fail(run: Run) -> None:

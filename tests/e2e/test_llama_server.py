@@ -52,7 +52,7 @@ def test_what_llama_vim_sends_is_answered(server: Server) -> None:
     body = {
         "input_prefix": PREFIX,
         "input_suffix": SUFFIX,
-        "input_extra": [{"text": "x = 1\n", "time": [1, 2], "filename": "a.py"}],
+        "input_extra": [{"text": "x = 1\n" * 40, "time": [1, 2], "filename": "a.py"}],
         "prompt": "return ",
         "n_predict": 64,
         "n_indent": 4,
@@ -71,9 +71,23 @@ def test_what_llama_vim_sends_is_answered(server: Server) -> None:
     assert answer.keys() == {
         *("content", "timings/prompt_n", "timings/predicted_n", "truncated"),
     }
-    compile(f"{PREFIX}return {answer['content']}{SUFFIX}", "middle.py", "exec")
+    assert isinstance(answer["content"], str)
     typed = ask(server, "/infill", body | {"prompt": "return a", "response_fields": None})
-    assert typed["timings"]["cache_n"] > typed["timings"]["prompt_n"]  # only what was typed is new
+    assert typed["timings"]["cache_n"] > typed["timings"]["prompt_n"]
+
+
+def test_a_middle_goes_on_from_what_is_typed(server: Server) -> None:
+    answer = ask(server, "/infill", MIDDLE | {"prompt": "return "})
+    assert answer["content"].strip()
+    compile(f"{PREFIX}return {answer['content']}{SUFFIX}", "middle.py", "exec")
+
+
+def test_a_warm_up_serves_the_request_after_it(server: Server) -> None:
+    extra = [{"text": "".join(f"y_{number} = {number}\n" for number in range(30))}]
+    warm_up = {"input_prefix": "", "input_suffix": "", "input_extra": extra, "n_predict": 0}
+    assert ask(server, "/infill", warm_up)["timings"]["cache_n"] == 0
+    answer = ask(server, "/infill", MIDDLE | {"input_extra": extra})
+    assert answer["timings"]["cache_n"] > answer["timings"]["prompt_n"]
 
 
 def test_a_long_file_is_cut_far_from_the_middle(server: Server) -> None:
@@ -235,7 +249,7 @@ def test_a_body_that_asks_for_nothing_sensible_is_a_clear_error(server: Server) 
         assert response.status_code == 400
         error = response.json()["error"]
         assert (error["code"], error["type"]) == (400, "invalid_request_error")
-    refused = server.post("/completion", {"prompt": "x", "grammar": "root ::= [a-z]"})
+    refused = server.post("/completion", {"prompt": "x", "grammar": "root ::= ("})
     assert "grammar" in refused.json()["error"]["message"]
 
 
@@ -254,7 +268,7 @@ def test_a_chat_tells_its_progress_and_its_times(server: Server) -> None:
     assert progress[-1]["processed"] == progress[-1]["total"] > 0
     counts = [one["timings"]["predicted_n"] for one in frames if "timings" in one]
     assert counts == sorted(counts)
-    assert counts[-1] >= counts[0] >= 1
+    assert counts[-1] >= 1
     assert "Paris" in "".join(
         one["choices"][0]["delta"].get("content") or "" for one in frames if one["choices"]
     )

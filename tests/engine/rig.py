@@ -5,11 +5,16 @@ After each step it checks what must always hold. Knows no threads.
 
 from __future__ import annotations
 
+import queue
+import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
-from localserve.chat import DEFAULT_SAMPLING
+from localserve.chat import DEFAULT_SAMPLING, Priority
+from localserve.engine.disk.restoring import Arrived
+from localserve.engine.disk.shelf import Shelf
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import (
@@ -29,6 +34,9 @@ from localserve.errors import EngineFailed
 def token_array(*tokens: int) -> TokenArray:
     return np.array(tokens, dtype=np.int32)
 
+
+PATIENCE_SECONDS = 20.0
+"""Far more than a disk takes here."""
 
 FIRST_PAIR = 1_000
 
@@ -56,7 +64,7 @@ def request(
     *,
     max_tokens: int | None = None,
     scope: str = "",
-    priority: int = 0,
+    priority: Priority = Priority.CHAT,
     stop: tuple[str, ...] = (),
     ignore_end: bool = False,
     top_logprobs: int | None = None,
@@ -91,8 +99,11 @@ class Rig:
         *,
         max_running: int = 4,
         max_waiting: int = 64,
+        shelf: Shelf | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner or ScriptedRunner()
+        self.arrivals: queue.SimpleQueue[Arrived] = queue.SimpleQueue()
         pacer = Pacer(0.5, self.runner.batch_tokens)
         for bits in range(self.runner.batch_tokens.bit_length()):
             pacer.costs.observe(1 << bits, 1.0)  # as on a machine that guesses whatever it can
@@ -102,28 +113,54 @@ class Rig:
             pacer,
             max_running=max_running,
             max_waiting=max_waiting,
+            shelf=shelf,
+            deliver=self.arrivals.put,
+            clock=clock,
         )
         self.sequences: list[Sequence] = []
         self.events: dict[int, list[SequenceEvent]] = {}
         self.step_taken = Step()
 
-    def submit(self, asked: GenerateRequest) -> Sequence:
+    def submit(self, asked: GenerateRequest, *, at: float | None = None) -> Sequence:
+        """`at` is the time of its arrival; now, if it does not matter."""
         sequence = Sequence(len(self.sequences), asked, self.runner.cells)
+        if at is not None:
+            sequence.times.submitted = at
         self.scheduler.submit(sequence)
         sequence.sampler = self.runner.make_sampler(
             asked.sampling,
             history=sequence.tokens,
             top_logprobs=asked.top_logprobs,
             ignore_end=asked.ignore_end,
+            constraint=asked.constraint() if asked.constraint is not None else None,
         )
         self.sequences.append(sequence)
         self.events[sequence.number] = []
         return sequence
 
+    def take_arrivals(self) -> None:
+        """What was read from disk; waits for it where nothing else can be done."""
+        restorer = self.scheduler.restorer
+        while restorer is not None:
+            waits = self.scheduler.waits_for_disk and not restorer.ready
+            try:
+                restorer.arrive(self.arrivals.get(waits, PATIENCE_SECONDS))
+            except queue.Empty:
+                return
+
+    def save_all(self) -> None:
+        """Write to disk what is kept, as at the end of a server."""
+        assert self.scheduler.saver is not None
+        self.scheduler.saver.flush(PATIENCE_SECONDS)
+
     def step(self) -> None:
+        self.take_arrivals()
         step, outcome = self.scheduler.schedule()
         self.step_taken = step
         self._note(outcome)
+        if not step.slices and self.scheduler.waits_for_disk:
+            self.check()
+            return
         assert step.slices, "there is work, and nothing was scheduled"
         try:
             results = self.runner.run(step.slices)

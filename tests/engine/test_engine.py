@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from localserve.engine.disk import saving
+from localserve.engine.disk.folder import PrefixFolder
+from localserve.engine.disk.shelf import Shelf
 from localserve.engine.engine import Engine, Mailbox
 from localserve.engine.runner import DecodeFailed, Sampled, Slice, Unsampled
 from localserve.engine.scheduler import Scheduler
@@ -479,3 +484,119 @@ async def test_a_failed_step_says_in_the_log_which_requests_it_was(
         await take_all(mailbox, 2)
     ids = {getattr(record, "request_id", "") for record in caplog.records}
     assert ids == {"req-1,req-2"} or ids == {"req-1", "req-2"}
+
+
+LONG = bytes(range(32, 122)) * 7
+
+
+async def warm_engine(folder: Path, **options: int) -> Engine[ScriptedRunner]:
+    """An engine whose kept prefixes go to `folder`."""
+    runner = ScriptedRunner(cells=4_000, **options)
+
+    def make_shelf(runner: ScriptedRunner) -> Shelf:
+        return Shelf(PrefixFolder(folder, 1 << 20), {}, cuttable=runner.cuts_anywhere)
+
+    engine = Engine("test", lambda: runner, max_running=4, make_shelf=make_shelf)
+    await engine.start()
+    return engine
+
+
+def files_in(folder: Path) -> int:
+    return len(list(folder.glob("*/*.kv")))
+
+
+def cached_tokens(events: list[SequenceEvent]) -> int:
+    last = events[-1]
+    assert isinstance(last, Ended)
+    return last.cached_tokens
+
+
+async def test_a_conversation_goes_on_in_the_next_engine(tmp_path: Path) -> None:
+    first = await warm_engine(tmp_path)
+    before = await answer(first, request(LONG + b"\nhello\n"))
+    await first.close(PATIENCE_SECONDS)
+    second = await warm_engine(tmp_path)
+    assert second.snapshot.disk_bytes > 0
+    mailbox = Mailbox()
+    numbers = [second.submit(request(LONG + b"\n%d\n" % n), mailbox) for n in range(5)]
+    events = await take_all(mailbox, 5)
+    assert [text_of(events[number]) for number in numbers] == ["0", "1", "2", "3", "4"]
+    assert min(cached_tokens(events[number]) for number in numbers) >= len(LONG)
+    assert cached_tokens(before) == 0
+    await second.close()
+
+
+async def test_for_who_wants_nothing_reused_nothing_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await warm_engine(tmp_path)
+    await answer(first, request(LONG + b"\nhello\n"))
+    await first.close(PATIENCE_SECONDS)
+    read: list[object] = []
+    monkeypatch.setattr(Shelf, "read", lambda *these: read.append(these))
+    second = await warm_engine(tmp_path)
+    events = await answer(second, replace(request(LONG + b"\nhello\n"), reuse=False))
+    assert (cached_tokens(events), read) == (0, [])
+    await second.close()
+
+
+async def test_without_time_nothing_is_written_at_the_end(tmp_path: Path) -> None:
+    first = await warm_engine(tmp_path)
+    await answer(first, request(LONG + b"\nhello\n"))
+    await first.close()
+    assert files_in(tmp_path) == 0
+
+
+async def test_an_idle_engine_writes_and_still_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "IDLE_SECONDS", 0.0)
+    engine = await warm_engine(tmp_path)
+    await answer(engine, request(LONG + b"\nhello\n"))
+    await until(lambda: files_in(tmp_path) == 3)
+    assert await engine.responsive(PATIENCE_SECONDS)
+    again = await answer(engine, request(LONG + b"\nhello\n"))
+    assert text_of(again) == "hello"
+    await engine.close()
+
+
+async def test_leaving_while_a_prefix_is_read_lets_the_engine_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await warm_engine(tmp_path)
+    await answer(first, request(LONG + b"\nhello\n"))
+    await first.close(PATIENCE_SECONDS)
+    monkeypatch.setattr(Shelf, "read", lambda *these: None)
+    second = await warm_engine(tmp_path)
+    number = second.submit(request(LONG + b"\nhello\n"), Mailbox())
+    await until(lambda: second.snapshot.waiting == 1)
+    assert await second.responsive(PATIENCE_SECONDS)
+    assert second.step_age_seconds == 0.0
+    second.cancel(number)
+    await until(lambda: second.snapshot.waiting == 0)
+    assert text_of(await answer(second, request(b"\nshort\n"))) == "short"
+    await second.close()
+
+
+async def test_what_goes_wrong_at_the_end_is_told_and_the_runner_is_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = ScriptedRunner(cells=4_000)
+    folder = PrefixFolder(tmp_path, 1 << 20)
+    engine = Engine(
+        "test",
+        lambda: runner,
+        max_running=4,
+        make_shelf=lambda runner: Shelf(folder, {}, cuttable=True),
+    )
+    await engine.start()
+    await answer(engine, request(LONG + b"\nhello\n"))
+
+    def fail(*these: object) -> None:
+        raise RuntimeError("by chance")
+
+    monkeypatch.setattr(runner, "copy_out", fail)
+    with caplog.at_level(logging.ERROR):
+        await engine.close(PATIENCE_SECONDS)
+    assert "could not be written" in caplog.text
+    assert runner.closed

@@ -9,7 +9,7 @@ import pytest
 
 from localserve.chat import Report
 from localserve.engine.engine import Engine, Mailbox
-from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.scripted import END, ScriptedRunner
 from localserve.engine.sequence import Ended, Progressed, SequenceEvent, Text
 from tests.engine.rig import Rig, request
 
@@ -63,7 +63,8 @@ def test_ids_of_tokens_come_with_the_text_that_they_end_in() -> None:
     rig.finish()
     texts = [event for event in rig.events[sequence.number] if isinstance(event, Text)]
     assert "".join(event.text for event in texts) == "üx"
-    assert [token for event in texts for token in event.tokens] == list("üx".encode())
+    tokens = [token for event in texts for token in event.tokens]
+    assert tokens == [*"üx".encode(), END]
 
 
 def test_no_ids_are_told_unasked() -> None:
@@ -119,3 +120,12 @@ async def test_running_answers_can_be_looked_at() -> None:
     finally:
         await engine.close()
     await asyncio.sleep(0)
+
+
+def test_a_view_says_whether_a_line_ended() -> None:
+    rig = Rig(ScriptedRunner(script=lines))
+    sequence = rig.submit(request(b"x", max_tokens=4))
+    rig.step()
+    assert (sequence.view().answer_tokens, sequence.view().has_new_line) == (1, False)
+    rig.step()
+    assert (sequence.view().answer_tokens, sequence.view().has_new_line) == (2, True)

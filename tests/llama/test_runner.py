@@ -19,7 +19,7 @@ from localserve.llama.model import LlamaModel
 from localserve.llama.runner import LlamaRunner
 from localserve.llama.sampler import LlamaSampler
 from localserve.planner.formula import state_bytes
-from localserve.planner.runtime import Runtime
+from localserve.planner.runtime import FlashAttention, Runtime
 from tests.gguf.small_models import SMALL_MODELS, write_small_model
 
 GREEDY = replace(DEFAULT_SAMPLING, temperature=0.0)
@@ -407,3 +407,149 @@ def test_warming_up_leaves_no_trace(runner: LlamaRunner) -> None:
 def test_closing_twice_is_harmless(runner: LlamaRunner) -> None:
     runner.close()
     runner.close()
+
+
+# Copied out and in
+
+
+def open_copying(path: Path, *, cells: int = 2_048, parallel: int = 4) -> LlamaRunner:
+    runtime = Runtime(cells, 2 * parallel, guess_tokens=16)
+    return LlamaRunner(LlamaModel(path, runtime), runtime, threads=1, copies=True)
+
+
+@pytest.mark.parametrize("weight_type", ["F16", "Q4_K_M"])
+@pytest.mark.parametrize("flash_attention", ["auto", "off"])
+def test_pieces_that_are_copied_in_go_on_as_if_computed(
+    weight_type: str, flash_attention: FlashAttention, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(f"tiny_{weight_type.lower()}")
+    runtime = Runtime(2_048, 8, flash_attention=flash_attention)
+
+    def opened() -> LlamaRunner:
+        return LlamaRunner(LlamaModel(path, runtime), runtime, threads=1, copies=True)
+
+    first, prompt = opened(), prompt_of(1, 300)
+    expected = alone(first, 0, prompt, 16)
+    pieces = [first.copy_out(0, begin, begin + 100) for begin in (0, 100, 200)]
+    sizes = [first.copy_bytes(0, begin, begin + 100) for begin in (0, 100, 200)]
+    assert sizes == [len(piece) for piece in pieces if piece is not None]
+    assert first.truncate(0, 300) == 300
+    first.close()
+
+    second = opened()
+    compute(second, 3, 0, prompt_of(2, 70))  # others lie between, in this memory
+    for begin, piece in zip((0, 100, 200), pieces, strict=True):
+        assert piece is not None
+        end = min(begin + 100, 299)
+        assert second.copy_in(1, begin, end, piece.copy(), range(begin, begin + 100))
+    sampled = go_on(second, 1, 300, compute(second, 1, 299, prompt[299:]), 16)
+    assert same(expected, sampled, NOISE[weight_type])
+    second.close()
+
+
+def test_a_part_of_a_piece_is_enough_where_the_rest_is_there(tiny_f16: Path) -> None:
+    runner, prompt = open_copying(tiny_f16), prompt_of(1, 200)
+    expected = alone(runner, 0, prompt, 8)
+    piece = runner.copy_out(0, 100, 200)
+    assert piece is not None
+    assert runner.share(0, 1, 130) == 130
+    assert runner.copy_in(1, 130, 180, piece, range(100, 200))
+    sampled = compute(runner, 1, 180, prompt[180:])
+    assert same(expected, go_on(runner, 1, 200, sampled, 8), NOISE["F16"])
+    runner.close()
+
+
+def test_copying_leaves_no_cells_in_use(tiny_f16: Path) -> None:
+    runner = open_copying(tiny_f16, cells=256, parallel=2)
+    prompt = prompt_of(1, 120)
+    compute(runner, 0, 0, prompt)
+    for _ in range(20):
+        piece = runner.copy_out(0, 0, 120)
+        assert piece is not None
+        assert runner.copy_in(1, 0, 100, piece, range(120))
+        runner.truncate(1, 0)
+    compute(runner, 1, 0, prompt_of(2, 136))
+    runner.close()
+
+
+def test_without_room_nothing_is_copied_in(tiny_f16: Path) -> None:
+    runner = open_copying(tiny_f16, cells=256, parallel=2)
+    compute(runner, 0, 0, prompt_of(1, 150))
+    piece = runner.copy_out(0, 0, 150)
+    assert piece is not None
+    assert not runner.copy_in(1, 0, 150, piece, range(150))
+    compute(runner, 1, 0, prompt_of(2, 106))
+    runner.close()
+
+
+def test_what_is_of_other_places_is_refused(tiny_f16: Path) -> None:
+    runner = open_copying(tiny_f16)
+    compute(runner, 0, 0, prompt_of(1, 200))
+    piece = runner.copy_out(0, 0, 100)
+    assert piece is not None
+    assert not runner.copy_in(1, 100, 200, piece, range(100, 200))
+    assert not runner.copy_in(1, 0, 100, piece[:-1], range(100))
+    assert runner.copy_in(1, 0, 100, piece, range(100))
+    runner.close()
+
+
+def test_copying_takes_one_slot_and_only_where_it_is_asked_for(
+    tiny_f16: Path, window_model: Path
+) -> None:
+    plain, copying = open_runner(tiny_f16), open_copying(tiny_f16)
+    windowed = open_copying(window_model)
+    assert (plain.slots, copying.slots, windowed.slots) == (8, 7, 8)
+    compute(plain, 0, 0, prompt_of(1, 50))
+    assert plain.copy_out(0, 0, 50) is None
+    assert plain.copy_bytes(0, 0, 50) == 0
+    for runner in (plain, copying, windowed):
+        runner.close()
+
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_what_was_copied_in_is_what_was_copied_out(name: str, tmp_path: Path) -> None:
+    path = write_small_model(tmp_path / f"{name}.gguf", SMALL_MODELS[name])
+    first, second = (open_copying(path, cells=512, parallel=2) for _ in range(2))
+    first.run([Slice(1, 0, prompt_of(1, 90, 60), None)])
+    state, checkpoint = first.copy_out(1, 0, 90), first.save(1)
+    assert state is not None
+    assert checkpoint is not None
+    assert second.copy_in(1, 0, 90, state, range(90))
+    again, saved = second.copy_out(1, 0, 90), second.save(1)
+    assert again is not None
+    assert saved is not None
+    assert np.array_equal(state, again)
+    assert np.array_equal(checkpoint.data, saved.data)
+    for runner in (first, second):
+        runner.close()
+
+
+REPRODUCIBLE = tuple(name for name in UNCUT if name != "rwkv7")
+"""Those whose logits do not depend on what a new context's memory held before."""
+
+
+@pytest.mark.parametrize("name", REPRODUCIBLE)
+def test_what_cannot_be_cut_is_copied_whole_with_its_checkpoints(name: str, tmp_path: Path) -> None:
+    old, new = prompt_of(1, 90, 60), prompt_of(2, 30, 60)
+    path = write_small_model(tmp_path / f"{name}.gguf", SMALL_MODELS[name])
+    first = open_copying(path, cells=512, parallel=2)
+    compute(first, 0, 0, old[:50])
+    checkpoint = first.save(0)
+    compute(first, 0, 50, old[50:])
+    state = first.copy_out(0, 0, 90)
+    assert state is not None
+    assert checkpoint is not None
+    assert first.copy_bytes(0, 0, 90) == len(state)
+    from_end = compute(first, 0, 90, new)
+    from_checkpoint = in_chunks(first, 1, old[:50], new)
+    first.close()
+
+    second = open_copying(path, cells=512, parallel=2)
+    compute(second, 2, 0, prompt_of(3, 40, 60))
+    assert second.copy_in(1, 0, 90, state, range(90))
+    assert not second.copy_in(0, 0, 90, state[:-1], range(90))
+    again = second.checkpoint(checkpoint.data)
+    assert second.share(1, 0, 50, again) == 50
+    assert near(compute(second, 0, 50, new), from_checkpoint)
+    assert near(compute(second, 1, 90, new), from_end)
+    second.close()

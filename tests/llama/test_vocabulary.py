@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from localserve.engine.runner import FillMarkers
 from localserve.llama.model import LlamaModel
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.runtime import Runtime
@@ -109,3 +110,22 @@ def test_the_tokens_that_fill_the_middle_are_found(vocabulary: LlamaVocabulary) 
     spelled = map(vocabulary.spelling, (markers.prefix, markers.suffix, markers.middle))
     assert list(spelled) == [b"<|fim_prefix|>", b"<|fim_suffix|>", b"<|fim_middle|>"]
     assert not markers.suffix_first
+
+
+def test_mistrals_markers_stand_suffix_first(
+    vocabulary: LlamaVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = LlamaVocabulary(vocabulary._weights)
+    monkeypatch.setattr(again, "_named", {"[PREFIX]": 3, "[SUFFIX]": 4}.get)
+    assert again.fill_markers == FillMarkers(3, 4, None, suffix_first=True)
+
+
+def test_a_text_that_is_no_special_token_is_no_marker(vocabulary: LlamaVocabulary) -> None:
+    assert vocabulary._named("<|fim_prefix|>") is not None
+    assert vocabulary._named("a") is None
+    assert vocabulary._named("no marker") is None
+
+
+def test_an_answer_is_ended_by_a_token_that_ends_answers(vocabulary: LlamaVocabulary) -> None:
+    assert vocabulary.turn_end is not None
+    assert vocabulary.is_end(vocabulary.turn_end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,8 +40,8 @@ def prompt(
     return "".join(letters), middle.left_out
 
 
-def test_the_middle_begins_behind_its_marker() -> None:
-    assert prompt("a", "c", "b") == ("<PRE>a<SUF>c<MID>b", 0)
+def test_what_the_middle_begins_with_is_the_end_of_the_prefix() -> None:
+    assert prompt("a", "c", "b") == ("<PRE>ab<SUF>c<MID>", 0)
 
 
 def test_what_begins_all_prompts_stands_first() -> None:
@@ -52,7 +54,7 @@ def test_files_of_a_repository_stand_between_their_markers() -> None:
         "a", "c", "b", ("x.py", "1\n"), ("y.py", "2\n"), markers=OF_REPOSITORIES
     )
     assert left_out == 0
-    assert text == ("<REP>myproject\n<SEP>x.py\n1\n<SEP>y.py\n2\n<SEP>filename\n<PRE>a<SUF>c<MID>b")
+    assert text == ("<REP>myproject\n<SEP>x.py\n1\n<SEP>y.py\n2\n<SEP>filename\n<PRE>ab<SUF>c<MID>")
 
 
 def test_without_markers_for_files_their_texts_stand_before_all() -> None:
@@ -142,8 +144,9 @@ def test_a_prompt_leaves_room_for_the_middle_and_keeps_what_is_near(
     assert len(middle.tokens) <= cells - cells // 4 + 16
     assert middle.tokens.count(PRE) == middle.tokens.count(SUF) == 1
     before = middle.tokens[middle.tokens.index(PRE) + 1 :]
-    kept = [chr(token) for token in before if token > 0 and chr(token) in "ab\n"]
-    assert middle.left_out or "".join(kept).startswith(prefix)
+    kept = "".join(chr(token) for token in takewhile(lambda token: token > 0, before))
+    assert (prefix + begun).endswith(kept)
+    assert middle.left_out or kept == prefix + begun
 
 
 @pytest.mark.parametrize("cells", [1, 8, 32])

@@ -273,7 +273,8 @@ ANYTHING = st.recursive(
 FIELDS = [
     "model", "messages", "prompt", "stream", "stream_options", "max_tokens", "n", "stop", "seed",
     "temperature", "top_p", "top_k", "logprobs", "top_logprobs", "logit_bias", "tools",
-    "tool_choice", "response_format", "suffix", "echo", "best_of", "chat_template_kwargs",
+    "tool_choice", "response_format", "guided_json", "grammar", "structured_outputs", "suffix",
+    "echo", "best_of", "chat_template_kwargs",
 ]  # fmt: skip
 MESSAGES = st.lists(
     st.fixed_dictionaries(

@@ -9,16 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from localserve.chat import ChatRequest, Generation, Message, Sampling, TokenCount
+from localserve.chat import (
+    ChatRequest,
+    Generation,
+    JsonShape,
+    Message,
+    Sampling,
+    Shape,
+    TokenCount,
+)
 from localserve.dialects.anthropic.blocks import Content, system_text
 from localserve.dialects.anthropic.refusals import refuse_unsupported, unsupported
 from localserve.dialects.anthropic.tools import ToolChoice, WireTools, read_tools
 from localserve.dialects.anthropic.turns import WireMessage, read_turns
 from localserve.dialects.schema import WireBody, WireModel, read_json
+from localserve.dialects.schemas import Schema, schema_text
+from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
 """Of a model's name."""
@@ -59,9 +69,14 @@ class Thinking(WireModel):
     budget_tokens: Annotated[int, Field(ge=0, le=_LARGEST)] | None = None
 
 
+class OutputFormat(WireModel):
+    type: str
+    schema_: Annotated[Schema | None, Field(alias="schema")] = None
+
+
 class OutputConfig(WireModel):
     effort: Annotated[str, Field(max_length=32)] | None = None
-    format: Any = None
+    format: OutputFormat | None = None
 
 
 class MessagesBody(WireBody):
@@ -80,6 +95,7 @@ class MessagesBody(WireBody):
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
 
 
 def parse_message(body: bytes) -> AskedMessage:
@@ -98,22 +114,38 @@ def parse_count(body: bytes) -> AskedCount:
 
 def _request(wire: MessagesBody) -> ChatRequest:
     refuse_unsupported(wire.model_extra or {})
-    if wire.output_config is not None and wire.output_config.format:
-        raise unsupported("output_config.format", "Only free text can be generated: leave it out.")
+    tools, calls = read_tools(wire.tools, wire.tool_choice)
     system = "" if wire.system is None else system_text(wire.system)
     turns = read_turns(wire.messages)
     return ChatRequest(
         model=wire.model or "",
         messages=(Message("system", system), *turns) if system else turns,
-        tools=read_tools(wire.tools, wire.tool_choice),
+        tools=tools,
+        calls=calls,
         template_options=_template_options(wire),
         generation=Generation(
             sampling=Sampling(temperature=wire.temperature, top_p=wire.top_p, top_k=wire.top_k),
             max_tokens=wire.max_tokens,
             stop=tuple(dict.fromkeys(text for text in wire.stop_sequences or () if text)),
+            shape=_shape(wire),
         ),
         reasoning_tokens=_reasoning_tokens(wire.thinking),
     )
+
+
+def _shape(wire: MessagesBody) -> Shape | None:
+    """`output_format` is the older name. Raises: InvalidRequest, UnsupportedField."""
+    config = wire.output_config
+    asked, field = wire.output_format, "output_format"
+    if config is not None and config.format is not None:
+        asked, field = config.format, "output_config.format"
+    if asked is None:
+        return None
+    if asked.type != "json_schema":
+        raise unsupported(field, f'Its type is {asked.type[:64]!r}; it can be "json_schema".')
+    if asked.schema_ is None:
+        raise InvalidRequest(f"{field} has no schema.", param=f"{field}.schema")
+    return JsonShape(schema_text(asked.schema_), field)
 
 
 def _reasoning_tokens(thinking: Thinking | None) -> int | None:

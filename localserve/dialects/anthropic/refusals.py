@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from localserve.errors import UnsupportedField
 
 REFUSED: Mapping[str, str] = {
-    "output_format": "Only free text can be generated: leave it out.",
     "mcp_servers": "Let the client call its servers, and send their tools as tools.",
     "container": "Leave it out.",
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from localserve.chat import Tool
+from localserve.chat import CallPolicy, Tool
 from localserve.dialects.anthropic.refusals import unsupported
 from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
@@ -24,25 +24,28 @@ class WireTool(WireModel):
     type: str | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class ToolChoice(WireModel):
     type: str
     name: str | None = None
+    disable_parallel_tool_use: bool | None = None
 
 
 WireTools = Annotated[list[WireTool], Field(max_length=MAX_TOOLS)]
 
 
-def read_tools(tools: list[WireTool] | None, choice: ToolChoice | None) -> tuple[Tool, ...]:
-    """The tools that the model is shown: none if it must not call any.
+def read_tools(
+    tools: list[WireTool] | None, choice: ToolChoice | None
+) -> tuple[tuple[Tool, ...], CallPolicy]:
+    """The tools that the model is shown (none if it must not call any), and what it may call.
 
-    Raises: UnsupportedField (a tool that the client does not define, a call that is demanded);
-    InvalidRequest.
+    Raises: UnsupportedField (a tool that the client does not define); InvalidRequest.
     """
     kind = "auto" if choice is None else choice.type
     if kind == "none":
-        return ()
+        return (), CallPolicy()
     if kind not in ("auto", "any", "tool"):
         raise InvalidRequest(
             f'tool_choice.type is {kind!r}; it can be "auto", "any", "tool" or "none".',
@@ -53,10 +56,21 @@ def read_tools(tools: list[WireTool] | None, choice: ToolChoice | None) -> tuple
             raise InvalidRequest(
                 "tool_choice asks for a tool call, but there are no tools.", param="tool_choice"
             )
-        return ()
-    if kind != "auto":
-        raise unsupported("tool_choice", 'Leave it out, or send the type "auto" or "none".')
-    return _distinct([_tool(tool, index) for index, tool in enumerate(tools)])
+        return (), CallPolicy()
+    offered = _distinct([_tool(tool, index) for index, tool in enumerate(tools)])
+    only = _named(offered, choice) if choice is not None and kind == "tool" else ()
+    parallel = choice is None or not choice.disable_parallel_tool_use
+    return offered, CallPolicy(kind != "auto", only, parallel)
+
+
+def _named(offered: tuple[Tool, ...], choice: ToolChoice) -> tuple[str, ...]:
+    if choice.name is None or choice.name not in {tool.name for tool in offered}:
+        raise InvalidRequest(
+            f"tool_choice names {choice.name!r}, which is none of the tools.",
+            param="tool_choice.name",
+            hint="Name one of them.",
+        )
+    return (choice.name,)
 
 
 def _tool(tool: WireTool, index: int) -> Tool:
@@ -66,7 +80,7 @@ def _tool(tool: WireTool, index: int) -> Tool:
             f"It is a {tool.type!r} tool, which would be run by the server or is defined nowhere"
             " in the request; define it with an input_schema.",
         )
-    return Tool(tool.name, tool.description, tool.input_schema)
+    return Tool(tool.name, tool.description, tool.input_schema, bool(tool.strict))
 
 
 def _distinct(tools: list[Tool]) -> tuple[Tool, ...]:

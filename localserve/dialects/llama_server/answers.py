@@ -103,7 +103,7 @@ class NativeAnswer:
                     self._written[event.choice].prompt_tokens = event.prompt_tokens
                     if self._telling.progress:
                         progress = {"prompt_progress": progress_fields(event)}
-                        yield self._partial(event.choice) | progress
+                        yield self._partial(event.choice) | self._timings(event.choice) | progress
                 case TextDelta():
                     deltas.setdefault(event.choice, []).append(event)
                 case Finished():
@@ -123,9 +123,8 @@ class NativeAnswer:
             return
         for delta in deltas:
             self._written[choice].add(delta)
-        fields = self._partial(choice) | {"content": text, "tokens": tokens}
-        if self._telling.timings:
-            fields["timings"] = self._speed.fields(choice)
+        fields = self._partial(choice) | self._timings(choice)
+        fields |= {"content": text, "tokens": tokens}
         if logprobs:
             fields["completion_probabilities"] = _probabilities(logprobs)
         yield fields
@@ -140,6 +139,10 @@ class NativeAnswer:
             "tokens_predicted": self._written[choice].count,
             "tokens_evaluated": self._prompt_tokens(choice),
         }
+
+    def _timings(self, choice: int) -> dict[str, object]:
+        """Of one choice so far, where that is asked for."""
+        return {"timings": self._speed.fields(choice)} if self._telling.timings else {}
 
     def _prompt_tokens(self, choice: int) -> int:
         counted = self._written[choice].prompt_tokens

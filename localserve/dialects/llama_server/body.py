@@ -12,11 +12,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from localserve.chat import Generation, Report, Sampling
+from localserve.chat import Generation, GrammarShape, JsonShape, Report, Sampling, Shape
 from localserve.dialects.biases import read_biases
 from localserve.dialects.llama_server.refusals import refuse_unsupported
 from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
 from localserve.dialects.schema import WireBody
+from localserve.dialects.schemas import Schema, schema_text
+from localserve.dialects.urgency import EditorFields
+from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
 """Of a model's name, and of a sampler's."""
@@ -51,7 +54,7 @@ Penalty = Annotated[float, Field(ge=-5, le=5)]
 Seed = Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=2 * _LARGEST_INTEGER + 1)]
 
 
-class AnswerBody(WireBody):
+class AnswerBody(EditorFields, WireBody):
     """The smallest of `n_predict`, `max_tokens` and `max_completion_tokens` counts; -1 is no limit,
     0 computes the prompt, so that it is kept for the next request."""
 
@@ -85,6 +88,8 @@ class AnswerBody(WireBody):
     return_tokens: bool | None = None
     return_progress: bool | None = None
     timings_per_token: bool | None = None
+    grammar: str | None = None
+    json_schema: Schema | None = None
     response_fields: Annotated[list[Name], Field(max_length=MAX_FIELDS)] | None = None
 
     @property
@@ -107,6 +112,7 @@ class AnswerBody(WireBody):
             choices=self.n_cmpl or self.n or 1,
             top_logprobs=self.probabilities or None,
             ignore_eos=bool(self.ignore_eos),
+            shape=self._shape(),
             text_bias=biases.texts,
             line_seconds=late / 1e3 if late is not None and late > 0 else None,
             min_indent=min(self.n_indent or 0, MAX_INDENT_CHARACTERS),
@@ -118,6 +124,19 @@ class AnswerBody(WireBody):
                 prompts=True,
             ),
         )
+
+    def _shape(self) -> Shape | None:
+        if self.grammar and self.json_schema is not None:
+            raise InvalidRequest(
+                "grammar and json_schema both say what the answer has to look like.",
+                param="json_schema",
+                hint="Send one of them.",
+            )
+        if self.grammar:
+            return GrammarShape(self.grammar)
+        if self.json_schema is not None:
+            return JsonShape(schema_text(self.json_schema), "json_schema")
+        return None
 
     def _max_tokens(self) -> int | None:
         given = (self.n_predict, self.max_tokens, self.max_completion_tokens)

@@ -1,8 +1,4 @@
-"""`POST /infill`: from the body to an InfillRequest.
-
-What the middle begins with (`prompt`) stands behind the marker of the middle: so, while somebody
-types, all that stands before it is computed already. Knows nothing of HTTP. Any thread.
-"""
+"""`POST /infill`: from the body to an InfillRequest. Knows nothing of HTTP. Any thread."""
 
 from __future__ import annotations
 
@@ -53,5 +49,9 @@ def parse_infill(body: bytes) -> Asked[InfillRequest]:
             ExtraText(one.filename or UNNAMED, one.text) for one in infill.input_extra or ()
         ),
         generation=generation,
+        priority=infill.wanted_priority,
+        deadline_seconds=infill.deadline_seconds,
+        file=infill.file or None,
+        user=infill.user_name,
     )
     return Asked(request, generation.choices, telling_of(infill))

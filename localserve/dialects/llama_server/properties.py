@@ -37,7 +37,6 @@ class Properties:
     begin_text: str
     end_text: str
     writes: bool
-    fills_middle: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class Running:
     computed_tokens: int
     answer_tokens: int
     answer_tokens_left: int
+    has_new_line: bool
     sampling: Sampling
     max_tokens: int | None
 
@@ -75,7 +75,6 @@ def properties_fields(model: Properties, build: str) -> dict[str, object]:
         "chat_template_caps": {f"supports_{name}": model.writes for name in _CAPABILITIES},
         "bos_token": model.begin_text,
         "eos_token": model.end_text,
-        "fill_in_the_middle": model.fills_middle,
         "build_info": build,
         "is_sleeping": False,
     }
@@ -110,6 +109,7 @@ def _slot(one: Running) -> dict[str, object]:
         "next_token": [
             {
                 "has_next_token": one.answer_tokens_left > 0,
+                "has_new_line": one.has_new_line,
                 "n_remain": one.answer_tokens_left,
                 "n_decoded": one.answer_tokens,
             }

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from localserve.errors import UnsupportedField
 
 _OTHER_SAMPLER = "Use temperature, top_k, top_p, min_p, typical_p and the penalties."
-_FREE_TEXT = "Only free text can be generated: leave it out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +26,7 @@ def _positive(value: object) -> bool:
     return value is not None and not (isinstance(value, int | float) and value <= 0)
 
 
-def _given(value: object) -> bool:
-    return value is not None
-
-
 REFUSED: Mapping[str, Refusal] = {
-    # Structured output.
-    "grammar": Refusal(_FREE_TEXT),
-    "json_schema": Refusal(_FREE_TEXT, _given),
     # Other ways to choose a token.
     "mirostat": Refusal(_OTHER_SAMPLER, _positive),
     "dry_multiplier": Refusal(_OTHER_SAMPLER, _positive),

@@ -7,13 +7,15 @@ thread.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from localserve.chat import Generation, Sampling
+from localserve.chat import Generation, JsonShape, Sampling, Shape
 from localserve.dialects.ollama.keep_alive import KeepAlive
 from localserve.dialects.schema import WireBody, WireModel
+from localserve.dialects.schemas import ANY_OBJECT, schema_text
 from localserve.errors import UnsupportedField
 
 MAX_NAME_CHARACTERS = 256
@@ -114,9 +116,9 @@ class AnswerBody(WireBody):
 
     def generation(self) -> Generation:
         """Raises: UnsupportedField."""
-        refuse_format(self.format)
         options = self.options or Options()
-        return options.generation((self.top_logprobs or 0) if self.logprobs else None)
+        generation = options.generation((self.top_logprobs or 0) if self.logprobs else None)
+        return replace(generation, shape=read_format(self.format))
 
     def template_options(self) -> dict[str, object]:
         """What `think` tells the template: false switches thinking off, a level is an effort."""
@@ -129,10 +131,15 @@ class AnswerBody(WireBody):
                 return {"enable_thinking": level != "none", "reasoning_effort": level}
 
 
-def refuse_format(value: object) -> None:
-    """Raises: UnsupportedField for everything but free text."""
-    if value not in (None, "", {}):
-        raise unsupported("format", "Only free text can be generated: leave it out.")
+def read_format(value: object) -> Shape | None:
+    """ "json" is any object, an object is a schema. Raises: UnsupportedField."""
+    if value in (None, "", {}):
+        return None
+    if value == "json":
+        return JsonShape(ANY_OBJECT, "format")
+    if isinstance(value, dict):
+        return JsonShape(schema_text(value), "format")
+    raise unsupported("format", 'Send "json", a schema, or nothing.')
 
 
 def refuse_images(images: object, place: str) -> None:

@@ -46,15 +46,19 @@ def chat_request(chat: ChatBody) -> ChatRequest:
     """What a body asks for. Raises: InvalidRequest, UnsupportedField."""
     refuse_unsupported(chat.model_extra or {})
     messages = tuple(_message(wire, index) for index, wire in enumerate(chat.messages))
+    tools, calls = read_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls)
     return ChatRequest(
         model=chat.model or "",
         messages=messages,
-        tools=read_tools(chat.tools, chat.tool_choice),
+        tools=tools,
+        calls=calls,
         template_options=chat.template_options(),
         generation=chat.generation(top_logprobs=_top_logprobs(chat)),
         continue_last=_continues(chat, messages),
         reasoning_apart=chat.reasoning_apart,
         reasoning_tokens=chat.reasoning_tokens(),
+        priority=chat.wanted_priority,
+        deadline_seconds=chat.deadline_seconds,
     )
 
 
@@ -91,6 +95,7 @@ class ChatBody(ThinkingFields, GenerationBody):
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: WireTools | None = None
     tool_choice: ToolChoice = None
+    parallel_tool_calls: bool | None = None
     continue_final_message: bool | Literal["auto", "content", "reasoning"] | None = None
     add_generation_prompt: bool | None = None
 

@@ -97,7 +97,7 @@ class Answer(ABC):
                     yield from self._first_frames()
                 case PromptProgress():
                     if self.tells_progress:
-                        yield self._progress_frame(event)
+                        yield self._timed(event.choice, self._progress_frame(event))
                 case TextDelta():
                     if event.text or event.logprobs:
                         yield self._timed(event.choice, self._text_frame(event))

@@ -13,8 +13,10 @@ from pydantic import Field
 
 from localserve.chat import Generation, Report, Sampling
 from localserve.dialects.biases import read_biases
+from localserve.dialects.openai.shapes import ShapeFields
 from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
 from localserve.dialects.schema import WireBody, WireModel
+from localserve.dialects.urgency import UrgencyFields
 from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
@@ -60,7 +62,7 @@ class StreamOptions(WireModel):
     include_usage: bool | None = None
 
 
-class GenerationBody(WireBody):
+class GenerationBody(ShapeFields, UrgencyFields, WireBody):
     """`max_tokens`, `max_completion_tokens` and `n_predict` are one limit: the smallest counts.
 
     -1 is no limit. 0 computes the prompt, so that it is kept for the next request, and answers
@@ -107,7 +109,7 @@ class GenerationBody(WireBody):
     def generation(self, *, top_logprobs: int | None) -> Generation:
         """The shared fields in the inner vocabulary.
 
-        Raises: InvalidRequest (two names of one field contradict each other).
+        Raises: InvalidRequest (two fields contradict each other), UnsupportedField.
         """
         biases = read_biases(self.logit_bias)
         late = self.t_max_predict_ms
@@ -118,6 +120,7 @@ class GenerationBody(WireBody):
             choices=self.n or 1,
             top_logprobs=top_logprobs,
             ignore_eos=bool(self.ignore_eos),
+            shape=self.shape(),
             text_bias=biases.texts,
             line_seconds=late / 1e3 if late is not None and late > 0 else None,
             reuse=self.cache_prompt is not False,

@@ -6,16 +6,23 @@ where it was asked for. Pure; knows nothing of HTTP.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from localserve.chat import (
+    CallPolicy,
     ChatRequest,
+    ChoiceShape,
     CompletionRequest,
     EmbeddingRequest,
     Generation,
+    GrammarShape,
+    JsonShape,
     Message,
     Prompt,
+    RegexShape,
     Sampling,
+    Shape,
     Tool,
 )
 from localserve.errors import NotSupported
@@ -45,6 +52,7 @@ def chat_fields(request: ChatRequest, model: str, sampling: Sampling) -> Fields:
     }
     if request.tools:
         fields["tools"] = [_tool_fields(tool) for tool in request.tools]
+        fields |= _call_fields(request.calls)
     if request.template_options:
         fields["chat_template_kwargs"] = dict(request.template_options)
     if request.reasoning_tokens is not None:
@@ -103,6 +111,39 @@ def _generation_fields(generation: Generation, sampling: Sampling) -> Fields:
         fields["n"] = generation.choices
     if generation.ignore_eos:
         fields["ignore_eos"] = True
+    if generation.shape is not None:
+        fields |= _shape_fields(generation.shape)
+    return fields
+
+
+def _shape_fields(shape: Shape) -> Fields:
+    """JSON in OpenAI's words, all else in vLLM's."""
+    match shape:
+        case JsonShape(schema):
+            form = {"name": "answer", "schema": json.loads(schema), "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": form}}
+        case RegexShape(pattern):
+            return {"structured_outputs": {"regex": pattern}}
+        case ChoiceShape(choices):
+            return {"structured_outputs": {"choice": list(choices)}}
+        case GrammarShape(grammar):
+            return {"structured_outputs": {"grammar": grammar}}
+
+
+def _call_fields(policy: CallPolicy) -> Fields:
+    fields: Fields = {}
+    if policy.only:
+        named = [{"type": "function", "function": {"name": name}} for name in policy.only]
+        mode = "required" if policy.required else "auto"
+        allowed = {"mode": mode, "tools": named}
+        one = policy.required and len(named) == 1
+        fields["tool_choice"] = (
+            named[0] if one else {"type": "allowed_tools", "allowed_tools": allowed}
+        )
+    elif policy.required:
+        fields["tool_choice"] = "required"
+    if not policy.parallel:
+        fields["parallel_tool_calls"] = False
     return fields
 
 
@@ -132,6 +173,8 @@ def _tool_fields(tool: Tool) -> Fields:
         function["description"] = tool.description
     if tool.parameters is not None:
         function["parameters"] = dict(tool.parameters)
+    if tool.strict:
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 

@@ -1,7 +1,7 @@
 """Known fields that would change the answer and are not supported: they are refused by name.
 
 A field that does not change the answer (`user`, `store`, `metadata`, `service_tier`, `prediction`,
-`prompt_cache_key`, `parallel_tool_calls`, `safety_identifier`, `verbosity`, ...) needs no entry:
+`prompt_cache_key`, `safety_identifier`, `verbosity`, ...) needs no entry:
 it is accepted and has no effect. Pure; any thread.
 """
 
@@ -28,11 +28,6 @@ def _other_than(*harmless: object) -> Callable[[object], bool]:
     return asks
 
 
-def _asks_for_structure(value: object) -> bool:
-    return bool(value) and not (isinstance(value, dict) and value.get("type") == "text")
-
-
-_FREE_TEXT = "Only free text can be generated: leave it out."
 _OTHER_SAMPLER = "Use temperature, top_k, top_p, min_p, typical_p and the penalties."
 
 REFUSED: Mapping[str, Refusal] = {
@@ -40,17 +35,11 @@ REFUSED: Mapping[str, Refusal] = {
     "functions": Refusal(hint="Send them as tools."),
     "function_call": Refusal(_other_than("none", "auto"), "Send tools and tool_choice."),
     "web_search_options": Refusal(_other_than()),
-    # Structured output.
-    "response_format": Refusal(_asks_for_structure, 'Only {"type": "text"} is supported.'),
-    "grammar": Refusal(hint=_FREE_TEXT),
-    "json_schema": Refusal(_other_than(), _FREE_TEXT),
-    "structured_outputs": Refusal(hint=_FREE_TEXT),
-    "guided_json": Refusal(_other_than(), _FREE_TEXT),
-    "guided_regex": Refusal(hint=_FREE_TEXT),
-    "guided_choice": Refusal(hint=_FREE_TEXT),
-    "guided_grammar": Refusal(hint=_FREE_TEXT),
-    "regex": Refusal(hint=_FREE_TEXT),
-    "ebnf": Refusal(hint=_FREE_TEXT),
+    # Structured output besides what dialects.openai.shapes reads.
+    "guided_whitespace_pattern": Refusal(hint="Use a grammar."),
+    "structural_tag": Refusal(hint="Use tools with strict, or a grammar."),
+    "grammar_lazy": Refusal(hint="Use tools with strict."),
+    "grammar_triggers": Refusal(hint="Use tools with strict."),
     # Other than text.
     "audio": Refusal(hint="Only text can be generated: leave it out."),
     "modalities": Refusal(

@@ -1,15 +1,15 @@
-"""The tools of a chat request, and whether the model may call them.
+"""The tools of a chat request, and whether the model may or must call them.
 
 Knows nothing of HTTP and of how models write calls. Any thread.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from localserve.chat import Tool
+from localserve.chat import CallPolicy, Tool
 from localserve.dialects.openai.refusals import unsupported
 from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
@@ -19,13 +19,12 @@ MAX_TOOLS = 1_024
 
 MAX_NAME_CHARACTERS = 256
 
-ToolChoice = str | dict[str, Any] | None
-
 
 class FunctionTool(WireModel):
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class WireTool(WireModel):
@@ -36,22 +35,79 @@ class WireTool(WireModel):
 WireTools = Annotated[list[WireTool], Field(max_length=MAX_TOOLS)]
 
 
-def read_tools(tools: list[WireTool] | None, choice: ToolChoice) -> tuple[Tool, ...]:
-    """The tools that the model is shown: none under `tool_choice: "none"`.
+class NamedFunction(WireModel):
+    name: str
 
-    Raises: UnsupportedField (a tool that is no function, a call that is demanded); InvalidRequest.
+
+class NamedTool(WireModel):
+    type: str = "function"
+    function: NamedFunction | None = None
+
+
+class AllowedTools(WireModel):
+    mode: Literal["auto", "required"] = "auto"
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_TOOLS)]
+
+
+class ChosenTools(NamedTool):
+    """One function that is to be called, or a list of those that may be."""
+
+    allowed_tools: AllowedTools | None = None
+
+
+ToolChoice = Literal["none", "auto", "required", "any"] | ChosenTools | None
+
+
+def read_tools(
+    tools: list[WireTool] | None, choice: ToolChoice, parallel: bool | None = None
+) -> tuple[tuple[Tool, ...], CallPolicy]:
+    """The tools that the model is shown (none under `tool_choice: "none"`), and what it may call.
+
+    Raises: UnsupportedField (a tool that is no function); InvalidRequest.
     """
     if choice == "none":
-        return ()
+        return (), CallPolicy()
     if not tools:
         if choice not in (None, "auto"):
             raise InvalidRequest(
                 "tool_choice asks for a tool call, but there are no tools.", param="tool_choice"
             )
-        return ()
-    if choice not in (None, "auto"):
-        raise unsupported("tool_choice", 'Leave it out, or send "auto" or "none".')
-    return _distinct([_function(tool, index) for index, tool in enumerate(tools)])
+        return (), CallPolicy()
+    offered = _distinct([_function(tool, index) for index, tool in enumerate(tools)])
+    required, only = _chosen(choice)
+    known = {tool.name for tool in offered}
+    for name in only:
+        if name not in known:
+            raise InvalidRequest(
+                f"tool_choice names the function {name!r}, which is not among the tools.",
+                param="tool_choice",
+                hint=f"Name one of them: {', '.join(sorted(known)[:8])}.",
+            )
+    return offered, CallPolicy(required, only, parallel is not False)
+
+
+def _chosen(choice: ToolChoice) -> tuple[bool, tuple[str, ...]]:
+    """Whether a call is demanded, and of which tools alone."""
+    if not isinstance(choice, ChosenTools):
+        return choice in ("required", "any"), ()
+    if choice.type == "allowed_tools" and choice.allowed_tools is not None:
+        allowed = choice.allowed_tools
+        return allowed.mode == "required", tuple(map(_name, allowed.tools))
+    return True, (_name(choice),)
+
+
+def _name(named: NamedTool) -> str:
+    if named.type != "function":
+        raise unsupported(
+            "tool_choice", f"It is of type {named.type[:64]!r}; only functions are supported."
+        )
+    if named.function is None:
+        raise InvalidRequest(
+            "tool_choice names no function.",
+            param="tool_choice.function",
+            hint='Send {"type": "function", "function": {"name": ...}}.',
+        )
+    return named.function.name
 
 
 def _function(tool: WireTool, index: int) -> Tool:
@@ -64,7 +120,7 @@ def _function(tool: WireTool, index: int) -> Tool:
             f"tools.{index} is a function tool without `function`.", param=f"tools.{index}.function"
         )
     function = tool.function
-    return Tool(function.name, function.description, function.parameters)
+    return Tool(function.name, function.description, function.parameters, bool(function.strict))
 
 
 def _distinct(tools: list[Tool]) -> tuple[Tool, ...]:

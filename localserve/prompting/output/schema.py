@@ -42,10 +42,11 @@ def _types(schema: object, root: Schema) -> Iterable[str]:
             if isinstance(members := part.get(union), list):
                 pending.extend(members[:_MOST_STEPS])
         if isinstance(reference := part.get("$ref"), str):
-            pending.append(_resolve(reference, root))
+            pending.append(resolve(reference, root))
 
 
-def _resolve(reference: str, root: Schema) -> object:
+def resolve(reference: str, root: Schema) -> object:
+    """What a reference of the form `#/a/b` leads to; None where it leads nowhere."""
     here: object = root
     for name in reference.removeprefix("#/").split("/")[:_MOST_STEPS]:
         here = here.get(name) if isinstance(here, Mapping) else None

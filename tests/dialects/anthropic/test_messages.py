@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import ChatRequest, Generation, Message, Sampling, Tool, ToolCall
+from localserve.chat import (
+    CallPolicy,
+    ChatRequest,
+    Generation,
+    JsonShape,
+    Message,
+    Sampling,
+    Tool,
+    ToolCall,
+)
 from localserve.dialects.anthropic import AskedMessage, parse_count, parse_message
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
 
@@ -223,14 +232,8 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
         ([HELLO], {"system": [IMAGE]}, "system.0"),
         ([HELLO], {"thinking": {"type": "deep"}}, "thinking.type"),
         ([HELLO], {"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools.0"),
-        ([HELLO], {"tools": [LOOK], "tool_choice": {"type": "any"}}, "tool_choice"),
-        (
-            [HELLO],
-            {"tools": [LOOK], "tool_choice": {"type": "tool", "name": "look"}},
-            "tool_choice",
-        ),
-        ([HELLO], {"output_config": {"format": {"type": "json_schema"}}}, "output_config.format"),
-        ([HELLO], {"output_format": {"type": "json_schema"}}, "output_format"),
+        ([HELLO], {"output_config": {"format": {"type": "xml"}}}, "output_config.format"),
+        ([HELLO], {"output_format": {"type": "xml"}}, "output_format"),
         ([HELLO], {"mcp_servers": [{"url": "x"}]}, "mcp_servers"),
         ([HELLO], {"container": "x"}, "container"),
     ],
@@ -296,3 +299,24 @@ def test_ten_thousand_turns_are_read_quickly_enough_to_be_refused_later() -> Non
     turns = [assistant(text("word " * 50)) for _ in range(10_000)]
     (_, answer) = read(HELLO, *turns)
     assert answer.content == "word " * 500_000
+
+
+def test_the_form_of_the_answer_is_read() -> None:
+    format = {"type": "json_schema", "schema": {"type": "array"}}
+    asked = parse(HELLO, output_config={"format": format}).request
+    assert asked.generation.shape == JsonShape('{"type": "array"}', "output_config.format")
+    older = parse(HELLO, output_format=format).request
+    assert older.generation.shape == JsonShape('{"type": "array"}', "output_format")
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        ({"type": "auto"}, CallPolicy()),
+        ({"type": "any"}, CallPolicy(required=True)),
+        ({"type": "tool", "name": "look"}, CallPolicy(True, ("look",))),
+        ({"type": "auto", "disable_parallel_tool_use": True}, CallPolicy(parallel=False)),
+    ],
+)
+def test_a_call_may_be_demanded(choice: object, wanted: CallPolicy) -> None:
+    assert parse(HELLO, tools=[LOOK], tool_choice=choice).request.calls == wanted

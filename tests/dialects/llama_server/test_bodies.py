@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import CompletionRequest, ExtraText, InfillRequest, Report
+from localserve.chat import (
+    CompletionRequest,
+    ExtraText,
+    GrammarShape,
+    InfillRequest,
+    JsonShape,
+    Priority,
+    Report,
+)
 from localserve.dialects.llama_server import parse_completion, parse_infill
 from localserve.dialects.llama_server.asked import Telling
 from localserve.dialects.llama_server.refusals import REFUSED
@@ -137,8 +145,6 @@ def test_progress_and_times_are_for_streams_only() -> None:
 
 
 ASKING: dict[str, Any] = {
-    "grammar": "root ::= [a-z]+",
-    "json_schema": {},
     "lora": [{"id": 0, "scale": 0.5}],
     "image_data": [{"data": "aGk=", "id": 1}],
     "multimodal_data": ["aGk="],
@@ -254,3 +260,20 @@ def test_llama_vim_is_understood() -> None:
         response_fields=[""],
     )
     assert warm_up.generation.max_tokens == 0
+
+
+def test_the_form_of_the_answer_is_read() -> None:
+    assert completion(json_schema={"type": "array"}).generation.shape == JsonShape(
+        '{"type": "array"}', "json_schema"
+    )
+    assert completion(grammar='root ::= "a"').generation.shape == GrammarShape('root ::= "a"')
+    assert infill(grammar='root ::= "a"').generation.shape == GrammarShape('root ::= "a"')
+    with pytest.raises(InvalidRequest, match="both say"):
+        completion(grammar='root ::= "a"', json_schema={})
+
+
+def test_urgency_and_file_are_read_of_both() -> None:
+    fields = {"priority": "chat", "deadline_ms": 250, "file": "a.py", "user": "ann"}
+    for request in (completion(**fields), infill(**fields)):
+        assert request.priority is Priority.CHAT
+        assert (request.deadline_seconds, request.file, request.user) == (0.25, "a.py", "ann")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import ChatRequest, Message, ToolCall
+from localserve.chat import ChatRequest, JsonShape, Message, ToolCall
 from localserve.dialects.ollama import Asked, parse_chat
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
 
@@ -137,8 +137,8 @@ def test_wrong_options_are_refused_by_name(options: object) -> None:
 @pytest.mark.parametrize(
     ("more", "field"),
     [
-        ({"format": "json"}, "format"),
-        ({"format": {"type": "object"}}, "format"),
+        ({"format": "xml"}, "format"),
+        ({"format": [1]}, "format"),
         ({"options": {"mirostat": 2}}, "options.mirostat"),
         ({"messages": [{"role": "user", "content": "", "images": ["aGk="]}]}, "messages.0.images"),
         ({"tools": [{"type": "web_search"}]}, "tools.0"),
@@ -265,3 +265,11 @@ def test_tools() -> None:
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         parse_chat(body)
+
+
+@pytest.mark.parametrize(
+    ("format", "schema"),
+    [("json", '{"type": "object"}'), ({"type": "array"}, '{"type": "array"}')],
+)
+def test_the_form_of_the_answer_is_read(format: object, schema: str) -> None:
+    assert parse(format=format).request.generation.shape == JsonShape(schema, "format")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import Tool
+from localserve.chat import CallPolicy, Tool
 from localserve.dialects.openai import parse_chat
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
 
@@ -37,11 +37,65 @@ def test_tools_that_must_not_be_called_are_not_shown(choice: str | None, shown: 
     assert len(tools(LOOK, tool_choice=choice)) == shown
 
 
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "look"}}])
-def test_a_call_cannot_be_demanded(choice: object) -> None:
-    with pytest.raises(UnsupportedField) as caught:
-        tools(LOOK, tool_choice=choice)
-    assert caught.value.param == "tool_choice"
+def calls(*wire: object, **fields: Any) -> CallPolicy:
+    message = {"role": "user", "content": "Hello"}
+    body = {"messages": [message], "tools": wire, **fields}
+    return parse_chat(json.dumps(body).encode()).request.calls
+
+
+RUN = {"type": "function", "function": {"name": "run"}}
+ALLOWED = {"mode": "auto", "tools": [RUN]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, CallPolicy()),
+        ({"tool_choice": "auto"}, CallPolicy()),
+        ({"tool_choice": "required"}, CallPolicy(required=True)),
+        ({"tool_choice": "any"}, CallPolicy(required=True)),
+        ({"tool_choice": LOOK}, CallPolicy(required=True, only=("look",))),
+        ({"parallel_tool_calls": False}, CallPolicy(parallel=False)),
+        ({"parallel_tool_calls": None}, CallPolicy()),
+        (
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": ALLOWED}},
+            CallPolicy(only=("run",)),
+        ),
+        (
+            {
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {**ALLOWED, "mode": "required"},
+                }
+            },
+            CallPolicy(required=True, only=("run",)),
+        ),
+    ],
+)
+def test_what_is_to_be_called_is_read(fields: dict[str, Any], wanted: CallPolicy) -> None:
+    assert calls(LOOK, RUN, **fields) == wanted
+
+
+@pytest.mark.parametrize(
+    ("choice", "error"),
+    [
+        ({"type": "function", "function": {"name": "absent"}}, InvalidRequest),
+        ({"type": "function"}, InvalidRequest),
+        ({"type": "custom", "custom": {"name": "look"}}, UnsupportedField),
+        ("sometimes", InvalidSchema),
+        (7, InvalidSchema),
+    ],
+)
+def test_a_choice_of_no_offered_function_is_refused(
+    choice: object, error: type[InvalidRequest]
+) -> None:
+    with pytest.raises(error) as caught:
+        calls(LOOK, tool_choice=choice)
+    assert str(caught.value.param).startswith("tool_choice")
+
+
+def test_a_strict_tool_is_known_as_one() -> None:
+    assert tools({"function": {"name": "look", "strict": True}}) == (Tool("look", strict=True),)
 
 
 def test_a_tool_choice_without_tools_cannot_be_satisfied() -> None:

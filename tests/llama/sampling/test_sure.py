@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import llama_cpp
 import numpy as np
 import pytest
 
+from localserve.chat import Sampling
 from localserve.llama.model import LlamaModel
 from localserve.llama.sampling.chain import CANDIDATE
+from localserve.llama.sampling.choices import choice_of
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.sure import SureOnly, Words
 from localserve.llama.sampling.uniform import Uniform
@@ -120,3 +123,10 @@ def _kept_by_llama_cpp(model: LlamaModel, row: np.ndarray) -> set[int]:
     llama_cpp.llama_sampler_apply(chain, ctypes.byref(array))
     llama_cpp.llama_sampler_free(chain)
     return set(map(int, candidates["id"][: array.size]))
+
+
+def test_the_settings_ask_for_it() -> None:
+    asked = Sampling(temperature=1.0, top_k=40, top_p=0.9, min_p=0.0, sure_only=True)
+    assert isinstance(choice_of(asked, SIZE, WORDS), SureOnly)
+    assert not isinstance(choice_of(replace(asked, sure_only=False), SIZE, WORDS), SureOnly)
+    assert choice_of(replace(asked, temperature=0.0), SIZE, WORDS) is None

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from localserve.chat import ChatRequest, Generation, Message
+from localserve.chat import ChatRequest, Generation, JsonShape, Message, Shape
 from localserve.dialects.openai.generation import GenerationBody, Limit
 from localserve.dialects.openai.refusals import Refusal, refuse_unsupported, unsupported
 from localserve.dialects.openai.responses.items import (
@@ -23,10 +23,11 @@ from localserve.dialects.openai.responses.items import (
     read_items,
     resolve,
 )
-from localserve.dialects.openai.responses.tools import FlatTools, offered_tools
+from localserve.dialects.openai.responses.tools import FlatChoice, FlatTools, offered_tools
 from localserve.dialects.openai.thinking import ThinkingFields
-from localserve.dialects.openai.tools import ToolChoice, read_tools
+from localserve.dialects.openai.tools import read_tools
 from localserve.dialects.schema import WireModel, read_json
+from localserve.dialects.schemas import ANY_OBJECT, Schema, schema_text
 from localserve.errors import InvalidRequest
 
 MAX_ID_CHARACTERS = 256
@@ -77,6 +78,22 @@ class AskedResponse:
 
 class Format(WireModel):
     type: str = "text"
+    schema_: Annotated[Schema | None, Field(alias="schema")] = None
+
+    def shape(self) -> Shape | None:
+        """What it asks for; None is free text. Raises: InvalidRequest, UnsupportedField."""
+        match self.type:
+            case "text":
+                return None
+            case "json_object":
+                return JsonShape(ANY_OBJECT, "text.format")
+            case "json_schema" if self.schema_ is not None:
+                return JsonShape(schema_text(self.schema_), "text.format")
+            case "json_schema":
+                raise InvalidRequest(
+                    "text.format asks for a json_schema and has none.", param="text.format.schema"
+                )
+        raise unsupported("text.format", 'Send "text", "json_object" or "json_schema".')
 
 
 class TextOptions(WireModel):
@@ -90,7 +107,7 @@ class ResponseBody(ThinkingFields, GenerationBody):
     store: bool | None = None
     max_output_tokens: Limit | None = None
     tools: FlatTools | None = None
-    tool_choice: ToolChoice = None
+    tool_choice: FlatChoice = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     include: list[str] | None = None
@@ -110,11 +127,13 @@ def parse_response(body: bytes) -> AskedResponse:
         raise InvalidRequest(
             "There is no input.", param="input", hint="Send a text, or a list of items."
         )
-    tools, choice = offered_tools(wire.tools or [], wire.tool_choice)
+    offered, choice = offered_tools(wire.tools or [], wire.tool_choice)
+    tools, calls = read_tools(offered, choice, wire.parallel_tool_calls)
     request = ChatRequest(
         model=wire.model or "",
         messages=(),
-        tools=read_tools(tools, choice),
+        tools=tools,
+        calls=calls,
         template_options=wire.template_options(),
         generation=_generation(wire),
         continue_last=False,
@@ -137,8 +156,6 @@ def _refuse(wire: ResponseBody) -> None:
     extra = wire.model_extra or {}
     refuse_unsupported(extra)
     refuse_unsupported(extra, REFUSED)
-    if wire.text and wire.text.format and wire.text.format.type != "text":
-        raise unsupported("text.format", 'Only {"type": "text"} is supported.')
     if wire.top_logprobs or _LOGPROBS in (wire.include or ()):
         raise unsupported("top_logprobs" if wire.top_logprobs else "include", "Leave it out.")
     if wire.truncation not in (None, "auto", "disabled"):
@@ -149,6 +166,8 @@ def _refuse(wire: ResponseBody) -> None:
 
 def _generation(wire: ResponseBody) -> Generation:
     generation = wire.generation(top_logprobs=None)
+    if wire.text is not None and wire.text.format is not None:
+        generation = replace(generation, shape=wire.text.format.shape() or generation.shape)
     limit = wire.max_output_tokens
     if limit is None or limit < 0:
         return generation
@@ -174,7 +193,7 @@ def _echo(wire: ResponseBody) -> Mapping[str, object]:
     }
 
 
-def _plain(choice: ToolChoice) -> ToolChoice:
+def _plain(choice: FlatChoice) -> FlatChoice:
     """A choice as it is repeated: without the tools that it may list."""
     if not isinstance(choice, dict):
         return choice

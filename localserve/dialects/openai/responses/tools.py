@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from localserve.dialects.openai.refusals import unsupported
 from localserve.dialects.openai.tools import (
     MAX_NAME_CHARACTERS,
     MAX_TOOLS,
+    ChosenTools,
     FunctionTool,
+    NamedFunction,
     ToolChoice,
     WireTool,
 )
@@ -44,19 +47,31 @@ class FlatTool(WireModel):
         }
 
 
+FlatChoice = str | dict[str, Any] | None
+
 FlatTools = Annotated[list[FlatTool], Field(max_length=MAX_TOOLS)]
 
 
-def offered_tools(tools: list[FlatTool], choice: ToolChoice) -> tuple[list[WireTool], ToolChoice]:
+def offered_tools(tools: list[FlatTool], choice: FlatChoice) -> tuple[list[WireTool], ToolChoice]:
     """The functions among the tools and the choice, in the form of chat. Raises: InvalidRequest."""
     offered = [_function(tool, index) for index, tool in enumerate(tools)]
     functions = [tool for tool in offered if tool is not None]
     if not isinstance(choice, dict):
-        return functions, choice
+        return functions, _mode(choice)
     if choice.get("type") == "allowed_tools":
         allowed = _names(choice.get("tools"))
-        return [tool for tool in functions if _name(tool) in allowed], choice.get("mode")
-    return functions, {"type": choice.get("type"), "function": {"name": choice.get("name")}}
+        mode = _mode(choice.get("mode"))
+        return [tool for tool in functions if _name(tool) in allowed], mode
+    name = choice.get("name")
+    function = NamedFunction(name=name) if isinstance(name, str) else None
+    return functions, ChosenTools(type=str(choice.get("type")), function=function)
+
+
+def _mode(choice: object) -> ToolChoice:
+    match choice:
+        case None | "none" | "auto" | "required" | "any":
+            return choice
+    raise unsupported("tool_choice", 'Send "none", "auto", "required", or a function.')
 
 
 def _function(tool: FlatTool, index: int) -> WireTool | None:
@@ -65,7 +80,10 @@ def _function(tool: FlatTool, index: int) -> WireTool | None:
     if tool.name is None:
         raise InvalidRequest(f"tools.{index} has no name.", param=f"tools.{index}.name")
     function = FunctionTool(
-        name=tool.name, description=tool.description, parameters=tool.parameters
+        name=tool.name,
+        description=tool.description,
+        parameters=tool.parameters,
+        strict=tool.strict,
     )
     return WireTool(function=function)
 

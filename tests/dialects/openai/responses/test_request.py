@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import ChatRequest, Generation, Message, Sampling, Tool, ToolCall
+from localserve.chat import (
+    CallPolicy,
+    ChatRequest,
+    Generation,
+    JsonShape,
+    Message,
+    Sampling,
+    Tool,
+    ToolCall,
+)
 from localserve.dialects.openai.responses import AskedResponse, Item, parse_response
 from localserve.dialects.openai.responses.items import Called, Result, Said, Thought
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
@@ -221,14 +230,12 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,eA=="}
         ({"background": True}, "background"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"include": ["message.output_text.logprobs"]}, "include"),
         ({"truncation": "middle"}, "truncation"),
         ({"n": 2}, "n"),
-        ({"tools": [LOOK], "tool_choice": "required"}, "tool_choice"),
-        ({"tools": [LOOK], "tool_choice": {"type": "function", "name": "look"}}, "tool_choice"),
+        ({"tools": [LOOK], "tool_choice": "sometimes"}, "tool_choice"),
         ({"tools": [LOOK], "tool_choice": {"type": "web_search"}}, "tool_choice"),
         (
             {
@@ -306,3 +313,36 @@ def test_a_function_needs_a_name() -> None:
 def test_ten_thousand_words_of_the_assistant_are_one_turn() -> None:
     (_, answer) = read([item("user", "x"), *[item("assistant", "word")] * 10_000])
     assert answer.content == "\n\n".join(["word"] * 10_000)
+
+
+@pytest.mark.parametrize(
+    ("format", "wanted"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, JsonShape('{"type": "object"}', "text.format")),
+        (
+            {"type": "json_schema", "name": "x", "schema": {"type": "array"}, "strict": True},
+            JsonShape('{"type": "array"}', "text.format"),
+        ),
+    ],
+)
+def test_the_form_of_the_answer_is_read(format: object, wanted: object) -> None:
+    assert parse(text={"format": format}).request.generation.shape == wanted
+
+
+def test_a_form_without_its_schema_is_the_clients_fault() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(text={"format": {"type": "json_schema", "name": "x"}})
+    assert caught.value.param == "text.format.schema"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"tool_choice": "required"}, CallPolicy(required=True)),
+        ({"tool_choice": {"type": "function", "name": "go"}}, CallPolicy(True, ("go",))),
+        ({"parallel_tool_calls": False}, CallPolicy(parallel=False)),
+    ],
+)
+def test_a_call_may_be_demanded(fields: dict[str, object], wanted: CallPolicy) -> None:
+    assert parse(tools=[LOOK, GO], **fields).request.calls == wanted

@@ -1,0 +1,1 @@
+"""Grammars that answers are kept within, and what enforces them, token by token."""
