@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -62,6 +63,8 @@ from localserve.errors import (
     WrongTask,
 )
 from localserve.planner.usage import MemoryUsage
+
+log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS: Final = 3
 """Of one request, over all servers."""
@@ -123,7 +126,7 @@ class RemoteBackend:
         self._max_tokens = spec.max_tokens
         self._closed = False
         self._servers = [Server(replica) for replica in engine.replicas]
-        self._clients = {id(one): _client(one.replica, engine) for one in self._servers}
+        self._clients = {one: _client(one.replica, engine) for one in self._servers}
         self.facts = _facts(spec, engine)
         self.memory: MemoryUsage | None = None
 
@@ -203,9 +206,25 @@ class RemoteBackend:
         return EngineStatus(not self._closed, running, 0, 0, 0, 0.0)
 
     def reconfigure(self, spec: ModelSpec) -> None:
-        """Take over names, sampling and caps; other servers only by a reload."""
+        """Take over names, sampling, caps and servers. What runs goes on where it is."""
+        if isinstance(spec.source, RemoteEngine) and spec.source != self._engine:
+            self._change_servers(spec, spec.source)
         self._sampling, self._max_tokens = spec.sampling, spec.max_tokens
         self.facts = replace(_facts(spec, self._engine), context_tokens=self.facts.context_tokens)
+
+    def _change_servers(self, spec: ModelSpec, engine: RemoteEngine) -> None:
+        """Those that are gone keep their connections until the model is unloaded."""
+        known = {one.replica: one for one in self._servers}
+        servers = [known.get(replica) or Server(replica) for replica in engine.replicas]
+        try:
+            made = {
+                one: _client(one.replica, engine) for one in servers if one not in self._clients
+            }
+        except ModelUnusable as error:
+            log.error("%s keeps its servers: %s", spec.name, error)
+            return
+        self._engine, self._servers = engine, servers
+        self._clients |= made
 
     async def responsive(self, timeout_seconds: float) -> bool:
         """Whether one of its servers answers in time."""
@@ -321,7 +340,7 @@ class RemoteBackend:
         self, server: Server, path: str, fields: Fields
     ) -> AsyncIterator[httpx2.Response]:
         """The response of a server that takes the request. Raises: _TryAgain; what it refuses."""
-        client = self._clients[id(server)]
+        client = self._clients[server]
         request = client.build_request("POST", f"{server.replica.base_url}{path}", json=fields)
         try:
             async with asyncio.timeout(self._first_seconds):
@@ -386,7 +405,7 @@ class RemoteBackend:
 
     async def _models_of(self, server: Server) -> bytes:
         """Its list of models; b"" where it has none to show. Raises: EngineFailed."""
-        client = self._clients[id(server)]
+        client = self._clients[server]
         try:
             async with asyncio.timeout(self._engine.connect_seconds):
                 async with client.stream("GET", f"{server.replica.base_url}/models") as response:

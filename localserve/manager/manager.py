@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.registry import Registry
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.errors import (
     EngineFailed,
     LocalserveError,
@@ -733,7 +733,12 @@ def _mark_retrieved(task: asyncio.Task[Backend]) -> None:
 def served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
     """`spec` as `registry` now describes it; itself where the registry does not know it.
 
-    The file stays the one that is served: the registry may only know where to get it.
+    The file stays the one that is served: the registry may only know where to get it. Other servers
+    may be others now.
     """
     found = registry.find(spec.name)
-    return replace(found, source=spec.source) if found is not None else spec
+    if found is None:
+        return spec
+    if isinstance(spec.source, RemoteEngine) and isinstance(found.source, RemoteEngine):
+        return found
+    return replace(found, source=spec.source)

@@ -16,6 +16,7 @@ import pytest
 from localserve.backends import remote
 from localserve.backends.breaker import FAILURES, OPEN_SECONDS
 from localserve.backends.remote import RemoteBackend
+from localserve.catalog.registry import Registry
 from localserve.catalog.routes import Route, RouteTable, Target
 from localserve.catalog.spec import ModelSpec, RemoteEngine, Replica
 from localserve.chat import ToolCall
@@ -382,6 +383,30 @@ async def test_a_server_that_is_gone_degrades_health(serve: Serve, call: Serve) 
             (check,) = [one for one in health.json()["checks"] if one["name"] == "remote far"]
             assert check["status"] == "degraded"
             assert [one["answers"] for one in check["servers"]] == [True, False]
+
+
+async def test_other_servers_are_taken_over_while_it_is_loaded(
+    serve: Serve, call: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(FakeBackend("first")) as first, serve(FakeBackend("second")) as second:
+        spec = spec_of(url_of(first))
+        async with call(manager=manager_of(spec)) as served:
+
+            async def said() -> str:
+                answer = (await served.client.post(CHAT, json=SAID)).json()
+                return str(answer["choices"][0]["message"]["content"])
+
+            assert await said() == "first"
+            served.manager.reconfigure(Registry((spec_of(url_of(second)),)))
+            assert await said() == "second"
+            monkeypatch.delenv("FAR_KEY", raising=False)
+            engine = RemoteEngine("fake", (Replica(url_of(first), "FAR_KEY"),))
+            served.manager.reconfigure(Registry((ModelSpec("far", engine),)))
+            assert await said() == "second"
+            served.manager.reconfigure(
+                Registry((spec_of("http://127.0.0.1:9/v1", url_of(second)),))
+            )
+            assert {await said() for _ in range(3)} == {"second"}
 
 
 async def test_nobody_there_is_said_when_it_is_asked_for() -> None:
