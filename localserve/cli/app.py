@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.bench import bench
 from localserve.cli.connect import connect
 from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
@@ -42,6 +43,7 @@ app.command()(unload)
 app.command()(logs)
 app.command()(stop)
 app.command()(connect)
+app.command()(bench)
 app.command()(pull)
 app.command()(fit)
 app.command("list")(list_models)
