@@ -12,6 +12,8 @@ sampling.py        the choice of one token against llama.cpp's chain, without a 
 speed_prediction.py  predicted and measured speed (prediction_report.py tells of it)
 guessing.py        answers with and without guessing ahead, without a server
 memory_accuracy.py what headers predict beside what llama.cpp takes
+gateway_cost.py    what keys, limits, logs, metrics and spans cost (gateway_server.py is measured)
+locustfile.py      users of Locust, which is run as a program of its own
 soak.py            random switches among models
 run.py             the command line (__main__.py says what to install)
 
