@@ -300,7 +300,7 @@ class RemoteBackend:
                     raise _TryAgain(lost, elsewhere=late) from None
                 if one == DONE and not begun:
                     server.breaker.failed()
-                    nothing = EngineFailed(f"{server.replica.base_url} answered with nothing.")
+                    nothing = EngineFailed(f"The server of {self.facts.name!r} said nothing.")
                     raise _TryAgain(nothing, elsewhere=True)
                 events = list(reader.end() if one == DONE else reader.take(one))
                 begun = begun or bool(events)
@@ -381,16 +381,15 @@ class RemoteBackend:
         return self._engine.first_token_seconds
 
     def _lost(self, server: Server, error: Exception) -> EngineFailed:
+        """Clients are not told where servers are; the log is."""
         if isinstance(error, TimeoutError):
             what = "said nothing in time"
         elif isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             what = "cannot be reached"
         else:
             what = "broke the connection off"
-        return EngineFailed(
-            f"The server {server.replica.base_url} of {self.facts.name!r} {what}.",
-            retry_after_seconds=5,
-        )
+        log.warning("%s of %s %s: %r", server.replica.base_url, self.facts.name, what, error)
+        return EngineFailed(f"The server of {self.facts.name!r} {what}.", retry_after_seconds=5)
 
     async def _ping(self, server: Server, timeout_seconds: float) -> Reply:
         problem: str | None = None
@@ -505,8 +504,8 @@ def _client(replica: Replica, engine: RemoteEngine) -> httpx2.AsyncClient:
         key = os.environ.get(replica.key_variable, "")
         if not key or not key.isascii() or not key.isprintable():
             raise ModelUnusable(
-                f"The environment variable {replica.key_variable} has no key for"
-                f" {replica.base_url}.",
+                f"The environment variable {replica.key_variable} has no key for a server of the"
+                " model.",
                 hint="Set it where the server is started.",
             )
         headers["authorization"] = f"Bearer {key}"
@@ -565,6 +564,6 @@ def _facts(spec: ModelSpec, engine: RemoteEngine) -> ModelFacts:
         fills_middle=False,
         has_chat_template=True,
         device="remote",
-        file=", ".join(one.base_url for one in engine.replicas),
+        file=engine.model,
         capabilities=capabilities,
     )

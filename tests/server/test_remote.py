@@ -249,6 +249,7 @@ async def test_the_models_errors_have_our_shape(serve: Serve, call: Serve) -> No
 
 async def test_a_cut_in_mid_stream_is_an_error_and_nothing_is_repeated(call: Serve) -> None:
     async with raw(cut) as (url, asked), call(manager=manager_of(spec_of(url))) as served:
+        address = url.removeprefix("http://")
         answer = await served.client.post(CHAT, json=SAID | {"stream": True})
         events = events_of(answer)
         assert text_of(events[:-1]) == "Once"
@@ -256,6 +257,7 @@ async def test_a_cut_in_mid_stream_is_an_error_and_nothing_is_repeated(call: Ser
         assert len(asked) == 1
         whole = await served.client.post(CHAT, json=SAID)
         assert whole.status_code == 503
+        assert address not in answer.text + whole.text, "where servers are is nobody's business"
 
 
 async def test_who_hangs_in_mid_stream_is_given_up(call: Serve) -> None:
