@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -61,6 +62,27 @@ def test_a_route_goes_to_another_server_while_that_is_there(start: Start, tmp_pa
     assert answer.headers["x-localserve-route"] == f"auto -> far (failed) -> {TINY}: order"
     assert answer.json()["choices"][0]["message"] == own["choices"][0]["message"]
     assert routed(near).headers["x-localserve-route"] == f"auto -> {TINY}: order"
+
+
+def test_a_model_of_another_server_can_be_the_default_one(start: Start, tmp_path: Path) -> None:
+    far = start()
+    near = start("far", "--config", str(config(tmp_path, far.url)))
+    assert near.post("/v1/chat/completions", ASKED).json()["model"] == "far"
+    (memory,) = near.get("/admin/models").json()["memory"]
+    assert memory["held_bytes"] == 0
+    assert near.get("/health/ready").json()["state"] == "ready"
+    environ = {**os.environ, "LOCALSERVE_HOME": str(tmp_path)}
+    for command in ("ps", "status"):
+        found = subprocess.run(
+            [sys.executable, "-m", "localserve", command, "--port", near.url.rpartition(":")[2]],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == 0, found.stderr
+        assert "far" in found.stdout
+    assert near.stop() == 0
 
 
 def test_a_server_that_is_killed_in_mid_stream_ends_the_stream_with_an_error(

@@ -370,7 +370,9 @@ async def test_it_takes_no_memory_and_is_listed(serve: Serve, call: Serve) -> No
         assert (await served.client.get("/metrics")).status_code == 200
         assert (await served.client.get("/health/ready")).status_code == 200
         assert (await served.client.get("/api/tags")).status_code == 200
-        assert (await served.client.get("/props?model=far")).status_code == 200
+        for path in ("/props?model=far", "/slots?model=far", "/api/ps", "/api/v0/models"):
+            assert (await served.client.get(path)).status_code == 200, path
+        assert (await served.client.post("/api/show", json={"model": "far"})).status_code == 200
         health = (await served.client.get("/health/details")).json()
         names = [one["name"] for one in health["checks"]]
         assert "remote far" in names
