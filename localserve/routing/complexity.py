@@ -10,9 +10,9 @@
     parts        0.15  what is asked for at once: question marks, list items; three count all
     output       0.10  answers of over 1024 tokens asked for
 
-The sum is cut at 1. Half of what people ask ("What is the capital of France?", "Translate ...")
-stays below 0.25, which is where a small model does; `SMALL` names that. Only the last words of the
-user are searched for words, and of those the first and last 20,000 characters. Pure.
+The sum is cut at 1. What a small model answers well ("What is the capital of France?") stays below
+0.25, which `SMALL` names; sixty labelled requests hold that. Only what the user said last is
+searched for words, and of that the first and the last 20,000 characters. Pure.
 """
 
 from __future__ import annotations

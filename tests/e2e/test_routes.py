@@ -54,8 +54,12 @@ def test_a_route_goes_to_another_server_while_that_is_there(start: Start, tmp_pa
     assert answer.json()["choices"][0]["message"] == own["choices"][0]["message"]
     assert answer.json()["usage"]["completion_tokens"] == own["usage"]["completion_tokens"]
     assert near.get("/admin/models").json()["memory"][0]["held_bytes"] > 0
-    checks = near.get("/health/details").json()["checks"]
-    assert {one["name"]: one["status"] for one in checks}["remote far"] == "ok"
+
+    def health() -> dict[str, str]:
+        checks = near.get("/health/details").json()["checks"]
+        return {one["name"]: one["status"] for one in checks}
+
+    near.wait_until(lambda: health()["remote far"] == "ok")
     assert near.wait_for_line(r"auto -> far: order")
     far.kill()
     answer = routed(near)
