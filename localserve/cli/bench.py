@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from localserve.cli.bench_report import bench_document, notes, step_table
+from localserve.cli.bench_report import bench_document, notes, step_table, users_text
 from localserve.cli.download import INTERRUPTED
 from localserve.cli.reach import Port, find_server
 from localserve.cli.terminal import console, errors, plain, print_error, print_table
@@ -83,6 +84,8 @@ def bench(
     from localserve.loadtest.client import Load
     from localserve.loadtest.step import parse_users
 
+    if math.isnan(seconds):
+        raise typer.BadParameter("'nan' is no time.", param_hint="--seconds")
     steps: list[StepFigures] = []
     interrupted = False
     try:
@@ -144,7 +147,7 @@ async def _measure(
         async with load_client(load) as client:
             await warm_up(client)
             for number, users in enumerate(counts):
-                progress.update(bar, description=f"{users} users" if users > 1 else "1 user")
+                progress.update(bar, description=users_text(users))
                 tell = _teller(progress, bar, number * seconds, seconds)
                 steps.append(await run_step(client, users, seconds, tell))
 

@@ -63,7 +63,7 @@ def test_the_running_server_is_measured_step_by_step(run: Run, found: str) -> No
     assert head.split()[:3] == ["users", "requests", "errors"]
     assert (one.split()[0], two.split()[0]) == ("1", "2")
     assert one.split()[2] == two.split()[2] == "0"
-    assert "p50 / p95 / p99" in rest[0]
+    assert "p50/p95/p99" in rest[0]
     assert "saturated" in rest[1]
 
 
@@ -78,7 +78,7 @@ def test_an_slo_that_holds_ends_with_0(run: Run, found: str) -> None:
 def test_an_slo_that_is_broken_ends_with_1(run: Run, found: str) -> None:
     ran = run(*QUICK, "--slo", "p99_total=0.000001,error_rate=0")
     assert ran.status == 1
-    assert "p99_total ≤ 1e-06: broken with 1 users" in ran.out
+    assert "p99_total ≤ 1e-06: broken with 1 user" in ran.out
     assert "error_rate ≤ 0: held" in ran.out
     assert "all objectives" not in ran.out
 
@@ -126,7 +126,7 @@ def test_requests_that_fail_are_told_by_reason(
     ran = run(*QUICK, "--slo", "error_rate=0.5,p50_ttft=9")
     assert ran.status == 1
     assert "× 503 overloaded" in ran.out
-    assert "p50_ttft ≤ 9: broken with 1 users: nothing was answered" in ran.out
+    assert "p50_ttft ≤ 9: broken with 1 user: nothing was answered" in ran.out
     assert "100.0%" in ran.out
 
 
@@ -167,6 +167,7 @@ def test_an_unknown_model_ends_with_2_and_the_servers_words(run: Run, found: str
         (("--url", "nowhere"), "no address"),
         (("--url", "http://127.0.0.1:1", "--port", "2"), "two servers"),
         (("--seconds", "0"), "--seconds"),
+        (("--seconds", "nan"), "--seconds"),
         (("--max-tokens", "1"), "--max-tokens"),
     ],
 )
