@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
 from localserve.cli.terminal import plain
+from localserve.loadtest.client import Load
 from localserve.loadtest.figures import SATURATED_SHARE, Distribution, StepFigures, saturation
 from localserve.loadtest.slo import METRICS, Objective
-
-if TYPE_CHECKING:
-    from localserve.loadtest.client import Load
 
 _TITLES = ("users", "requests", "errors", "ttft ms", "itl ms", "total ms", "tokens/s")
 

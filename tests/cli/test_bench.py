@@ -14,6 +14,7 @@ import pytest
 
 from localserve.config import Settings
 from localserve.errors import Overloaded
+from localserve.loadtest.step import run_step
 from localserve.server.app import create_app
 from localserve.server.running import announced
 from localserve.server.web import WebServer
@@ -122,7 +123,7 @@ def test_requests_that_fail_are_told_by_reason(
     async def fail_from_now_on(client: object) -> None:
         backend.failure = Overloaded("Too many wait.")
 
-    monkeypatch.setattr("localserve.loadtest.step.warm_up", fail_from_now_on)
+    monkeypatch.setattr("localserve.cli.bench.warm_up", fail_from_now_on)
     ran = run(*QUICK, "--slo", "error_rate=0.5,p50_ttft=9")
     assert ran.status == 1
     assert "× 503 overloaded" in ran.out
@@ -182,16 +183,12 @@ def test_wrong_usage_ends_with_2_before_anything_is_asked(
 def test_ctrl_c_tells_what_was_measured(
     run: Run, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from localserve.loadtest import step
-
-    measure = step.run_step
-
     async def interrupted(client: object, users: int, *more: object) -> object:
         if users == 2:
             raise KeyboardInterrupt
-        return await measure(client, users, *more)  # type: ignore[arg-type]
+        return await run_step(client, users, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(step, "run_step", interrupted)
+    monkeypatch.setattr("localserve.cli.bench.run_step", interrupted)
     ran = run(*QUICK, "--json")
     assert ran.status == 130
     assert [one["users"] for one in json.loads(ran.out)["steps"]] == [1]
