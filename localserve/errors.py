@@ -297,6 +297,16 @@ class StoreFailed(Unavailable):
     )
 
 
+class CacheFailed(Unavailable):
+    """Kept answers could not be forgotten."""
+
+    code: ClassVar[str] = "cache_failed"
+    description: ClassVar[str] = (
+        "The store of kept answers cannot be reached or written, so what lies there was not "
+        "forgotten. Answers go on without it."
+    )
+
+
 class AccessRefused(LocalserveError):
     """Whoever asks may not."""
 

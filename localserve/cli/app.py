@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localserve.cli.cache import cache
 from localserve.cli.connect import connect
 from localserve.cli.fit import fit
 from localserve.cli.hardware import hardware
@@ -50,6 +51,7 @@ app.command()(rm)
 app.command()(paths)
 app.command()(hardware)
 app.add_typer(keys)
+app.add_typer(cache)
 
 
 def _print_version(wanted: bool) -> None:

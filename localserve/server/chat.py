@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar, assert_never
 
@@ -22,6 +23,7 @@ from localserve.gateway.caller import caller_of
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import Lease, ModelManager
 from localserve.server.bodies import read_body
+from localserve.server.caching import kept_events
 from localserve.server.callers import check_model
 from localserve.server.feed import ClientLeft, Feed
 from localserve.server.records import RequestRecord, record_of
@@ -119,13 +121,16 @@ class AnswerEndpoint(Generic[Asking]):
     async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asking) -> None:
         request = replace(asked.request, scope=caller_of(scope).prefix_scope)
         answer = self._exchange.answer(asked)
-        async with Feed(
-            self._manager,
-            request.model,
-            lambda lease: _begin(told(scope, lease), request),
-            receive,
-            keep_alive_seconds=request.keep_alive_seconds,
-        ) as feed:
+
+        def compute() -> AsyncGenerator[ChatEvent, None]:
+            return leased(
+                self._manager,
+                request.model,
+                lambda lease: _begin(told(scope, lease), request),
+                keep_alive_seconds=request.keep_alive_seconds,
+            )
+
+        async with Feed(kept_events(scope, request, compute), receive) as feed:
             if asked.stream:
                 await EventStream(
                     feed,
@@ -149,6 +154,22 @@ class AnswerEndpoint(Generic[Asking]):
         if len(body) < PARSE_IN_WORKER_BYTES:
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
+
+
+async def leased(
+    manager: ModelManager,
+    model: str,
+    ask: Callable[[Lease], AsyncGenerator[ChatEvent, None]],
+    *,
+    keep_alive_seconds: float | None = None,
+) -> AsyncGenerator[ChatEvent, None]:
+    """The answer of one model, held as long as that takes. Raises: as `lease` and `ask`."""
+    async with (
+        manager.lease(model, keep_alive_seconds=keep_alive_seconds) as lease,
+        aclosing(ask(lease)) as events,
+    ):
+        async for event in events:
+            yield event
 
 
 def _begin(backend: Backend, request: Question) -> AsyncGenerator[ChatEvent, None]:

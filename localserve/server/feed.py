@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
@@ -18,16 +18,12 @@ from starlette.types import Receive
 
 from localserve.chat import ChatEvent, Completed
 from localserve.errors import EngineFailed
-from localserve.manager import Lease, ModelManager
 from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
 
 CLOSE_SECONDS = 30.0
 """The longest that a closed answer may take to let go of its backend; then that is logged."""
-
-Ask = Callable[[Lease], AsyncGenerator[ChatEvent, None]]
-"""Starts the answer on the backend that is leased."""
 
 
 class ClientLeft(Exception):
@@ -40,19 +36,9 @@ class Feed:
     Holds what the client has not taken yet: at most one answer, which the context bounds.
     """
 
-    def __init__(
-        self,
-        manager: ModelManager,
-        model: str,
-        ask: Ask,
-        receive: Receive,
-        *,
-        keep_alive_seconds: float | None = None,
-    ) -> None:
-        self._manager = manager
-        self._model = model
-        self._keep_alive_seconds = keep_alive_seconds
-        self._ask = ask
+    def __init__(self, source: AsyncGenerator[ChatEvent, None], receive: Receive) -> None:
+        """`source` is closed when the block is left."""
+        self._source = source
         self._receive = receive
         self._events: list[ChatEvent] = []
         self._news = asyncio.Event()
@@ -102,12 +88,7 @@ class Feed:
 
     async def _answer(self) -> None:
         try:
-            async with (
-                self._manager.lease(
-                    self._model, keep_alive_seconds=self._keep_alive_seconds
-                ) as lease,
-                aclosing(self._ask(lease)) as events,
-            ):
+            async with aclosing(self._source) as events:
                 async for event in events:
                     self._completed = isinstance(event, Completed)
                     self._events.append(event)

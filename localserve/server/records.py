@@ -54,6 +54,8 @@ class Question(Protocol):
 _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
 
+CACHE_HEADER: Final = b"x-localserve-cache"
+
 
 def _nobody_measures(seconds: float) -> None:
     pass
@@ -69,10 +71,10 @@ class RequestRecord:
 
     `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
     `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
-    `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch;
-    of the times, `asked_ms`, `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait
-    for the model itself and `queue_ms` that for room in it. `measure_of` gives for a model what is
-    told of the times between pieces.
+    `cache` says what the response cache had. `headers` go out with the response, besides its own.
+    `began_at` is in seconds since the epoch; of the times, `asked_ms`, `first_token_ms` and
+    `total_ms` run from there, `lease_ms` is the wait for the model itself and `queue_ms` that for
+    room in it. `measure_of` gives for a model what is told of the times between pieces.
     """
 
     request_id: str
@@ -105,6 +107,7 @@ class RequestRecord:
     total_ms: float = 0.0
     finish_reasons: tuple[str, ...] = ()
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    cache: str | None = None
     excerpt: BodyExcerpt | None = None
     measure_of: Callable[[str], Measure] | None = None
     _between: Measure = _nobody_measures
@@ -117,6 +120,12 @@ class RequestRecord:
         self.generation = getattr(request, "generation", None)
         self.stream = stream
         self.asked_ms = self._elapsed_ms()
+
+    def kept(self, outcome: str) -> None:
+        """What the response cache had for it: `hit`, `miss` or `bypass`; the response says so."""
+        self.cache = outcome
+        self.headers = [one for one in self.headers if one[0] != CACHE_HEADER]
+        self.headers.append((CACHE_HEADER, outcome.encode()))
 
     def leased(self) -> None:
         """The model is there."""
@@ -170,7 +179,10 @@ class RequestRecord:
 
     @property
     def tokens_used(self) -> int:
-        """Of the prompt and of what was answered; of an answer that was cut off its pieces."""
+        """Of the prompt and of what was answered; of an answer that was cut off its pieces. What
+        was kept uses none."""
+        if self.cache == "hit":
+            return 0
         return (self.prompt_tokens or 0) + self.tokens_answered
 
     @property

@@ -21,6 +21,7 @@ from localserve.dialects.openai import parse_embedding, parse_rerank
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import ModelManager
 from localserve.server.bodies import read_body
+from localserve.server.caching import kept_vectors
 from localserve.server.callers import check_model
 from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
 from localserve.server.errors import shutting_down
@@ -114,7 +115,7 @@ class AtOnceEndpoint(Generic[Question, Answer]):
             record.ask(asked.request, self._manager.spec.name)
             await meter.reserve_tokens(expected)
         try:
-            answer = await while_wanted(self._ask(scope, asked.request), receive)
+            answer = await while_wanted(self._ask_once(scope, asked.request), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
             if self._exchange.computes:
                 record.answers(answer.model)
@@ -133,6 +134,14 @@ class AtOnceEndpoint(Generic[Question, Answer]):
         if len(body) < PARSE_IN_WORKER_BYTES:
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
+
+    async def _ask_once(self, scope: Scope, request: Question) -> Answer:
+        """What is kept of an answer, else the answer."""
+        if not isinstance(request, EmbeddingRequest):
+            return await self._ask(scope, request)
+        return await kept_vectors(  # type: ignore[return-value]  # a question's own kind of answer
+            scope, request, lambda: self._ask(scope, request)
+        )
 
     async def _ask(self, scope: Scope, request: Question) -> Answer:
         async with self._manager.lease(request.model) as lease:
