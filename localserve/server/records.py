@@ -157,6 +157,8 @@ class RequestRecord:
                     self.prompt_tokens = usage.prompt_tokens
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
+                    if self.cache == "hit":
+                        continue  # its times are another request's
                     self.tokens_per_second = timings.tokens_per_second
                     self.queue_ms, self.prompt_ms = timings.queue_ms, timings.prompt_ms
                     self.decode_ms = timings.answer_ms
