@@ -18,12 +18,15 @@ LocalserveError
 │   ├── MemoryBusy          running answers or other programs hold the memory for the model
 │   ├── ModelLoading        the model is not ready yet
 │   ├── EngineFailed        the engine stopped in the middle of this answer
-│   └── StoreFailed         a file of the data folder cannot be read or written
+│   ├── StoreFailed         a file of the data folder cannot be read or written
+│   └── CacheFailed         kept answers cannot be forgotten
 ├── AccessRefused           whoever asks may not
 │   ├── KeyMissing          an API key is needed, and none was sent
 │   ├── KeyInvalid          the API key is wrong, revoked or expired
 │   └── KeyForbidden        the API key has no right to this
 ├── RateLimited             more was asked for than a minute allows
+├── DeadlineExceeded        the answer was not there when the request wanted it
+├── Superseded              a newer completion of the same client and file took its place
 ├── UnknownKey              no API key of that name exists
 ├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
@@ -363,6 +366,25 @@ class RateLimited(LocalserveError):
         )
         self.kind = kind
         self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceeded(LocalserveError):
+    """The time that the request itself allowed is over; nobody waits for the answer any more."""
+
+    code: ClassVar[str] = "deadline_exceeded"
+    description: ClassVar[str] = (
+        "The answer was not complete within the `deadline_ms` of the request, so it was given up."
+    )
+
+
+class Superseded(LocalserveError):
+    """An editor asked again at the next keystroke; nobody waits for this answer any more."""
+
+    code: ClassVar[str] = "superseded"
+    description: ClassVar[str] = (
+        "A newer completion of the same client and the same file took the place of this one. Send "
+        "different values of `file` (or of `user`) for what is not to be replaced."
+    )
 
 
 class UnknownKey(LocalserveError):

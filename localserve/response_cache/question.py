@@ -35,7 +35,9 @@ Question = TextQuestion | EmbeddingRequest
 
 Asking = TypeVar("Asking", ChatRequest, CompletionRequest, InfillRequest)
 
-_NEUTRAL: Final = frozenset({"model", "scope", "priority", "keep_alive_seconds"})
+_NEUTRAL: Final = frozenset(
+    {"model", "scope", "priority", "deadline_seconds", "file", "user", "keep_alive_seconds"}
+)
 """Of a question: for whom and when, not what. The model is in the key as a file."""
 
 

@@ -153,7 +153,9 @@ class Worker:
             wanted=wanted if default else replace(wanted, context_tokens=None),
             threads=settings.threads,
             max_waiting=settings.max_waiting,
-            step_budget_seconds=settings.step_budget_ms / 1e3,
+            step_budget_seconds=(
+                None if settings.step_budget_ms is None else settings.step_budget_ms / 1e3
+            ),
             default_max_tokens=settings.default_max_tokens,
             share_prefixes=settings.share_prefixes,
             settings=settings,

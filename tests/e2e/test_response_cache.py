@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx2
 import openai
 import pytest
 
-from tests.e2e.conftest import Server, Start
+from tests.e2e.conftest import WAIT_SECONDS, Server, Start
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +39,10 @@ def test_an_answer_is_given_again_also_after_a_restart(start: Start) -> None:
     assert ask(client) == ("hit", answer)
     assert ask_streamed(client) == ("hit", answer)
     assert ask(client, extra_headers={"cache-control": "no-store"}) == ("bypass", answer)
-    kept = httpx2.get(f"{server.url}/admin/cache").json()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while (kept := httpx2.get(f"{server.url}/admin/cache").json())["store"]["entries"] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert (kept["hits"], kept["store"]["entries"]) == (2, 1)
     server.worker.kill()
     assert ask(client.with_options(max_retries=10)) == ("hit", answer)

@@ -20,6 +20,7 @@ from localserve.chat import (
     Generation,
     InfillRequest,
     Message,
+    Priority,
     Sampling,
     TextDelta,
     Timings,
@@ -100,7 +101,12 @@ def test_vectors_are_determined_where_there_are_any() -> None:
 
 
 SAME: list[tuple[Question, Question]] = [
-    (chat(), chat(priority=3)),
+    (chat(), chat(priority=Priority.BACKGROUND)),
+    (chat(), chat(deadline_seconds=3.0)),
+    (
+        InfillRequest("m", "a", "b", generation=GREEDY),
+        InfillRequest("m", "a", "b", generation=GREEDY, file="f", user="u"),
+    ),
     (chat(), chat(keep_alive_seconds=5.0)),
     (chat(), replace(chat(), model="alias", scope="other")),
     (chat(), chat(generation=replace(GREEDY, reuse=False))),
