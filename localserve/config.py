@@ -239,6 +239,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "response_cache_fold_space", bool, False, "Runs of white space in messages count as one."
     ),
+    Setting(
+        "semantic_cache_model",
+        str,
+        None,
+        "Embedding model that finds kept answers to questions in other words.",
+    ),
+    Setting(
+        "semantic_cache_distance",
+        float,
+        0.05,
+        "Largest cosine distance of such a question.",
+        0.0,
+        1.0,
+    ),
     Setting("share_responses", bool, False, "Share kept answers between API keys."),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
@@ -329,6 +343,8 @@ class Settings:
     response_cache_bytes: int
     response_cache_seconds: float
     response_cache_fold_space: bool
+    semantic_cache_model: str | None
+    semantic_cache_distance: float
     share_responses: bool
     max_body_bytes: int
     drain_seconds: float

@@ -104,14 +104,18 @@ class ResponseCache:
         keep: Keep,
         told: Callable[[Outcome], None],
         *,
+        similar: Key | None = None,
         anew: bool = False,
     ) -> AsyncGenerator[Item, None]:
         """The items of the answer, kept or computed. Raises: what `compute` raises.
 
-        `told` hears what came of it before the first item. With `anew` it is computed whatever is
+        `told` hears what came of it before the first item. What is kept under `similar` does, too,
+        where nothing is under `key`. With `anew` it is computed whatever is
         kept, and takes that one's place.
         """
         kept = None if anew else await self._find(key)
+        if kept is None and similar is not None:
+            kept = await self._find(similar)
         if kept is not None:
             self._note("hit", told)
             self.figures.saved_tokens += tokens_of(kept)
@@ -128,6 +132,10 @@ class ResponseCache:
                 yield item
         if joined:
             self.figures.saved_tokens += tokens_of(flight.items)
+
+    async def holds(self, key: Key) -> bool:
+        """Whether there is an answer, or one is under way."""
+        return key in self._flights or await self._find(key) is not None
 
     async def purge(self, model: str | None) -> int:
         """Forget all answers, or those of a model, also those under way; how many there were.

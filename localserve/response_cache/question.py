@@ -26,6 +26,7 @@ from localserve.chat import (
     Generation,
     InfillRequest,
     Message,
+    Report,
 )
 from localserve.config import Settings
 from localserve.response_cache.value import LAYOUT, Item
@@ -70,6 +71,25 @@ def is_determined(request: Question) -> bool:
     generation = request.generation
     fixed = generation.sampling.temperature == 0 or generation.sampling.seed is not None
     return fixed and generation.line_seconds is None
+
+
+def words_of(request: Question) -> str | None:
+    """The words of a single question that may be asked in others; None where it is more than that:
+    a conversation, with tools, or with an answer of a certain form."""
+    if not isinstance(request, ChatRequest) or not request.messages or request.tools:
+        return None
+    *before, last = request.messages
+    generation = request.generation
+    plain = (generation.shape, generation.top_logprobs, generation.report) == (None, None, Report())
+    if not plain or last.role != "user" or any(one.role != "system" for one in before):
+        return None
+    return last.content
+
+
+def without_words(request: ChatRequest) -> ChatRequest:
+    """The question without what `words_of` has."""
+    *before, last = request.messages
+    return replace(request, messages=(*before, replace(last, content="")))
 
 
 def is_whole(items: Sequence[Item]) -> bool:

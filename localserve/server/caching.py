@@ -9,7 +9,9 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, cast
@@ -24,7 +26,7 @@ from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager, Ready
-from localserve.response_cache.cache import ResponseCache
+from localserve.response_cache.cache import Outcome, ResponseCache
 from localserve.response_cache.question import (
     Key,
     Question,
@@ -33,11 +35,14 @@ from localserve.response_cache.question import (
     is_whole,
     key_of,
     settled,
+    without_words,
+    words_of,
 )
 from localserve.response_cache.redis_store import RedisStore
 from localserve.response_cache.sqlite_store import FILE_NAME, SqliteStore
 from localserve.response_cache.value import Item
 from localserve.server.records import record_of
+from localserve.server.similar_answers import SimilarAnswers
 
 MEMORY_BYTES: Final = 64 << 20
 """The bound on kept answers in memory."""
@@ -45,7 +50,19 @@ MEMORY_BYTES: Final = 64 << 20
 _DATED: Final = "strftime_now"
 """What templates call that tell the model the day."""
 
+DISTANCE_HEADER: Final = b"x-localserve-cache-distance"
+"""How far the question was to which the answer was given first."""
+
 Compute = Callable[[], AsyncGenerator[ChatEvent, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question's key. `words` may be others (None: they may not), in questions of one `group`."""
+
+    key: Key
+    group: Key
+    words: str | None
 
 
 class Caching:
@@ -56,6 +73,7 @@ class Caching:
         self._manager = manager
         self._settings = settings
         self._versions = (_version("localserve"), _version("llama-cpp-python"))
+        self._similar = _similar_answers(cache, manager, settings)
         self._files: dict[tuple[object, ...], object] = {}
 
     async def answer(
@@ -66,8 +84,8 @@ class Caching:
     ) -> AsyncGenerator[Item, None]:
         """What is kept of an answer, else what `compute` makes of it. Raises: as that."""
         record, wishes = record_of(scope), _cache_wishes(scope)
-        key = None if "no-store" in wishes else await self._key(scope, request)
-        if key is None:
+        asked = None if "no-store" in wishes else await self._asked(scope, request)
+        if asked is None:
             self.cache.figures.count("bypass")
             record.kept("bypass")
             async with aclosing(compute()) as items:
@@ -75,16 +93,33 @@ class Caching:
                     yield item
             return
         began = datetime.now().astimezone()
+        anew = bool(wishes & {"no-cache", "max-age=0"})
+        key, meaning = asked.key, None
+        if asked.words is not None and self._similar is not None and not anew:
+            meaning = await self._similar.look(key, asked.group, asked.words)
 
         async def keep(items: Sequence[Item]) -> float | None:
-            return await self._until(request, began) if is_whole(items) else None
+            if not is_whole(items):
+                return None
+            until = await self._until(request, began)
+            if meaning is not None and self._similar is not None:
+                self._similar.remember(key, meaning, until)
+            return until
 
-        anew = bool(wishes & {"no-cache", "max-age=0"})
-        async with aclosing(self.cache.answer(key, compute, keep, record.kept, anew=anew)) as items:
+        similar = meaning.similar if meaning is not None else None
+
+        def told(outcome: Outcome) -> None:
+            record.kept(outcome)
+            if outcome == "hit" and similar is not None:
+                record.headers.append((DISTANCE_HEADER, f"{similar.distance:.4f}".encode()))
+
+        found = similar.key if similar is not None else None
+        answer = self.cache.answer(key, compute, keep, told, similar=found, anew=anew)
+        async with aclosing(answer) as items:
             async for item in items:
                 yield item
 
-    async def _key(self, scope: Scope, request: Question) -> Key | None:
+    async def _asked(self, scope: Scope, request: Question) -> _Asked | None:
         """None where the answer is not determined, or nobody knows by which file."""
         try:
             spec = (await self._manager.report_on(request.model)).spec
@@ -96,10 +131,18 @@ class Caching:
         files = await self._identity(spec)
         if files is None:
             return None
-        own = "" if self._settings.share_responses else caller_of(scope).prefix_scope
-        return key_of(
-            question, spec, self._settings, files=files, scope=own, versions=self._versions
+        key = partial(
+            key_of,
+            spec=spec,
+            settings=self._settings,
+            files=files,
+            scope="" if self._settings.share_responses else caller_of(scope).prefix_scope,
+            versions=self._versions,
         )
+        words = words_of(question)
+        if words is None or not isinstance(question, ChatRequest):
+            return _Asked(key(question), key(question), None)
+        return _Asked(key(question), key(without_words(question)), words)
 
     async def _identity(self, spec: ModelSpec) -> object | None:
         """Which model its files hold; read again when one of them has changed."""
@@ -109,7 +152,10 @@ class Caching:
         try:
             state = await asyncio.to_thread(_state, path)
             if state not in self._files:
-                self._files[state] = await asyncio.to_thread(file_identities, path)
+                files = await asyncio.to_thread(file_identities, path)
+                if self._settings.redis_url:  # a copy on another machine has another time
+                    files = [[size, digest] for size, _, digest in files]
+                self._files[state] = files
             return self._files[state]
         except OSError:
             return None
@@ -140,6 +186,15 @@ def caching_for(settings: Settings, manager: ModelManager) -> Caching | None:
         )
     )
     return Caching(ResponseCache(store, MEMORY_BYTES), manager, settings)
+
+
+def _similar_answers(
+    cache: ResponseCache, manager: ModelManager, settings: Settings
+) -> SimilarAnswers | None:
+    model = settings.semantic_cache_model
+    if model is None:
+        return None
+    return SimilarAnswers(cache, manager, model, settings.semantic_cache_distance)
 
 
 def kept_events(

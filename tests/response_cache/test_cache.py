@@ -193,6 +193,26 @@ async def test_an_answer_wanted_anew_takes_the_kept_ones_place(cache: ResponseCa
     assert await ask(cache, Model()) == ("hit", other)
 
 
+async def test_a_similar_questions_answer_serves_and_is_never_overwritten(
+    cache: ResponseCache,
+) -> None:
+    other: list[Item] = [*ANSWER[:-1], Completed(Usage(3, 9), Timings())]
+    outcomes: list[Outcome] = []
+
+    async def ask_like(key: Key, similar: Key) -> list[Item]:
+        answer = cache.answer(key, Model(other), week, outcomes.append, similar=similar)
+        items = [item async for item in answer]
+        await asyncio.gather(*cache._saving)
+        return items
+
+    await ask(cache, Model())
+    assert await ask_like(Key("m", "bb"), KEY) == ANSWER
+    assert await ask_like(Key("m", "bb"), Key("m", "gone")) == other
+    assert outcomes == ["hit", "miss"]
+    assert await ask(cache, Model(), Key("m", "gone")) == ("miss", ANSWER)
+    assert await ask_like(Key("m", "bb"), KEY) == other
+
+
 async def test_answers_end_by_their_time(tmp_path: Path) -> None:
     now = 1_000_000.0
     cache = ResponseCache(disk(tmp_path), 1 << 20, lambda: now)

@@ -19,6 +19,7 @@ from localserve.chat import (
     FinishReason,
     Generation,
     InfillRequest,
+    JsonShape,
     Message,
     Priority,
     Sampling,
@@ -35,6 +36,8 @@ from localserve.response_cache.question import (
     is_whole,
     key_of,
     settled,
+    without_words,
+    words_of,
 )
 from localserve.response_cache.value import Item
 
@@ -44,7 +47,8 @@ GREEDY = Generation(Sampling(temperature=0.0))
 
 
 def chat(text: str = "Hello", generation: Generation = GREEDY, **more: Any) -> ChatRequest:
-    return ChatRequest("m", (Message("user", text),), generation=generation, **more)
+    messages = (Message("user", text),)
+    return ChatRequest("m", **{"messages": messages, "generation": generation, **more})
 
 
 def key(
@@ -193,6 +197,20 @@ def test_white_space_folds_where_that_is_wanted() -> None:
         assert key(one, settings=folding) == key(other, settings=folding)
     code = [CompletionRequest("m", (text,), generation=GREEDY) for text in ("a  b", "a b")]
     assert key(code[0], settings=folding) != key(code[1], settings=folding)
+
+
+def test_only_a_single_question_may_be_asked_in_other_words() -> None:
+    system, user = Message("system", "Short."), Message("user", "Hello")
+    assert words_of(chat()) == "Hello"
+    assert words_of(chat(messages=(system, user))) == "Hello"
+    for messages in ((), (system,), (user, Message("assistant", "Hi")), (user, user)):
+        assert words_of(replace(chat(), messages=messages)) is None
+    assert words_of(chat(tools=(Tool("f"),))) is None
+    assert words_of(chat(generation=replace(GREEDY, shape=JsonShape("{}")))) is None
+    assert words_of(chat(generation=replace(GREEDY, top_logprobs=0))) is None
+    assert words_of(CompletionRequest("m", ("Hello",))) is None
+    assert key(without_words(chat("a"))) == key(without_words(chat("b")))
+    assert key(without_words(chat("a"))) != key(without_words(chat("a", reasoning_tokens=1)))
 
 
 def answer(reason: FinishReason, tokens: int, cap: int | None, left_out: int = 0) -> list[Item]:

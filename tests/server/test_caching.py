@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from localserve.chat import Message, ToolCall
 from localserve.errors import EngineFailed
 from localserve.gateway.store import KeyStore
 from localserve.testing import FakeBackend, Thought, fake_manager
+from tests.redis_server import redis_server
 from tests.server.conftest import CHAT, Serve, Served, connected, until
 from tests.server.test_metrics import scrape, value
 
@@ -196,6 +198,20 @@ async def test_an_answer_goes_with_the_file_that_gave_it(
         assert (await post(served))[0] == "bypass"
 
 
+async def test_a_copy_of_the_file_shares_answers_in_redis_only(
+    call: Serve, options: Options, tmp_path: Path
+) -> None:
+    file = tmp_path / "fake.gguf"
+    with redis_server(tmp_path) as redis:
+        for url, again in ((None, "miss"), (redis.url, "hit")):
+            outcomes = []
+            for seconds in (1, 2):
+                os.utime(file, (seconds, seconds))
+                async with call(**options(redis_url=url)) as served:
+                    outcomes.append((await post(served))[0])
+            assert outcomes == ["miss", again]
+
+
 async def test_keys_share_no_answers_unless_that_is_wanted(
     call: Serve, options: Options, tmp_path: Path
 ) -> None:
@@ -302,6 +318,66 @@ async def test_a_template_that_tells_the_day_keeps_its_answers_for_the_day(
             left = entry.expires_at - cache._clock()
             assert left <= most
             assert (left > 86_400) is (most > 86_400)
+
+
+def question(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "temperature": 0} | more
+
+
+async def test_a_question_in_other_words_gets_the_answer_where_that_is_wanted(
+    call: Serve, options: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "localserve.server.similar_answers")
+    near, far = "What is France's capital?", "1234567890"
+    async with call(**options(semantic_cache_model="fake")) as served:
+        assert (await post(served, question("What is Frances capital?")))[0] == "miss"
+        outcome, response = await post(served, question(near))
+        assert outcome == "hit"
+        distance = response.headers["x-localserve-cache-distance"]
+        assert 0 < float(distance) <= 0.05
+        assert f"at a distance of {distance}" in caplog.text
+        outcome, response = await post(served, question(far))
+        assert outcome == "miss"
+        assert "x-localserve-cache-distance" not in response.headers
+        system = [{"role": "system", "content": "Short."}]
+        tool = {"type": "function", "function": {"name": "look"}}
+        for other in (
+            question(near, max_tokens=9),
+            question(near, tools=[tool]),
+            question(near, messages=[*system, *question(near)["messages"]]),
+            question(near, messages=[*HELLO["messages"] * 3, *question(near)["messages"]]),
+        ):
+            assert (await post(served, other))[0] == "miss"
+    async with call(**options(cache_dir=Path("/dev/null/x"))) as served:
+        assert (await post(served, question("What is Frances capital?")))[0] == "miss"
+        assert (await post(served, question(near)))[0] == "miss"
+
+
+async def test_no_similar_answer_crosses_keys_or_outlives_a_purge(
+    call: Serve, options: Options, tmp_path: Path
+) -> None:
+    store = KeyStore(tmp_path / "data" / "keys.sqlite")
+    keys = [store.create(name, now=0.0, scope="admin").secret for name in ("a", "b")]
+    one, other = question("What is Frances capital?"), question("What is France's capital?")
+    made = options(data_dir=tmp_path / "data", semantic_cache_model="fake")
+    async with call(**made) as served:
+        a, b = ({"x_api_key": key} for key in keys)
+        assert (await post(served, one, **a))[0] == "miss"
+        assert (await post(served, other, **b))[0] == "miss"
+        assert (await post(served, other, **a))[0] == "hit"
+        await served.client.post("/admin/cache/purge", json={}, headers={"x-api-key": keys[0]})
+        assert (await post(served, other, **a))[0] == "miss"
+
+
+async def test_without_its_embedding_model_questions_are_only_the_same_or_not(
+    call: Serve, options: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with call(**options(semantic_cache_model="nowhere")) as served:
+        assert (await post(served))[0] == "miss"
+        assert (await post(served))[0] == "hit"
+        assert (await post(served, question("Hello!")))[0] == "miss"
+    lines = [line for line in caplog.messages if "Similar questions are not found" in line]
+    assert len(lines) == 1
 
 
 async def test_a_broken_store_fails_no_request(
