@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from localserve.catalog.routes import RouteTable
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.authenticated import Authenticated
@@ -59,9 +60,12 @@ from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
+from localserve.server.remote_checks import remote_checks
 from localserve.server.request_lines import log_request
 from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.router import Router
+from localserve.server.routes import RouteExplanation
 from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 from localserve.server.vitals import own_checks
@@ -69,6 +73,8 @@ from localserve.telemetry.spans import Tracing
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
+
+NO_ROUTES = RouteTable()
 
 Reload = Callable[[], Awaitable[None]]
 """Reads the configuration again. Raises: ConfigInvalid."""
@@ -84,6 +90,7 @@ def create_app(
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
     tracing: Tracing | None = None,
+    routes: RouteTable = NO_ROUTES,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
@@ -92,7 +99,8 @@ def create_app(
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     `tracing` makes spans (None: one of its own, where the settings want them). Checks of
-    `/health/details` can be added to `app.state.health_checks`.
+    `/health/details` can be added to `app.state.health_checks`. `routes` are names that stand for
+    one of several models; `app.state.router` takes over others.
     """
 
     @asynccontextmanager
@@ -119,6 +127,7 @@ def create_app(
     keys = Keys(store, on_change=keyring.look_again)
     lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
+    checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
     caching = caching_for(settings, manager)
     if caching is not None:
@@ -152,6 +161,7 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.health_checks = checks
     app.state.caching = caching
+    app.state.router = Router(manager, routes)
     return app
 
 
@@ -269,6 +279,7 @@ def _routes(
             Route(f"{prefix}/admin/models", admin.list),
             Route(f"{prefix}/admin/cache", cache.show, methods=["GET"]),
             post(f"{prefix}/admin/cache/purge", cache.purge),
+            Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
             post(f"{prefix}/admin/keys", keys.create),
             post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),

@@ -111,7 +111,7 @@ class Caching:
         def told(outcome: Outcome) -> None:
             record.kept(outcome)
             if outcome == "hit" and similar is not None:
-                record.headers.append((DISTANCE_HEADER, f"{similar.distance:.4f}".encode()))
+                record.set_header(DISTANCE_HEADER, f"{similar.distance:.4f}".encode())
 
         found = similar.key if similar is not None else None
         answer = self.cache.answer(key, compute, keep, told, similar=found, anew=anew)

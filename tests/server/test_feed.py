@@ -10,7 +10,7 @@ from starlette.types import Message
 
 from localserve.chat import Accepted, ChatEvent, ChatRequest, Completed, TextDelta
 from localserve.errors import EngineFailed, Superseded
-from localserve.server.chat import leased
+from localserve.server.attempts import leased
 from localserve.server.feed import ClientLeft, Feed
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import until
@@ -102,8 +102,8 @@ async def test_leaving_the_block_closes_the_backends_generator_first() -> None:
 
 async def test_a_manager_that_closes_while_loading_ends_the_waiting() -> None:
     manager = fake_manager(FakeBackend(), load_seconds=60)
-    source = leased(manager, "", lambda lease: lease.backend.chat(ChatRequest("", ())))
-    async with Feed(source, nothing) as feed:
+    asked = leased(manager, "", lambda lease: lease.backend.chat(ChatRequest("", ())))
+    async with Feed(asked, nothing) as feed:
         await until(lambda: getattr(manager.state, "share", 0) > 0)
         await manager.close()
         with pytest.raises(Exception, match="shutting down"):
