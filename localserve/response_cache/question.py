@@ -65,12 +65,12 @@ def settled(request: Question, spec: ModelSpec, settings: Settings) -> Question:
 
 def is_determined(request: Question) -> bool:
     """Whether a settled question has one answer: vectors, what is greedy, and what has a seed. A
-    limit in seconds leaves it to the machine."""
+    limit in seconds leaves it to the machine, and one of no tokens is asked for what it computes."""
     if isinstance(request, EmbeddingRequest):
         return bool(request.inputs)
     generation = request.generation
     fixed = generation.sampling.temperature == 0 or generation.sampling.seed is not None
-    return fixed and generation.line_seconds is None
+    return fixed and generation.line_seconds is None and generation.max_tokens != 0
 
 
 def words_of(request: Question) -> str | None:

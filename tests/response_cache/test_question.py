@@ -99,6 +99,10 @@ def test_a_limit_in_seconds_leaves_the_answer_to_the_machine() -> None:
     assert not is_determined(chat(generation=replace(GREEDY, line_seconds=1.0)))
 
 
+def test_what_only_warms_the_prompt_up_is_computed_each_time() -> None:
+    assert not is_determined(chat(generation=replace(GREEDY, max_tokens=0)))
+
+
 def test_vectors_are_determined_where_there_are_any() -> None:
     assert is_determined(EmbeddingRequest("m", ("a",)))
     assert not is_determined(EmbeddingRequest("m", ()))

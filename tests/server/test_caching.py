@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from localserve.catalog.routes import Route, RouteTable, Target
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import Message, ToolCall
 from localserve.errors import EngineFailed
@@ -210,6 +211,20 @@ async def test_a_copy_of_the_file_shares_answers_in_redis_only(
                 async with call(**options(redis_url=url)) as served:
                     outcomes.append((await post(served))[0])
             assert outcomes == ["miss", again]
+
+
+async def test_a_route_finds_what_its_model_answered(call: Serve, options: Options) -> None:
+    table = RouteTable((Route("auto", "order", (Target("fake"),)),))
+    backend = FakeBackend()
+    async with call(**options(backend, arguments={"routes": table})) as served:
+        assert (await post(served, HELLO | {"model": "fake"}))[0] == "miss"
+        outcome, response = await post(served, HELLO | {"model": "auto"})
+        assert outcome == "hit"
+        assert response.headers["x-localserve-route"].startswith("auto -> fake")
+        vectors = {"input": "Hello"}
+        assert (await post(served, vectors, "/v1/embeddings"))[0] == "miss"
+        assert (await post(served, vectors | {"model": "auto"}, "/v1/embeddings"))[0] == "hit"
+    assert len(backend.requests) == 2
 
 
 async def test_keys_share_no_answers_unless_that_is_wanted(
