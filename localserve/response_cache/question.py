@@ -65,7 +65,7 @@ def settled(request: Question, spec: ModelSpec, settings: Settings) -> Question:
 
 def is_determined(request: Question) -> bool:
     """Whether a settled question has one answer: vectors, what is greedy, and what has a seed. A
-    limit in seconds leaves it to the machine, and one of no tokens is asked for what it computes."""
+    limit in seconds leaves it to the machine; one of no tokens wants the prompt computed."""
     if isinstance(request, EmbeddingRequest):
         return bool(request.inputs)
     generation = request.generation
