@@ -11,6 +11,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localserve.chat import Accepted, Completed, TextDelta, Timings, Usage
 from localserve.errors import CacheFailed, EngineFailed
@@ -23,6 +25,7 @@ from localserve.response_cache.sqlite_store import SqliteStore
 from localserve.response_cache.store import Store
 from localserve.response_cache.value import Item
 from tests.redis_server import RedisServer, redis_server
+from tests.response_cache.test_value import EVENTS
 from tests.server.conftest import until
 
 KEY = Key("m", "aa")
@@ -98,6 +101,49 @@ async def test_a_hit_is_event_for_event_the_miss(cache: ResponseCache) -> None:
     assert await ask(cache, model) == ("hit", ANSWER)
     assert model.computed == 1
     assert (cache.figures.hits, cache.figures.misses, cache.figures.saved_tokens) == (1, 1, 5)
+
+
+class TableStore:
+    """A store in a dictionary."""
+
+    name = place = "table"
+
+    def __init__(self) -> None:
+        self.entries: dict[Key, Entry] = {}
+
+    async def get(self, key: Key, now: float) -> Entry | None:
+        return self.entries.get(key)
+
+    async def put(self, key: Key, entry: Entry, now: float) -> None:
+        self.entries[key] = entry
+
+    async def purge(self, model: str | None) -> int:
+        return len(self.entries)
+
+    def figures(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        pass
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=5), st.integers(1, 3))
+def test_whatever_was_answered_all_get_the_same_now_and_after_a_restart(
+    answer: list[Item], askers: int
+) -> None:
+    async def story() -> list[tuple[Outcome, list[Item]]]:
+        store, model = TableStore(), Model(answer)
+        async with opened(store) as cache:
+            answers = list(await asyncio.gather(*(ask(cache, model) for _ in range(askers))))
+            answers.append(await ask(cache, model))
+        async with opened(store) as cache:
+            answers.append(await ask(cache, model))
+        assert model.computed == 1
+        return answers
+
+    answers = asyncio.run(story())
+    assert [outcome for outcome, _ in answers].count("miss") == 1
+    assert {repr(items) for _, items in answers} == {repr(answer)}
 
 
 async def test_answers_outlast_the_process(tmp_path: Path) -> None:
