@@ -38,6 +38,8 @@ from localserve.manager import ModelManager
 from localserve.manager.library import Library
 from localserve.server import llama_server
 from localserve.server.admin import Admin
+from localserve.server.cache_admin import CacheAdmin, CacheMetrics
+from localserve.server.caching import caching_for
 from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
 from localserve.server.errors import (
@@ -110,6 +112,8 @@ def create_app(
             await manager.close()
             await checks.close()
             await buckets.close()
+            if caching is not None:
+                await caching.cache.close()
             if own_tracing is not None:
                 await asyncio.to_thread(own_tracing.close)
 
@@ -125,6 +129,9 @@ def create_app(
     checks = own_checks(manager, settings, store, buckets)
     checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
+    caching = caching_for(settings, manager)
+    if caching is not None:
+        metrics.add(CacheMetrics(caching.cache))
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
     traced = tracing or own_tracing
     app = Starlette(
@@ -137,6 +144,7 @@ def create_app(
             headers_after_seconds,
             Health(manager, checks, lag),
             metrics,
+            CacheAdmin(caching.cache if caching is not None else None),
         ),
         middleware=[
             _recorded(settings, metrics, on_request),
@@ -152,6 +160,7 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.health_checks = checks
+    app.state.caching = caching
     app.state.router = Router(manager, routes)
     return app
 
@@ -205,6 +214,7 @@ def _routes(
     headers_after_seconds: float,
     health: Health,
     metrics: Metrics,
+    cache: CacheAdmin,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
 
@@ -267,6 +277,8 @@ def _routes(
             Route(f"{prefix}/errors/{{code}}", describe_error),
             post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),
+            Route(f"{prefix}/admin/cache", cache.show, methods=["GET"]),
+            post(f"{prefix}/admin/cache/purge", cache.purge),
             Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
             post(f"{prefix}/admin/keys", keys.create),

@@ -46,6 +46,8 @@ def format_record(record: RequestRecord) -> str:
     if record.prompt_tokens is not None:
         cached = f" ({record.cached_tokens} cached)" if record.cached_tokens else ""
         parts.append(f"prompt {record.prompt_tokens}{cached}")
+    if record.cache == "hit":
+        parts.append("kept answer")
     if record.completion_tokens is not None:
         parts.append(f"answer {record.completion_tokens}")
     if record.tokens_per_second is not None:
@@ -90,6 +92,7 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "prompt_tokens": record.prompt_tokens,
         "cached_tokens": record.cached_tokens,
         "completion_tokens": record.completion_tokens,
+        "cache": record.cache,
         "pieces": record.answer_pieces or None,
         "finish_reasons": list(record.finish_reasons) or None,
         "tokens_per_second": record.tokens_per_second,
