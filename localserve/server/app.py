@@ -36,9 +36,12 @@ from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
 from localserve.server import llama_server
+from localserve.server.activity import Activity
 from localserve.server.admin import Admin
 from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
+from localserve.server.connecting import Connecting
+from localserve.server.dashboard import Dashboard, wants_page
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
@@ -59,6 +62,8 @@ from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteN
 from localserve.server.request_lines import log_request
 from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.settings import EffectiveSettings
+from localserve.server.shelf import Shelf
 from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 from localserve.server.vitals import own_checks
@@ -114,6 +119,8 @@ def create_app(
     keys = Keys(store, on_change=keyring.look_again)
     checks = own_checks(manager, settings, store, buckets)
     metrics = Metrics(manager, _version())
+    admin = Admin(manager)
+    activity = Activity(admin)
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
     traced = tracing or own_tracing
     app = Starlette(
@@ -126,9 +133,11 @@ def create_app(
             headers_after_seconds,
             Health(manager, checks),
             metrics,
+            admin,
+            activity,
         ),
         middleware=[
-            _recorded(settings, metrics, on_request),
+            _recorded(settings, metrics, activity, on_request),
             *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),
@@ -143,12 +152,15 @@ def create_app(
     return app
 
 
-def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Middleware:
+def _recorded(
+    settings: Settings, metrics: Metrics, activity: Activity, on_request: OnRequest
+) -> Middleware:
     """What is remembered of requests, for whom: figures, texts in the log, `on_request`."""
     sampler = sampler_for(settings)
 
     def begin(record: RequestRecord) -> None:
         metrics.begin(record)
+        activity.begin(record)
         if sampler is None:
             return
         if not is_admin_path(route_path({"path": normal_path(record.path)})):
@@ -156,6 +168,7 @@ def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Mi
 
     def end(record: RequestRecord) -> None:
         metrics.end(record)
+        activity.end(record)
         on_request(record)
 
     return Middleware(Recorded, on_request=end, on_begin=begin)
@@ -192,6 +205,8 @@ def _routes(
     headers_after_seconds: float,
     health: Health,
     metrics: Metrics,
+    admin: Admin,
+    activity: Activity,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
 
@@ -221,7 +236,8 @@ def _routes(
     native = answers(llama_server.COMPLETION)
     completion = answers(completion_exchange(fingerprint))
     lm_studio = LmStudioModels(manager)
-    models, admin = Models(manager), Admin(manager)
+    models, effective = Models(manager), EffectiveSettings(settings)
+    connecting, dashboard, shelf = Connecting(admin), Dashboard(), Shelf(settings)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
@@ -254,6 +270,11 @@ def _routes(
             Route(f"{prefix}/errors/{{code}}", describe_error),
             post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),
+            Route(f"{prefix}/admin/activity", activity.show),
+            post(f"{prefix}/admin/requests/{{id:path}}/cancel", activity.cancel),
+            Route(f"{prefix}/admin/settings", effective.show),
+            Route(f"{prefix}/admin/catalog", shelf.show),
+            Route(f"{prefix}/admin/connect", connecting.show),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
             post(f"{prefix}/admin/keys", keys.create),
             post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),
@@ -265,7 +286,7 @@ def _routes(
                 )
                 for change in (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
             ),
-            Route(prefix or "/", _greet),
+            Route(prefix or "/", _greeting(dashboard)),
         ]
     return [
         *everywhere,
@@ -274,6 +295,7 @@ def _routes(
         post("/v1/embeddings", embedding),
         post("/completions", native),
         post("/embeddings", native_embedding),
+        Route("/dashboard/{name}", dashboard.file),
         Route("/api/v0/models", lm_studio.list),
         Route("/api/v0/models/{name:path}", lm_studio.show),
         post("/api/v0/chat/completions", chat),
@@ -292,10 +314,20 @@ def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Res
     return reload_now
 
 
-async def _greet(request: Request) -> Response:
-    if means_ollama(request):
-        return PlainTextResponse(GREETING)
-    return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
+def _greeting(dashboard: Dashboard) -> Callable[[Request], Awaitable[Response]]:
+    async def greet(request: Request) -> Response:
+        if wants_page(request):
+            return dashboard.page(request)
+        if means_ollama(request):
+            return PlainTextResponse(GREETING, headers=_BY_ACCEPT)
+        return PlainTextResponse(
+            "localserve is running. GET /v1/models lists its models.\n", headers=_BY_ACCEPT
+        )
+
+    return greet
+
+
+_BY_ACCEPT = {"vary": "Accept"}
 
 
 def _version() -> str:

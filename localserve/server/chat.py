@@ -126,6 +126,7 @@ class AnswerEndpoint(Generic[Asking]):
             receive,
             keep_alive_seconds=request.keep_alive_seconds,
         ) as feed:
+            record_of(scope).cancel = feed.cancel
             if asked.stream:
                 await EventStream(
                     feed,

@@ -125,6 +125,11 @@ class Feed:
             pass
         self._fail(ClientLeft())
 
+    def cancel(self, error: Exception) -> None:
+        """End the answer with this error, after what came already; harmless when late."""
+        if not self._completed:
+            self._fail(error)
+
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error

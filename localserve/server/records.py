@@ -72,7 +72,7 @@ class RequestRecord:
     `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch;
     of the times, `asked_ms`, `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait
     for the model itself and `queue_ms` that for room in it. `measure_of` gives for a model what is
-    told of the times between pieces.
+    told of the times between pieces. `cancel` ends the answer with that error.
     """
 
     request_id: str
@@ -107,6 +107,7 @@ class RequestRecord:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     excerpt: BodyExcerpt | None = None
     measure_of: Callable[[str], Measure] | None = None
+    cancel: Callable[[Exception], None] | None = None
     _between: Measure = _nobody_measures
     _last_piece: float = 0.0
 
@@ -181,6 +182,7 @@ class RequestRecord:
 
     def end(self) -> None:
         """The response is out, or the client gone."""
+        self.cancel = None
         self.total_ms = self._elapsed_ms()
 
     def _elapsed_ms(self) -> float:

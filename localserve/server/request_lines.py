@@ -17,7 +17,15 @@ MAX_LOGGED_CHARACTERS = 200
 """Of a path or a model's name."""
 
 _PROBED: Final = frozenset(
-    {"/health", "/health/live", "/health/ready", "/health/details", "/metrics"}
+    {
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/health/details",
+        "/metrics",
+        "/admin/activity",
+        "/dashboard/{name}",
+    }
 )
 
 
