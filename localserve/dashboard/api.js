@@ -67,7 +67,7 @@ export async function* events(answer) {
   for await (const line of lines(answer)) {
     if (!line.startsWith("data:")) continue;
     const data = line.slice(5).trim();
-    if (data === "[DONE]") return;
+    if (data === "[DONE]") continue;
     yield JSON.parse(data);
   }
 }

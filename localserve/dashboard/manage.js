@@ -1,6 +1,6 @@
 // Keys, recent requests, and the settings that apply.
 
-import { get, post } from "./api.js";
+import { get, key, post } from "./api.js";
 import { copyButton, count, h, milliseconds, replace, table, time, workButton } from "./dom.js";
 import { live, watch } from "./live.js";
 
@@ -14,7 +14,7 @@ export function requestTable(rows) {
     ["status", (one) => h("span", { class: one.error || one.status >= 400 ? "problem" : "" }, one.client_left ? "client left" : one.error || one.status)],
     ["prompt (cached)", (one) => one.prompt_tokens === undefined ? "" : `${count(one.prompt_tokens)} (${count(one.cached_tokens || 0)})`, "n"],
     ["answer", (one) => count(one.completion_tokens), "n"],
-    ["waited", (one) => milliseconds((one.lease_ms || 0) + (one.queue_ms || 0)), "n"],
+    ["waited", (one) => one.lease_ms === undefined ? "" : milliseconds(one.lease_ms + (one.queue_ms || 0)), "n"],
     ["first token", (one) => milliseconds(one.first_token_ms), "n"],
     ["tokens/s", (one) => one.tokens_per_second ? one.tokens_per_second.toFixed(1) : "", "n"],
     ["total", (one) => milliseconds(one.total_ms), "n"],
@@ -83,8 +83,11 @@ export const keys = {
     async function look() {
       try {
         const document = await get("/admin/keys");
+        // From the first key on this page needs one itself: that has to be an administrator's.
+        scope.disabled = !key.get();
+        if (scope.disabled) scope.value = "admin";
         replace(place, h("h2", null, "Keys"), document.keys.length ? list(document.keys) : h("p", { class: "empty" },
-          "There are none: whoever reaches this server may use it. The first key closes it to all who have none; make that one with the scope admin."));
+          "There are none: whoever reaches this server may use it. The first key closes it to all who have none, so it has the scope admin; this tab uses it from then on."));
       } catch (error) {
         replace(place, h("p", { class: "empty" }, "The server does not tell."));
         fail(error);
@@ -96,7 +99,9 @@ export const keys = {
       const body = { name: name.value.trim(), scope: scope.value };
       if (expires.value.trim()) body.expires = expires.value.trim();
       try {
-        show(await post("/admin/keys", body));
+        const issued = await post("/admin/keys", body);
+        if (!key.get()) key.set(issued.key);
+        show(issued);
         form.reset();
         await look();
       } catch (error) {

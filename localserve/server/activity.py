@@ -71,7 +71,7 @@ class Activity:
         """End a request that is answered now: its client gets the error request_cancelled. Of
         several that gave themselves the same id, all. Raises: RequestNotRunning."""
         await read_json(request, EmptyBody)
-        name: str = request.path_params["id"]
+        name: str = request.path_params["name"]
         found = [
             record.cancel
             for record in self._running.values()

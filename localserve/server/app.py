@@ -271,7 +271,7 @@ def _routes(
             post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),
             Route(f"{prefix}/admin/activity", activity.show),
-            post(f"{prefix}/admin/requests/{{id:path}}/cancel", activity.cancel),
+            post(f"{prefix}/admin/requests/{{name:path}}/cancel", activity.cancel),
             Route(f"{prefix}/admin/settings", effective.show),
             Route(f"{prefix}/admin/catalog", shelf.show),
             Route(f"{prefix}/admin/connect", connecting.show),
