@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class Priority(IntEnum):
+    """How soon somebody needs an answer: an editor at each keystroke, a person who reads along, or
+    nobody just now. What comes later may go first, but nothing waits for ever."""
+
+    BACKGROUND = 0
+    CHAT = 1
+    INTERACTIVE = 2
+
+    @property
+    def word(self) -> str:
+        """As people and programs write it."""
+        return self.name.lower()
+
+
+PriorityName = Literal["interactive", "chat", "background"]
+"""Their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +207,9 @@ class Generation:
 class ChatRequest:
     """A conversation to be continued.
 
-    `scope` is part of every prefix key: prefixes are shared within one scope only. `priority` is
-    higher for what is more urgent. `template_options` go to the chat template as they are.
+    `scope` is part of every prefix key: prefixes are shared within one scope only. Without a
+    `priority` it is CHAT; after `deadline_seconds` from its arrival nobody needs it any more.
+    `template_options` go to the chat template as they are.
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
@@ -207,7 +227,8 @@ class ChatRequest:
     reasoning_apart: bool = True
     reasoning_tokens: int | None = None
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -228,6 +249,9 @@ class CompletionRequest:
     """Raw texts to be continued. With `suffix` the model fills the middle between the two.
 
     Choices are numbered prompt by prompt: prompt p's choice c is `p * generation.choices + c`.
+    Without a `priority` it is INTERACTIVE; after `deadline_seconds` from its arrival nobody needs
+    it any more. `file` is what an editor completes, and `user` for whom, in whatever words the
+    client has for them.
     """
 
     model: str
@@ -236,7 +260,10 @@ class CompletionRequest:
     echo: bool = False
     generation: Generation = Generation()
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    file: str | None = None
+    user: str | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -253,7 +280,7 @@ class InfillRequest:
     """The middle between `prefix` and `suffix` is to be written; it begins with `begun`.
 
     What is far from the middle is left out where the context is too small for all, and of the extra
-    texts those that stand first.
+    texts those that stand first. The rest is as for a CompletionRequest.
     """
 
     model: str
@@ -263,7 +290,10 @@ class InfillRequest:
     extra: tuple[ExtraText, ...] = ()
     generation: Generation = Generation()
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    file: str | None = None
+    user: str | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -431,7 +461,8 @@ class Finished:
     """Last event of one choice. `stop_text` is the stop string that ended it, if one did.
 
     An answer that ended by itself and has tool calls ends with reason `tool_calls`. `usage` and
-    `timings` are those of this choice alone; they do not count where events are compared.
+    `timings` are those of this choice alone; they do not count where events are compared. `route`
+    as in Completed.
     """
 
     choice: int
@@ -439,14 +470,17 @@ class Finished:
     stop_text: str | None = None
     usage: Usage = field(default=Usage(0, 0), compare=False)
     timings: Timings = field(default=Timings(), compare=False)
+    route: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Last event of the request."""
+    """Last event of the request. `route` says which models were asked, where the first of them
+    did not answer; what was said before of the route may be out of date then."""
 
     usage: Usage
     timings: Timings
+    route: str = field(default="", compare=False)
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallBegun | ArgumentsDelta

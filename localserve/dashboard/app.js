@@ -28,9 +28,7 @@ function fail(error) {
 }
 
 function show() {
-  const name = location.hash.slice(1);
-  if (name === "main") return;
-  const page = PAGES[name] || now;
+  const page = PAGES[location.hash.slice(1)] || now;
   leave();
   notice.hidden = true;
   replace(nav, Object.entries(PAGES).map(([hash, one]) =>
@@ -78,6 +76,7 @@ function askForKey(why) {
 }
 
 watch(showLink);
-window.addEventListener("hashchange", () => { if (location.hash !== "#main") { show(); main.focus(); } });
+window.addEventListener("hashchange", () => { show(); main.focus(); });
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 show();
 ask();

@@ -13,6 +13,7 @@ const SAMPLING = [
   ["seed", "Seed", "random", 0, 4294967295, "1"],
 ];
 const DRAW_MS = 60;
+const DRAW_SHARE = 5; // drawing takes at most one part of so many of the time
 
 // The conversation outlives a look at another page.
 const state = { model: "", system: "", fields: {}, messages: [], draft: "", running: null };
@@ -110,7 +111,15 @@ export const chat = {
       state.messages.push(message);
       drawAll();
       let waiting = 0;
-      const soon = () => { waiting ||= setTimeout(() => { waiting = 0; message.redraw(); follow(); }, DRAW_MS); };
+      let pause = DRAW_MS;
+      const drawNow = () => {
+        const began = performance.now();
+        waiting = 0;
+        message.redraw();
+        follow();
+        pause = Math.max(DRAW_MS, DRAW_SHARE * (performance.now() - began));
+      };
+      const soon = () => { waiting ||= setTimeout(drawNow, pause); };
       try {
         const stream = await request("POST", "/v1/chat/completions", { ...asked, stream_options: { include_usage: true } }, running.signal);
         for await (const event of events(stream)) {

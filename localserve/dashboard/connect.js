@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { copyButton, count, h, replace } from "./dom.js";
+import { live } from "./live.js";
 
 export const connect = {
   title: "Connect",
@@ -40,10 +41,18 @@ function item(one) {
   return h("section", null, h("details", { open: one.installed },
     h("summary", null, h("strong", null, one.title), " ", one.installed ? h("span", { class: "badge good" }, "installed") : null),
     one.problem ? h("p", { class: "problem" }, one.problem) : null,
-    one.least_context_tokens ? h("p", { class: "soft small" }, `Works with a context of ${count(one.least_context_tokens)} tokens or more.`) : null,
+    contextNote(one.least_context_tokens),
     one.files.map((file) => [h("p", { class: "small" }, "In ", h("code", null, file.path), ":"), block(file.snippet)]),
     variables ? [h("p", { class: "small" }, "In the environment:"), block(variables)] : null,
     one.steps.length ? h("ul", { class: "small" }, one.steps.map((step) => h("li", null, step))) : null));
+}
+
+function contextNote(least) {
+  if (!least) return null;
+  const there = live.now?.models.find((model) => model.id === live.now.default)?.context_tokens;
+  const short = there && there < least;
+  return h("p", { class: short ? "problem small" : "soft small" }, `It wants a context of ${count(least)} tokens or more`,
+    short ? `; the default model is loaded with ${count(there)}.` : ".");
 }
 
 function block(text) {

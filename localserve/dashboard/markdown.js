@@ -8,6 +8,9 @@ const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const HEADING = /^(#{1,6})\s+(.*)$/;
 const INLINE = /(`+)([^`]|[^`][^]*?[^`])\1(?!`)|\*\*(\S(?:[^*]*[^*\s])?)\*\*|\*(\S(?:[^*]*[^*\s])?)\*|\[([^\]\n]{1,500})\]\((https?:\/\/[^\s()<>"]{1,2000})\)/;
 
+// On a longer line no emphasis is looked for: it would take time that grows with its square.
+const LONGEST_LINE = 4000;
+
 export function markdown(text) {
   const lines = text.split("\n");
   const nodes = [];
@@ -76,6 +79,10 @@ function inline(text) {
   // A line of its own at a time: emphasis does not cross one, and a long answer stays cheap.
   for (const [number, line] of text.split("\n").entries()) {
     if (number) nodes.push("\n");
+    if (line.length > LONGEST_LINE) {
+      nodes.push(line);
+      continue;
+    }
     let rest = line;
     for (let found = INLINE.exec(rest); found; found = INLINE.exec(rest)) {
       if (found.index) nodes.push(rest.slice(0, found.index));

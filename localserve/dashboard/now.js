@@ -34,7 +34,7 @@ export const now = {
       }
       running.hidden = recent.hidden = false;
       const there = document.models.filter((one) => one.state !== "unloaded");
-      put(tiles, [there, live.rates], () => tileRow(there));
+      put(tiles, [there, live.rates, live.recent], () => tileRow(there));
       put(models, [there, document.memory], () => [h("h2", null, "Models and memory"), memory(document, there), there.map(model),
         there.length ? null : h("p", { class: "empty" }, "No model is loaded. The next request loads one, or load one under ", h("a", { href: "#models" }, "Models"), ".")]);
       put(running, document.running, () => [h("h2", null, "Running requests"), runningTable(document.running, fail)]);
@@ -49,9 +49,34 @@ export const now = {
 function tileRow(models) {
   const sum = (name) => models.reduce((total, one) => total + one[name], 0);
   const rate = live.rates.at(-1) || 0;
-  return [["tokens/s", rate.toFixed(1)], ["running", sum("running")], ["waiting", sum("waiting")],
+  const first = median(live.recent.slice(0, 20).map((one) => one.first_token_ms).filter((one) => one !== undefined));
+  const counted = live.recent.filter((one) => one.cached_tokens !== undefined);
+  const prompts = counted.reduce((total, one) => total + one.prompt_tokens, 0);
+  const cached = counted.reduce((total, one) => total + one.cached_tokens, 0);
+  return [["tokens/s", rate.toFixed(1), sparkline(live.rates)], ["running", sum("running")], ["waiting", sum("waiting")],
+    ["to the first token", first === null ? "–" : milliseconds(first), null, "the median of the last 20 answers"],
+    ["of prompts cached", prompts ? `${Math.round((100 * cached) / prompts)} %` : "–", null, "tokens of the last 100 requests"],
     ["models loaded", models.filter((one) => one.state === "loaded").length]]
-    .map(([title, value]) => h("div", { class: "tile" }, h("b", null, value), h("span", null, title)));
+    .map(([title, value, picture, hint]) => h("div", { class: "tile", title: hint }, h("b", null, value), h("span", null, title), picture));
+}
+
+function median(values) {
+  return values.length ? [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] : null;
+}
+
+// The last minute of a rate.
+function sparkline(values) {
+  const most = Math.max(...values, 1);
+  const points = values.map((value, at) => `${(100 * (at + 60 - values.length)) / 59},${(20 - (18 * value) / most).toFixed(2)}`);
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  picture.setAttribute("viewBox", "0 0 100 21");
+  picture.setAttribute("preserveAspectRatio", "none");
+  picture.setAttribute("class", "sparkline");
+  picture.setAttribute("aria-hidden", "true");
+  line.setAttribute("points", points.join(" "));
+  picture.append(line);
+  return picture;
 }
 
 function memory(document, models) {

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from localserve.catalog.routes import RouteTable
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.authenticated import Authenticated
@@ -51,6 +52,7 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.lag import LagWatched, LoopLag
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
@@ -59,9 +61,12 @@ from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
+from localserve.server.remote_checks import remote_checks
 from localserve.server.request_lines import log_request
 from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.router import Router
+from localserve.server.routes import RouteExplanation
 from localserve.server.settings import EffectiveSettings
 from localserve.server.shelf import Shelf
 from localserve.server.tracing import Traced
@@ -71,6 +76,8 @@ from localserve.telemetry.spans import Tracing
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
+
+NO_ROUTES = RouteTable()
 
 Reload = Callable[[], Awaitable[None]]
 """Reads the configuration again. Raises: ConfigInvalid."""
@@ -86,6 +93,7 @@ def create_app(
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
     tracing: Tracing | None = None,
+    routes: RouteTable = NO_ROUTES,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
@@ -94,7 +102,8 @@ def create_app(
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     `tracing` makes spans (None: one of its own, where the settings want them). Checks of
-    `/health/details` can be added to `app.state.health_checks`.
+    `/health/details` can be added to `app.state.health_checks`. `routes` are names that stand for
+    one of several models; `app.state.router` takes over others.
     """
 
     @asynccontextmanager
@@ -117,7 +126,9 @@ def create_app(
     )
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
+    lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
+    checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
     admin = Admin(manager)
     activity = Activity(admin)
@@ -131,13 +142,14 @@ def create_app(
             reload,
             library,
             headers_after_seconds,
-            Health(manager, checks),
+            Health(manager, checks, lag),
             metrics,
             admin,
             activity,
         ),
         middleware=[
             _recorded(settings, metrics, activity, on_request),
+            Middleware(LagWatched, lag=lag),
             *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),
@@ -149,6 +161,7 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.health_checks = checks
+    app.state.router = Router(manager, routes)
     return app
 
 
@@ -275,6 +288,7 @@ def _routes(
             Route(f"{prefix}/admin/settings", effective.show),
             Route(f"{prefix}/admin/catalog", shelf.show),
             Route(f"{prefix}/admin/connect", connecting.show),
+            Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
             post(f"{prefix}/admin/keys", keys.create),
             post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),

@@ -121,6 +121,18 @@ async def test_nothing_that_a_model_writes_is_executed_or_fetched(
         assert await page.evaluate("window.executed") is None
 
 
+async def test_a_huge_message_and_a_huge_answer_on_one_line_are_shown(
+    serve: Serve, opened: Opened
+) -> None:
+    backend = FakeBackend(lambda messages: ["`*a [" * 60_000, " end"], context_tokens=1 << 20)
+    async with serve(backend) as served, opened(served, "chat") as page:
+        await say(page, "word " * 200_000)
+        await page.get_by_text("tokens/s").wait_for()
+        log = page.get_by_role("log")
+        assert (await log.inner_text()).count("`*a [") == 60_000
+        assert "200,000 prompt tokens" in await log.inner_text()
+
+
 async def test_the_policy_stops_markup_even_where_a_script_would_make_it(
     serve: Serve, opened: Opened
 ) -> None:
