@@ -25,7 +25,7 @@ export const requests = {
   title: "Requests",
   show(main) {
     const place = h("section");
-    main.append(h("p", { class: "soft small" }, "The last 100 that asked a model or failed; what was said in them is kept nowhere."), place);
+    main.append(h("p", { class: "soft small" }, "The last 100 that asked a model or failed; what was said in them is not kept here."), place);
     let drawn = "";
     function update() {
       const facts = JSON.stringify([live.recent, live.problem && !live.now]);

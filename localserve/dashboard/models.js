@@ -49,9 +49,12 @@ export const models = {
         replace(here, h("p", { class: "empty" }, "Looking at the disk…"));
         return;
       }
-      const own = disk.filter((one) => wanted(one.name));
-      replace(here, h("h2", null, "On this disk"),
-        own.map((one) => diskItem(one, states.find((state) => `${state.id}:latest` === one.name || state.id === one.name))),
+      const stateOf = (one) => states.find((state) => `${state.id}:latest` === one.name || state.id === one.name);
+      const known = disk.map(stateOf);
+      const elsewhere = states.filter((state) => !known.includes(state)).map((state) => ({ name: state.id }));
+      const own = [...disk, ...elsewhere].filter((one) => wanted(one.name));
+      replace(here, h("h2", null, "On this server"),
+        own.map((one) => diskItem(one, stateOf(one))),
         own.length ? null : h("p", { class: "empty" }, disk.length ? "No model has that in its name." : "There is none yet. Fetch one above."));
       const others = catalog.filter((one) => wanted(one.name, one.repo, ...one.aliases));
       replace(shelf, h("h2", null, "In the catalog"), others.map(shelfItem),
@@ -71,8 +74,8 @@ export const models = {
             loaded ? button("Unload", () => change(id, "unload")) : button("Load", () => change(id, "load"), { class: "main" }),
             state?.pinned ? button("Unpin", () => change(id, "unpin")) : button("Pin", () => change(id, "pin")),
             live.now?.default === id ? null : button("Make default", () => change(id, "default")),
-            button("Delete", () => remove(id), { class: "danger" }))),
-        h("div", { class: "soft small" }, [bytes(one.size), one.details?.parameter_size, one.details?.quantization_level, one.details?.family].filter(Boolean).join(" · ")),
+            one.size === undefined ? null : button("Delete", () => remove(id), { class: "danger" }))),
+        h("div", { class: "soft small" }, [one.size === undefined ? "not on this disk" : bytes(one.size), one.details?.parameter_size, one.details?.quantization_level, one.details?.family].filter(Boolean).join(" · ")),
         state?.state === "loading" && state.progress !== null ? h("progress", { max: 1, value: state.progress, "aria-label": `loading ${id}` }) : null,
         state?.problem ? h("div", { class: "problem small" }, state.problem) : null);
     }

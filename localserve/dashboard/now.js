@@ -5,7 +5,7 @@ import { bytes, count, h, milliseconds, replace, table, workButton } from "./dom
 import { ask, live, watch } from "./live.js";
 import { requestTable } from "./manage.js";
 
-const PARTS = [["weights", "weights"], ["cache", "context (KV)"], ["compute", "compute"], ["other", "other of models"], ["free", "free"]];
+const PARTS = [["weights", "weights"], ["cache", "context (KV)"], ["compute", "compute"], ["other", "other"], ["free", "free"]];
 
 export const now = {
   title: "Now",
@@ -54,8 +54,8 @@ function tileRow(models) {
   const prompts = counted.reduce((total, one) => total + one.prompt_tokens, 0);
   const cached = counted.reduce((total, one) => total + one.cached_tokens, 0);
   return [["tokens/s", rate.toFixed(1), sparkline(live.rates)], ["running", sum("running")], ["waiting", sum("waiting")],
-    ["to the first token", first === null ? "–" : milliseconds(first), null, "the median of the last 20 answers"],
-    ["of prompts cached", prompts ? `${Math.round((100 * cached) / prompts)} %` : "–", null, "tokens of the last 100 requests"],
+    ["first token", first === null ? "–" : milliseconds(first), null, "the median of the last 20 answers"],
+    ["prompts cached", prompts ? `${Math.round((100 * cached) / prompts)} %` : "–", null, "tokens of the last 100 requests"],
     ["models loaded", models.filter((one) => one.state === "loaded").length]]
     .map(([title, value, picture, hint]) => h("div", { class: "tile", title: hint }, h("b", null, value), h("span", null, title), picture));
 }

@@ -31,7 +31,7 @@ _PROBED: Final = frozenset(
 
 def is_probe(record: RequestRecord) -> bool:
     """Whether it only asked how the server does, every few seconds, and all was well."""
-    return record.route in _PROBED and record.status == 200
+    return record.route in _PROBED and record.status in (200, 304)
 
 
 def log_request(record: RequestRecord) -> None:

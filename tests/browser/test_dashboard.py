@@ -234,6 +234,21 @@ async def test_where_keys_exist_one_is_asked_for_and_kept_in_the_tab(
         assert await page.evaluate("localStorage.length") == 0
 
 
+async def test_a_key_that_may_only_ask_models_has_the_chat_and_no_more(
+    serve: Serve, opened: Opened, tmp_path: Path
+) -> None:
+    asking = KeyStore(tmp_path / "keys.sqlite").create("me", now=0.0).secret
+    async with serve(data_dir=tmp_path) as served, opened(served, "now") as page:
+        await page.get_by_label("API key").fill(asking)
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="no access").wait_for()
+        assert "may ask models, not change" in await page.get_by_role("main").inner_text()
+        await page.get_by_role("navigation").get_by_text("Chat").click()
+        await page.get_by_role("option", name="fake").wait_for(state="attached")
+        await say(page, "Hello")
+        await page.get_by_text("Hello there!").wait_for()
+
+
 async def test_the_first_key_is_an_administrators_and_the_page_goes_on_with_it(
     serve: Serve, opened: Opened, tmp_path: Path
 ) -> None:
