@@ -37,11 +37,14 @@ from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
 from localserve.server import llama_server
+from localserve.server.activity import Activity
 from localserve.server.admin import Admin
 from localserve.server.cache_admin import CacheAdmin, CacheMetrics
 from localserve.server.caching import caching_for
 from localserve.server.callers import add_headers, note_caller
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
+from localserve.server.connecting import Connecting
+from localserve.server.dashboard import Dashboard, wants_page
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
@@ -66,6 +69,8 @@ from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
 from localserve.server.router import Router
 from localserve.server.routes import RouteExplanation
+from localserve.server.settings import EffectiveSettings
+from localserve.server.shelf import Shelf
 from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 from localserve.server.vitals import own_checks
@@ -132,6 +137,8 @@ def create_app(
     caching = caching_for(settings, manager)
     if caching is not None:
         metrics.add(CacheMetrics(caching.cache))
+    admin = Admin(manager)
+    activity = Activity(admin)
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
     traced = tracing or own_tracing
     app = Starlette(
@@ -145,9 +152,11 @@ def create_app(
             Health(manager, checks, lag),
             metrics,
             CacheAdmin(caching.cache if caching is not None else None),
+            admin,
+            activity,
         ),
         middleware=[
-            _recorded(settings, metrics, on_request),
+            _recorded(settings, metrics, activity, on_request),
             Middleware(LagWatched, lag=lag),
             *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
@@ -165,12 +174,15 @@ def create_app(
     return app
 
 
-def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Middleware:
+def _recorded(
+    settings: Settings, metrics: Metrics, activity: Activity, on_request: OnRequest
+) -> Middleware:
     """What is remembered of requests, for whom: figures, texts in the log, `on_request`."""
     sampler = sampler_for(settings)
 
     def begin(record: RequestRecord) -> None:
         metrics.begin(record)
+        activity.begin(record)
         if sampler is None:
             return
         if not is_admin_path(route_path({"path": normal_path(record.path)})):
@@ -178,6 +190,7 @@ def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Mi
 
     def end(record: RequestRecord) -> None:
         metrics.end(record)
+        activity.end(record)
         on_request(record)
 
     return Middleware(Recorded, on_request=end, on_begin=begin)
@@ -215,6 +228,8 @@ def _routes(
     health: Health,
     metrics: Metrics,
     cache: CacheAdmin,
+    admin: Admin,
+    activity: Activity,
 ) -> list[BaseRoute]:
     fingerprint = f"localserve-{_version()}"
 
@@ -244,7 +259,8 @@ def _routes(
     native = answers(llama_server.COMPLETION)
     completion = answers(completion_exchange(fingerprint))
     lm_studio = LmStudioModels(manager)
-    models, admin = Models(manager), Admin(manager)
+    models, effective = Models(manager), EffectiveSettings(settings)
+    connecting, dashboard, shelf = Connecting(admin), Dashboard(), Shelf(settings)
     everywhere: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         everywhere += [
@@ -279,6 +295,11 @@ def _routes(
             Route(f"{prefix}/admin/models", admin.list),
             Route(f"{prefix}/admin/cache", cache.show, methods=["GET"]),
             post(f"{prefix}/admin/cache/purge", cache.purge),
+            Route(f"{prefix}/admin/activity", activity.show),
+            post(f"{prefix}/admin/requests/{{name:path}}/cancel", activity.cancel),
+            Route(f"{prefix}/admin/settings", effective.show),
+            Route(f"{prefix}/admin/catalog", shelf.show),
+            Route(f"{prefix}/admin/connect", connecting.show),
             Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
             post(f"{prefix}/admin/keys", keys.create),
@@ -291,7 +312,7 @@ def _routes(
                 )
                 for change in (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
             ),
-            Route(prefix or "/", _greet),
+            Route(prefix or "/", _greeting(dashboard)),
         ]
     return [
         *everywhere,
@@ -300,6 +321,7 @@ def _routes(
         post("/v1/embeddings", embedding),
         post("/completions", native),
         post("/embeddings", native_embedding),
+        Route("/dashboard/{name}", dashboard.file),
         Route("/api/v0/models", lm_studio.list),
         Route("/api/v0/models/{name:path}", lm_studio.show),
         post("/api/v0/chat/completions", chat),
@@ -318,10 +340,20 @@ def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Res
     return reload_now
 
 
-async def _greet(request: Request) -> Response:
-    if means_ollama(request):
-        return PlainTextResponse(GREETING)
-    return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
+def _greeting(dashboard: Dashboard) -> Callable[[Request], Awaitable[Response]]:
+    async def greet(request: Request) -> Response:
+        if wants_page(request):
+            return dashboard.page(request)
+        if means_ollama(request):
+            return PlainTextResponse(GREETING, headers=_BY_ACCEPT)
+        return PlainTextResponse(
+            "localserve is running. GET /v1/models lists its models.\n", headers=_BY_ACCEPT
+        )
+
+    return greet
+
+
+_BY_ACCEPT = {"vary": "Accept"}
 
 
 def _version() -> str:

@@ -149,6 +149,7 @@ class AnswerEndpoint(Generic[Asking]):
             Limits.of(self._settings),
             deadline_seconds=_seconds_left(scope, request.deadline_seconds),
         ) as feed:
+            record_of(scope).cancel = feed.end
             with self._keystrokes.under_way(scope, request, feed.end):
                 if asked.stream:
                     await EventStream(

@@ -31,6 +31,7 @@ from localserve.chat import (
     TextDelta,
     ToolCallBegun,
 )
+from localserve.errors import LocalserveError
 from localserve.telemetry.bodies import BodyExcerpt
 from localserve.telemetry.request_id import answering
 
@@ -75,7 +76,8 @@ class RequestRecord:
     `cache` says what the response cache had. `headers` go out with the response, besides its own.
     `began_at` is in seconds since the epoch; of the times, `asked_ms`, `first_token_ms` and
     `total_ms` run from there, `lease_ms` is the wait for the model itself and `queue_ms` that for
-    room in it. `measure_of` gives for a model what is told of the times between pieces.
+    room in it. `measure_of` gives for a model what is told of the times between pieces. `cancel`
+    ends the answer with that error.
     """
 
     request_id: str
@@ -112,6 +114,7 @@ class RequestRecord:
     cache: str | None = None
     excerpt: BodyExcerpt | None = None
     measure_of: Callable[[str], Measure] | None = None
+    cancel: Callable[[LocalserveError], None] | None = None
     _between: Measure = _nobody_measures
     _last_piece: float = 0.0
 
@@ -201,6 +204,7 @@ class RequestRecord:
 
     def end(self) -> None:
         """The response is out, or the client gone."""
+        self.cancel = None
         self.total_ms = self._elapsed_ms()
 
     def _elapsed_ms(self) -> float:

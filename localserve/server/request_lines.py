@@ -17,13 +17,21 @@ MAX_LOGGED_CHARACTERS = 200
 """Of a path or a model's name."""
 
 _PROBED: Final = frozenset(
-    {"/health", "/health/live", "/health/ready", "/health/details", "/metrics"}
+    {
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/health/details",
+        "/metrics",
+        "/admin/activity",
+        "/dashboard/{name}",
+    }
 )
 
 
 def is_probe(record: RequestRecord) -> bool:
     """Whether it only asked how the server does, every few seconds, and all was well."""
-    return record.route in _PROBED and record.status == 200
+    return record.route in _PROBED and record.status in (200, 304)
 
 
 def log_request(record: RequestRecord) -> None:

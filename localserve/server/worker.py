@@ -28,7 +28,7 @@ from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend
 from localserve.catalog.registry import Registry, load_registry, shipped_registry
 from localserve.catalog.routes import RouteTable, load_routes
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress
@@ -111,7 +111,7 @@ class Worker:
             library=DiskLibrary(settings, self._offer),
             owner_key=arguments.owner_key,
             on_request=self._tell_request,
-            routes=_routes(self._settings),
+            routes=_routes(settings),
         )
         self._router: Router = app.state.router
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
