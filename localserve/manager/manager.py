@@ -176,7 +176,7 @@ class ModelManager:
         """
         model = self._default
         if not model.alive:
-            await self._wait_for(self._ensure_loading(model), model)
+            await self._have_loaded(model)
         return model.backend is not None and await model.backend.responsive(timeout_seconds)
 
     def report(self) -> tuple[ModelReport, ...]:
@@ -286,7 +286,7 @@ class ModelManager:
         try:
             async with asyncio.timeout(self._load_wait_seconds):
                 while not model.alive:
-                    await self._wait_for(self._ensure_loading(model), model)
+                    await self._have_loaded(model)
         except TimeoutError:
             raise ModelLoading(
                 f"{model.spec.name!r} is still being loaded after {self._load_wait_seconds:.0f} s.",
@@ -297,15 +297,19 @@ class ModelManager:
             model.waiting -= 1
             self._settle(model)
 
-    async def _wait_for(self, loading: asyncio.Task[Backend], model: ManagedModel) -> None:
+    async def _have_loaded(self, model: ManagedModel) -> None:
         """Wait for a load, which goes on if this wait is given up. Raises what the load raises."""
-        await asyncio.wait([loading])
-        if not loading.cancelled():
-            loading.result()
-        elif self._closed:
-            raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
-        else:
-            raise EngineFailed(f"{model.spec.name!r} was unloaded while it was being loaded.")
+        while True:
+            loading = self._ensure_loading(model)
+            given_up = loading.cancelling() > 0  # before anybody here waited: then it begins anew
+            await asyncio.wait([loading])
+            if not loading.cancelled():
+                loading.result()
+                return
+            if self._closed:
+                raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
+            if not given_up:
+                raise EngineFailed(f"{model.spec.name!r} was unloaded while it was being loaded.")
 
     def _release(self, model: ManagedModel) -> None:
         model.leases -= 1
