@@ -65,9 +65,6 @@ LOOK_AGAIN_SECONDS = 1.0
 
 NOTHING_WANTED = Wanted()
 
-LATEST = ":latest"
-"""Ends names as clients of Ollama write them; it means nothing here."""
-
 LEAST_CONTEXT_TOKENS = 256
 """A context is not made smaller than this to fit."""
 

@@ -1,4 +1,4 @@
-"""The application: routes, middleware and the life of the manager, all in one place.
+"""The application: routes, middleware and the life of the manager, put together.
 
 Every route is served with and without `/v1`; `/completions` and `/embeddings` without it are those
 of llama-server. Lives on the event loop.
@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,43 +35,43 @@ from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
-from localserve.server import llama_server
 from localserve.server.activity import Activity
 from localserve.server.admin import Admin
 from localserve.server.cache_admin import CacheAdmin, CacheMetrics
 from localserve.server.caching import caching_for
 from localserve.server.callers import add_headers, note_caller
-from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
-from localserve.server.connecting import Connecting
 from localserve.server.dashboard import Dashboard, wants_page
+from localserve.server.endpoints import (
+    Endpoints,
+    Parts,
+    admin_routes,
+    anthropic_routes,
+    bare_routes,
+    llama_server_routes,
+    lm_studio_routes,
+    openai_routes,
+    post,
+    probe_routes,
+    with_and_without_v1,
+)
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
     answer_error,
     answer_http_error,
-    describe_error,
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.lag import LagWatched, LoopLag
-from localserve.server.lm_studio import LmStudioModels
-from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
-from localserve.server.models import Models
 from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
 from localserve.server.remote_checks import remote_checks
 from localserve.server.request_lines import log_request
-from localserve.server.response_store import ResponseStore
-from localserve.server.responses import ResponseEndpoint, Responses
 from localserve.server.router import Router
-from localserve.server.routes import RouteExplanation
-from localserve.server.settings import EffectiveSettings
-from localserve.server.shelf import Shelf
 from localserve.server.tracing import Traced
-from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 from localserve.server.vitals import own_checks
 from localserve.telemetry.spans import Tracing
 
@@ -143,15 +142,13 @@ def create_app(
     traced = tracing or own_tracing
     app = Starlette(
         routes=_routes(
-            manager,
-            settings,
-            keys,
+            Parts(manager, settings, headers_after_seconds, f"localserve-{_version()}"),
             reload,
             library,
-            headers_after_seconds,
             Health(manager, checks, lag),
             metrics,
             CacheAdmin(caching.cache if caching is not None else None),
+            keys,
             admin,
             activity,
         ),
@@ -219,114 +216,38 @@ def _gateway(settings: Settings, keyring: Keyring, buckets: Buckets) -> list[Mid
 
 
 def _routes(
-    manager: ModelManager,
-    settings: Settings,
-    keys: Keys,
+    parts: Parts,
     reload: Reload | None,
     library: Library | None,
-    headers_after_seconds: float,
     health: Health,
     metrics: Metrics,
     cache: CacheAdmin,
+    keys: Keys,
     admin: Admin,
     activity: Activity,
 ) -> list[BaseRoute]:
-    fingerprint = f"localserve-{_version()}"
-
-    def post(path: str, endpoint: object) -> Route:
-        return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
-
-    def answers(exchange: Exchange[Any]) -> object:
-        return AnswerEndpoint(
-            exchange, manager, settings, headers_after_seconds=headers_after_seconds
-        )
-
-    chat = answers(chat_exchange(fingerprint))
-    store = ResponseStore()
-    response = ResponseEndpoint(
-        store, manager, settings, headers_after_seconds=headers_after_seconds
-    )
-    responses = Responses(store)
-    message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
-    native_embedding = AtOnceEndpoint(llama_server.EMBEDDING, manager, settings)
-    tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
-    detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
-    template = AtOnceEndpoint(llama_server.TEMPLATE, manager, settings)
-    chat_count = AtOnceEndpoint(llama_server.COUNT, manager, settings)
-    embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
-    rerank = AtOnceEndpoint(RERANK, manager, settings)
-    inspection = llama_server.Inspection(manager, fingerprint)
-    native = answers(llama_server.COMPLETION)
-    completion = answers(completion_exchange(fingerprint))
-    lm_studio = LmStudioModels(manager)
-    models, effective = Models(manager), EffectiveSettings(settings)
-    connecting, dashboard, shelf = Connecting(admin), Dashboard(), Shelf(settings)
-    everywhere: list[BaseRoute] = []
-    for prefix in ("/v1", ""):
-        everywhere += [
-            post(f"{prefix}/chat/completions", chat),
-            post(f"{prefix}/responses", response),
-            Route(f"{prefix}/responses/{{id}}", responses.show, methods=["GET"]),
-            Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
-            post(f"{prefix}/messages", message),
-            post(f"{prefix}/messages/count_tokens", count),
-            post(f"{prefix}/chat/completions/input_tokens", chat_count),
-            post(f"{prefix}/infill", answers(llama_server.INFILL)),
-            post(f"{prefix}/completion", native),
-            post(f"{prefix}/embedding", native_embedding),
-            post(f"{prefix}/tokenize", tokenize),
-            post(f"{prefix}/detokenize", detokenize),
-            post(f"{prefix}/apply-template", template),
-            Route(f"{prefix}/props", inspection.properties, methods=["GET"]),
-            post(f"{prefix}/props", inspection.change_properties),
-            Route(f"{prefix}/slots", inspection.slots),
-            post(f"{prefix}/slots/{{slot}}", inspection.change_slot),
-            post(f"{prefix}/rerank", rerank),
-            post(f"{prefix}/reranking", rerank),
-            Route(f"{prefix}/models", models.list),
-            Route(f"{prefix}/models/{{name:path}}", models.show),
-            Route(f"{prefix}/health", health.ready),
-            Route(f"{prefix}/health/ready", health.ready),
-            Route(f"{prefix}/health/live", health.live),
-            Route(f"{prefix}/health/details", health.details),
-            Route(f"{prefix}/metrics", metrics.show),
-            Route(f"{prefix}/errors/{{code}}", describe_error),
-            post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
-            Route(f"{prefix}/admin/models", admin.list),
-            Route(f"{prefix}/admin/cache", cache.show, methods=["GET"]),
-            post(f"{prefix}/admin/cache/purge", cache.purge),
-            Route(f"{prefix}/admin/activity", activity.show),
-            post(f"{prefix}/admin/requests/{{name:path}}/cancel", activity.cancel),
-            Route(f"{prefix}/admin/settings", effective.show),
-            Route(f"{prefix}/admin/catalog", shelf.show),
-            Route(f"{prefix}/admin/connect", connecting.show),
-            Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
-            Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
-            post(f"{prefix}/admin/keys", keys.create),
-            post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),
-            post(f"{prefix}/admin/keys/{{name}}/revoke", keys.revoke),
-            *(
-                post(
-                    f"{prefix}/admin/models/{{name:path}}/{change.__name__}",
-                    change,
-                )
-                for change in (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
-            ),
-            Route(prefix or "/", _greeting(dashboard)),
-        ]
+    dashboard, endpoints = Dashboard(), Endpoints(parts)
     return [
-        *everywhere,
-        *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
-        post("/v1/completions", completion),
-        post("/v1/embeddings", embedding),
-        post("/completions", native),
-        post("/embeddings", native_embedding),
+        *with_and_without_v1(
+            [
+                *openai_routes(parts, endpoints),
+                *anthropic_routes(parts),
+                *llama_server_routes(parts, endpoints),
+                *probe_routes(health, metrics),
+                post("/admin/reload", _reload_endpoint(reload)),
+                *admin_routes(parts.settings, admin, activity, cache, keys),
+                Route("/", _greeting(dashboard)),
+            ]
+        ),
+        *ollama_routes(
+            parts.manager,
+            parts.settings,
+            library,
+            headers_after_seconds=parts.headers_after_seconds,
+        ),
+        *bare_routes(endpoints),
         Route("/dashboard/{name}", dashboard.file),
-        Route("/api/v0/models", lm_studio.list),
-        Route("/api/v0/models/{name:path}", lm_studio.show),
-        post("/api/v0/chat/completions", chat),
-        post("/api/v0/completions", completion),
-        post("/api/v0/embeddings", embedding),
+        *lm_studio_routes(parts, endpoints),
     ]
 
 
