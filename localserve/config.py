@@ -30,11 +30,18 @@ DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
 DEFAULT_PREFIX_DISK_BYTES: Final = 4 << 30
 """The bound on all kept prefixes on disk."""
 
+DEFAULT_RESPONSE_CACHE_BYTES: Final = 256 << 20
+"""The bound on all kept answers on disk."""
+
 MOST_CHECKPOINTS: Final = 16
 """Of each model: two for each of eight conversations."""
 
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """How keys and values can be stored; f16 is the default."""
+
+
+TABLES: Final = ("settings", "models", "routes")
+"""What models.toml consists of; the latter two are the catalog's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +226,49 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "share_prefixes", bool, False, "Share prefixes between API keys: timing tells of others."
     ),
+    Setting(
+        "response_cache", bool, False, "Keep answers that are determined, and give them again."
+    ),
+    Setting(
+        "response_cache_bytes",
+        int,
+        DEFAULT_RESPONSE_CACHE_BYTES,
+        "Disk for kept answers.",
+        1 << 20,
+        1 << 50,
+    ),
+    Setting(
+        "response_cache_seconds", float, 604_800.0, "How long answers are kept.", 1, 315_360_000
+    ),
+    Setting(
+        "response_cache_fold_space", bool, False, "Runs of white space in messages count as one."
+    ),
+    Setting(
+        "semantic_cache_model",
+        str,
+        None,
+        "Embedding model that finds kept answers to questions in other words.",
+    ),
+    Setting(
+        "semantic_cache_distance",
+        float,
+        0.05,
+        "Largest cosine distance of such a question.",
+        0.0,
+        1.0,
+    ),
+    Setting("share_responses", bool, False, "Share kept answers between API keys."),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
+    Setting("request_seconds", float, 0.0, "Longest time of an answer; 0: no limit.", 0, 86_400),
+    Setting(
+        "first_token_seconds",
+        float,
+        0.0,
+        "Longest wait for an answer's first token; 0: no limit.",
+        0,
+        86_400,
+    ),
     Setting("keepalive_seconds", float, 10.0, "Silence before a keep-alive comment.", 0.1, 3600),
     Setting("default_max_tokens", int, None, "Cap on answers that ask for none.", 1, 1 << 24),
     Setting(
@@ -304,8 +352,17 @@ class Settings:
     prefix_disk_bytes: int
     prefixes_dir: Path
     share_prefixes: bool
+    response_cache: bool
+    response_cache_bytes: int
+    response_cache_seconds: float
+    response_cache_fold_space: bool
+    semantic_cache_model: str | None
+    semantic_cache_distance: float
+    share_responses: bool
     max_body_bytes: int
     drain_seconds: float
+    request_seconds: float
+    first_token_seconds: float
     keepalive_seconds: float
     default_max_tokens: int | None
     log_level: str
@@ -389,8 +446,8 @@ class _Given:
         self.values["config_file"] = path
         document = read_toml(path)
         for key in document.values:
-            if key not in ("settings", "models"):
-                raise document.unknown_key((key,), ["settings", "models"])
+            if key not in TABLES:
+                raise document.unknown_key((key,), list(TABLES))
         known = {setting.name: setting for setting in SETTINGS}
         for key in document.table("settings"):
             if key not in known:

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "logs": "localserve.cli.logs:logs",
     "stop": "localserve.cli.stop:stop",
     "connect": "localserve.cli.connect:connect",
+    "bench": "localserve.cli.bench:bench",
     "pull": "localserve.cli.pull:pull",
     "fit": "localserve.cli.fit:fit",
     "list": "localserve.cli.list:list_models",
@@ -28,6 +29,7 @@ COMMANDS: Final = {
     "paths": "localserve.cli.paths:paths",
     "hardware": "localserve.cli.hardware:hardware",
     "keys": "localserve.cli.keys:keys",
+    "cache": "localserve.cli.cache:cache",
 }
 """Where each command is, a function or a group, in the order in which help lists them."""
 

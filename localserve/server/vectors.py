@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,14 +18,18 @@ from localserve.backends.base import Backend
 from localserve.chat import EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest
 from localserve.config import Settings
 from localserve.dialects.openai import parse_embedding, parse_rerank
+from localserve.errors import TimedOut
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import ModelManager
+from localserve.server.attempts import Way, first_answer
 from localserve.server.bodies import read_body
+from localserve.server.caching import kept_vectors
 from localserve.server.callers import check_model
 from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
 from localserve.server.errors import shutting_down
 from localserve.server.feed import ClientLeft
 from localserve.server.records import record_of
+from localserve.server.router import router_of
 
 RENDER_AT_ONCE = 8
 """So many vectors are made into JSON in about a millisecond; more are in a worker."""
@@ -106,7 +110,9 @@ class AtOnceEndpoint(Generic[Question, Answer]):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
         asked = await self._parse(scope, body)
-        await check_model(scope, self._manager, asked.request.model)
+        way = await router_of(scope).way(scope, asked.request, asked.request.model)
+        if way is None:
+            await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
         record.model = asked.request.model or self._manager.spec.name
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
@@ -114,7 +120,7 @@ class AtOnceEndpoint(Generic[Question, Answer]):
             record.ask(asked.request, self._manager.spec.name)
             await meter.reserve_tokens(expected)
         try:
-            answer = await while_wanted(self._ask(scope, asked.request), receive)
+            answer = await while_wanted(self._ask(scope, asked.request, way), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
             if self._exchange.computes:
                 record.answers(answer.model)
@@ -134,8 +140,28 @@ class AtOnceEndpoint(Generic[Question, Answer]):
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
 
-    async def _ask(self, scope: Scope, request: Question) -> Answer:
-        async with self._manager.lease(request.model) as lease:
+    async def _ask(self, scope: Scope, request: Question, way: Way | None) -> Answer:
+        """Raises: TimedOut, and as the models."""
+        seconds = self._settings.request_seconds or None
+        try:
+            async with asyncio.timeout(seconds):
+                if way is None:
+                    return await self._ask_once(scope, request.model, request)
+                return await first_answer(way, lambda model: self._ask_once(scope, model, request))
+        except TimeoutError:
+            raise TimedOut(f"The answer was not complete within {seconds or 0:g} s.") from None
+
+    async def _ask_once(self, scope: Scope, model: str, request: Question) -> Answer:
+        """What is kept of a model's answer, else the answer."""
+        if not isinstance(request, EmbeddingRequest):
+            return await self._ask_model(scope, model, request)
+        asked = replace(request, model=model)
+        return await kept_vectors(  # type: ignore[return-value]  # a question's own kind of answer
+            scope, asked, lambda: self._ask_model(scope, model, request)
+        )
+
+    async def _ask_model(self, scope: Scope, model: str, request: Question) -> Answer:
+        async with self._manager.lease(model) as lease:
             return await self._exchange.ask(told(scope, lease), request)
 
 

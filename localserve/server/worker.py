@@ -24,10 +24,11 @@ from weakref import WeakSet
 
 import psutil
 
-from localserve.backends import embedding, local
+from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend
 from localserve.catalog.registry import Registry, load_registry, shipped_registry
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.routes import RouteTable, load_routes
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
 from localserve.manager import ModelManager, Progress
@@ -56,6 +57,7 @@ from localserve.server.reports import (
     Reloaded,
 )
 from localserve.server.request_lines import format_record, is_probe, request_fields
+from localserve.server.router import Router
 from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
 from localserve.server.web import WebServer
 
@@ -109,7 +111,9 @@ class Worker:
             library=DiskLibrary(settings, self._offer),
             owner_key=arguments.owner_key,
             on_request=self._tell_request,
+            routes=_routes(settings),
         )
+        self._router: Router = app.state.router
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -173,6 +177,8 @@ class Worker:
             self._say_goodbye(reason, loop)
 
         options, placed = self._options_of(spec), need.placed
+        if isinstance(spec.source, RemoteEngine):
+            return self._loaded(spec, await remote.connect(spec), began)
         backend: local.LocalBackend | embedding.EmbeddingBackend
         if need.runtime.pooling is not None:
             backend = await embedding.load(spec, options, report, placed=placed, on_abort=on_abort)
@@ -181,6 +187,10 @@ class Worker:
                 spec, options, report, self._templates, placed=placed, on_abort=on_abort
             )
         self._backends.add(backend)
+        return self._loaded(spec, backend, began)
+
+    def _loaded(self, spec: ModelSpec, backend: Backend, began: float) -> Backend:
+        """Tell of it."""
         seconds = time.monotonic() - began
         memory_bytes = psutil.Process().memory_info().rss
         default = self._manager.is_default(spec)
@@ -217,11 +227,13 @@ class Worker:
         async with self._reloading:
             try:
                 registry = await asyncio.to_thread(load_registry, self._settings)
+                routes = await asyncio.to_thread(load_routes, self._settings)
             except LocalserveError as error:
                 log.error("models.toml stays as it was: %s", error)
                 raise
             self._offer.reconfigure(registry)
             self._manager.reconfigure(registry)
+            self._router.reconfigure(routes)
             self._reporter.report(Reloaded(self._manager.spec))
             log.info("models.toml was read again: %d models", len(registry))
 
@@ -267,6 +279,15 @@ def _registry(settings: Settings) -> Registry:
     except LocalserveError as error:
         log.error("models.toml is passed over: %s", error)
         return shipped_registry()
+
+
+def _routes(settings: Settings) -> RouteTable:
+    """The routes by name; as with models, a mistake costs the routes, not the server."""
+    try:
+        return load_routes(settings)
+    except LocalserveError as error:
+        log.error("the routes of models.toml are passed over: %s", error)
+        return RouteTable()
 
 
 def _take_signals(worker: Worker) -> None:

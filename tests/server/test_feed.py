@@ -8,9 +8,18 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.types import Message
 
-from localserve.chat import Accepted, ChatEvent, ChatRequest, Completed, TextDelta
+from localserve.chat import (
+    Accepted,
+    ChatEvent,
+    ChatRequest,
+    Completed,
+    TextDelta,
+    Timings,
+    Usage,
+)
 from localserve.errors import EngineFailed, Superseded
-from localserve.server.feed import ClientLeft, Feed
+from localserve.server.attempts import leased
+from localserve.server.feed import ClientLeft, Feed, Limits
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import until
 
@@ -22,7 +31,7 @@ async def nothing() -> Message:
 
 def feed_of(backend: FakeBackend, receive: object = nothing) -> Feed:
     request = ChatRequest("", ())
-    return Feed(fake_manager(backend), "", lambda leased: leased.backend.chat(request), receive)  # type: ignore[arg-type]
+    return Feed(backend.chat(request), receive)  # type: ignore[arg-type]
 
 
 async def take_all(feed: Feed, events: list[ChatEvent]) -> None:
@@ -61,10 +70,10 @@ async def test_events_before_a_failure_come_first() -> None:
 
 
 async def test_an_answer_that_just_stops_is_a_failure() -> None:
-    async def cut_off(_: object) -> AsyncGenerator[ChatEvent, None]:
+    async def cut_off() -> AsyncGenerator[ChatEvent, None]:
         yield Accepted("fake", 1)
 
-    async with Feed(fake_manager(FakeBackend()), "", cut_off, nothing) as feed:
+    async with Feed(cut_off(), nothing) as feed:
         with pytest.raises(EngineFailed, match="before it was complete"):
             await take_all(feed, [])
 
@@ -86,7 +95,7 @@ async def test_the_clients_departure_goes_before_what_is_left() -> None:
 async def test_leaving_the_block_closes_the_backends_generator_first() -> None:
     closed: list[str] = []
 
-    async def slow_to_close(_: object) -> AsyncGenerator[ChatEvent, None]:
+    async def slow_to_close() -> AsyncGenerator[ChatEvent, None]:
         try:
             yield Accepted("fake", 1)
             await asyncio.Event().wait()
@@ -94,14 +103,15 @@ async def test_leaving_the_block_closes_the_backends_generator_first() -> None:
             await asyncio.sleep(0.05)
             closed.append("closed")
 
-    async with Feed(fake_manager(FakeBackend()), "", slow_to_close, nothing) as feed:
+    async with Feed(slow_to_close(), nothing) as feed:
         await feed.next(20)
     assert closed == ["closed"]
 
 
 async def test_a_manager_that_closes_while_loading_ends_the_waiting() -> None:
     manager = fake_manager(FakeBackend(), load_seconds=60)
-    async with Feed(manager, "", lambda b: b.chat(ChatRequest("", ())), nothing) as feed:
+    asked = leased(manager, "", lambda lease: lease.backend.chat(ChatRequest("", ())))
+    async with Feed(asked, nothing) as feed:
         await until(lambda: getattr(manager.state, "share", 0) > 0)
         await manager.close()
         with pytest.raises(Exception, match="shutting down"):
@@ -118,6 +128,19 @@ async def test_an_answer_that_is_ended_from_outside_stops_at_once_and_says_why()
             await feed.next(20)
         await until(lambda: backend.running == 0)
     assert backend.cancelled == 1
+
+
+async def test_an_answer_that_has_begun_has_its_whole_time() -> None:
+    async def slow() -> AsyncGenerator[ChatEvent, None]:
+        yield Accepted("fake", 1)
+        yield TextDelta(0, "a")
+        await asyncio.sleep(0.05)
+        yield Completed(Usage(1, 1), Timings())
+
+    async with Feed(slow(), nothing, Limits(first_token_seconds=0.01)) as feed:
+        events: list[ChatEvent] = []
+        while not (events and isinstance(events[-1], Completed)):
+            events += await feed.next(20)
 
 
 async def test_an_answer_that_is_complete_cannot_be_ended() -> None:
