@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localserve.doctor.finding import Finding
+from localserve.doctor.finding import Finding, Level
 from localserve.doctor.subject import Subject
 from localserve.planner.build import installed_build
 from localserve.planner.hardware import Hardware, probe
+from localserve.planner.notices import Notice
 
 NAME = "llama.cpp"
 
@@ -19,8 +20,7 @@ def check_build(subject: Subject) -> Iterator[Finding]:
         yield Finding(NAME, "ok", _built(found))
         yield Finding(NAME, "ok", _computes_on(found))
     for notice in found.notices:
-        level = "problem" if broken else "warning" if notice.level == "warning" else "ok"
-        yield Finding(NAME, level, notice.message, notice.command)
+        yield _told(notice, broken=broken)
 
 
 def _built(found: Hardware) -> str:
@@ -31,4 +31,13 @@ def _built(found: Hardware) -> str:
 
 def _computes_on(found: Hardware) -> str:
     gpus = [f"{gpu.description} ({gpu.name})" for gpu in found.gpus]
-    return f"models lie on {', '.join([*gpus, found.processor.name or 'the processor'])}"
+    return f"computes on {', '.join([*gpus, found.processor.name or 'the processor'])}"
+
+
+def _told(notice: Notice, *, broken: bool) -> Finding:
+    level: Level = "ok"
+    if notice.level == "warning":
+        level = "problem" if broken else "warning"
+    commands = tuple(one for one in (notice.command, notice.prebuilt) if one is not None)
+    advice = "Compile llama.cpp for it, or take a compiled one:" if len(commands) > 1 else None
+    return Finding(NAME, level, notice.message, advice, commands)

@@ -9,20 +9,27 @@ from pathlib import Path
 from typing import Final
 
 from localserve.catalog.registry import read_registry, shipped_registry
+from localserve.catalog.routes import load_routes
 from localserve.config import SETTINGS, Settings, read_settings
 from localserve.doctor.finding import Finding
 from localserve.doctor.subject import Subject
-from localserve.errors import LocalserveError
+from localserve.errors import LocalserveError, StoreFailed
 from localserve.gateway.exposure import check_gateway
 from localserve.gateway.tls import check_tls
+from localserve.server.observing import check_observing
 
 NAME = "configuration"
 
-OTHER_VARIABLES: Final = ("LOCALSERVE_BACKEND",)
-"""Those that are no settings: scripts/up reads them."""
+PREFIX: Final = "LOCALSERVE_"
 
-PLACES: Final = ("config_dir", "config_file")
-_NOWHERE: Final = str(Path(os.devnull) / "none")
+OTHER_VARIABLES: Final = ("LOCALSERVE_BACKEND", "LOCALSERVE_ZED_API_KEY")
+"""Those that are no settings: scripts/up reads the first, Zed the other."""
+
+UNREADABLE: Final = (LocalserveError, OSError, RuntimeError)
+"""What reading settings raises, a folder that may not be looked into and a user without a home
+included."""
+
+_NO_FILE: Final = {"LOCALSERVE_CONFIG_DIR": str(Path(os.devnull) / "none")}
 
 
 def read_configuration(
@@ -30,30 +37,31 @@ def read_configuration(
 ) -> tuple[Settings, tuple[Finding, ...]]:
     """The settings, and what is wrong with them.
 
-    Where they cannot be read as they are, the file is left out, and if the fault is not there the
-    environment too: everything else is still examined.
+    Each variable that is wrong is left out, and so is the file if it is: everything else is still
+    examined.
     """
     environ = os.environ if environ is None else environ
+    found = []
+    good = dict(environ)
+    for name in {one.variable for one in SETTINGS if one.variable in environ}:
+        try:
+            read_settings({}, {"HOME": environ.get("HOME", ""), **_NO_FILE, name: environ[name]})
+        except UNREADABLE as error:
+            found.append(_found(error))
+            del good[name]
     try:
-        return read_settings({"config_file": config}, environ), ()
-    except LocalserveError as error:
-        found = _found(error)
-    variables = {one.name: one.variable for one in SETTINGS}
-    file_variables = {variables[name] for name in PLACES}
-    no_file = {name: text for name, text in environ.items() if name not in file_variables}
-    no_file[variables["config_dir"]] = _NOWHERE
-    try:
-        return read_settings({}, no_file), (found,)
-    except LocalserveError:
-        bare = {name: text for name, text in no_file.items() if name not in variables.values()}
-        return read_settings({}, bare | {variables["config_dir"]: _NOWHERE}), (found,)
+        return read_settings({"config_file": config}, good), tuple(found)
+    except UNREADABLE as error:
+        found.append(_found(error))
+    good.pop("LOCALSERVE_CONFIG_FILE", None)
+    return read_settings({}, {**good, **_NO_FILE}), tuple(found)
 
 
 def check_configuration(subject: Subject) -> Iterator[Finding]:
     settings = subject.settings
     yield from _about_file(settings)
     yield from _about_variables(subject.readings.environment)
-    for check in (check_tls, check_gateway):
+    for check in (check_tls, check_gateway, check_observing):
         yield from _refused(check, settings)
 
 
@@ -62,23 +70,26 @@ def _about_file(settings: Settings) -> Iterator[Finding]:
     if path is None:
         return
     try:
-        own = read_registry(path, base=shipped_registry())
+        models = len(read_registry(path, base=shipped_registry()))
+        routes = len(tuple(load_routes(settings)))
     except LocalserveError as error:
         yield _found(error)
         return
     set_here = sum(source.startswith(path.name) for source in settings.sources.values())
-    message = f"{path}: models: {len(own)}, settings: {set_here}"
+    message = f"{path}: models: {models}, routes: {routes}, settings: {set_here}"
     yield Finding(NAME, "ok", message)
 
 
 def _about_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     """A variable that nobody reads is a mistake that nothing else tells."""
-    known = [one.variable for one in SETTINGS] + list(OTHER_VARIABLES)
+    variables = (*(one.variable for one in SETTINGS), *OTHER_VARIABLES)
+    known = [name.removeprefix(PREFIX) for name in variables if name.startswith(PREFIX)]
     for name in sorted(environ):
-        if name.startswith("LOCALSERVE_") and name not in known:
-            near = get_close_matches(name, known, n=1)
-            remedy = f"Did you mean {near[0]}?" if near else f"unset {name}"
-            yield Finding(NAME, "warning", f"the variable {name} means nothing", remedy)
+        if name.startswith(PREFIX) and name not in variables:
+            near = get_close_matches(name.removeprefix(PREFIX), known, n=1)
+            advice = f"Did you mean {PREFIX}{near[0]}?" if near else None
+            message = f"the variable {name} means nothing"
+            yield Finding(NAME, "warning", message, advice, () if near else (f"unset {name}",))
     given = [one.variable for one in SETTINGS if environ.get(one.variable)]
     yield Finding(NAME, "ok", f"variables: {', '.join(given) or 'none is set'}")
 
@@ -86,9 +97,13 @@ def _about_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
 def _refused(check: Callable[[Settings], object], settings: Settings) -> Iterator[Finding]:
     try:
         check(settings)
+    except StoreFailed:
+        return  # the check of the keys tells it
     except LocalserveError as error:
         yield _found(error)
 
 
-def _found(error: LocalserveError) -> Finding:
-    return Finding(NAME, "problem", error.message, error.hint or None)
+def _found(error: Exception) -> Finding:
+    if isinstance(error, LocalserveError):
+        return Finding(NAME, "problem", error.message, error.hint or None)
+    return Finding(NAME, "problem", f"the settings cannot be read: {error}")

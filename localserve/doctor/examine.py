@@ -9,41 +9,40 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from localserve.doctor.build import check_build
-from localserve.doctor.configuration import check_configuration, read_configuration
-from localserve.doctor.disk import check_disk
-from localserve.doctor.environment import check_environment
+from localserve.doctor.configuration import read_configuration
 from localserve.doctor.finding import Finding
-from localserve.doctor.hub import check_hub
-from localserve.doctor.ports import check_ports
-from localserve.doctor.servers import check_servers
-from localserve.doctor.stores import check_stores
 from localserve.doctor.subject import Subject
 from localserve.planner.readings import Readings
+
+Examine = Callable[[Subject], Iterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that is looked at; `seconds` is how long that may take."""
+    """Something that is looked at: a generator of findings, and how long it may take.
+
+    `function` is MODULE:NAME, imported when it runs: an import that fails is found, like all else.
+    """
 
     name: str
-    examine: Callable[[Subject], Iterable[Finding]]
+    function: str
     seconds: float
 
 
 CHECKS: Final = (
-    Check("environment", check_environment, 10),
-    Check("llama.cpp", check_build, 45),
-    Check("configuration", check_configuration, 10),
-    Check("ports", check_ports, 10),
-    Check("disk", check_disk, 10),
-    Check("stores", check_stores, 10),
-    Check("hub", check_hub, 15),
-    Check("servers", check_servers, 10),
+    Check("environment", "localserve.doctor.environment:check_environment", 5),
+    Check("llama.cpp", "localserve.doctor.build:check_build", 20),
+    Check("configuration", "localserve.doctor.configuration:check_configuration", 5),
+    Check("keys", "localserve.doctor.keys:check_keys", 8),
+    Check("ports", "localserve.doctor.ports:check_ports", 5),
+    Check("disk", "localserve.doctor.disk:check_disk", 5),
+    Check("hub", "localserve.doctor.hub:check_hub", 12),
+    Check("servers", "localserve.doctor.servers:check_servers", 8),
 )
 """All checks, in the order in which they are told."""
 
@@ -57,37 +56,58 @@ def examine(
     checks: Sequence[Check] = CHECKS,
 ) -> tuple[Finding, ...]:
     """Everything that is found, by check. Raises nothing: what cannot be examined is a finding."""
-    settings, found = read_configuration(config, environ)
+    try:
+        settings, found = read_configuration(config, environ)
+    except Exception as error:
+        message = f"the settings cannot be read: {type(error).__name__}: {error}"
+        return (Finding("configuration", "problem", message),)
     subject = Subject(settings, readings or Readings(), offline or settings.offline)
     began = time.monotonic()
     running = [_Running(check, subject) for check in checks]
-    findings = [one.result(began) for one in running]
-    return (*found, *(finding for result in findings for finding in result))
+    findings = [*found, *(finding for one in running for finding in one.result(began))]
+    order = [check.name for check in checks]
+    return tuple(sorted(findings, key=lambda one: order.index(one.check)))
 
 
-@dataclass(slots=True)
 class _Running:
-    check: Check
-    subject: Subject
-    _found: tuple[Finding, ...] = ()
-    _thread: threading.Thread = field(init=False)
+    """A check in a thread of its own, which ends with the process."""
 
-    def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._run, name=self.check.name, daemon=True)
+    def __init__(self, check: Check, subject: Subject) -> None:
+        self._check = check
+        self._found: list[Finding] = []
+        self._thread = threading.Thread(
+            target=self._run, args=(_imported(check), subject), name=check.name, daemon=True
+        )
         self._thread.start()
 
     def result(self, began: float) -> tuple[Finding, ...]:
         """What was found, at the latest when the check's time, since `began`, is over."""
-        check = self.check
-        self._thread.join(max(0.0, began + check.seconds - time.monotonic()))
+        seconds = self._check.seconds
+        self._thread.join(max(0.0, began + seconds - time.monotonic()))
+        found = tuple(self._found)
         if self._thread.is_alive():
-            message = f"this check did not end within {check.seconds:g} s"
-            return (Finding(check.name, "warning", message, "Try again when less is going on."),)
-        return self._found
+            message = f"this check did not end within {seconds:g} s"
+            advice = "A driver, a disk or a network hangs; or the machine is busy: try again."
+            found += (Finding(self._check.name, "warning", message, advice),)
+        return found
 
-    def _run(self) -> None:
+    def _run(self, examine_subject: Examine, subject: Subject) -> None:
         try:
-            self._found = tuple(self.check.examine(self.subject))
+            for finding in examine_subject(subject):
+                self._found.append(finding)
         except Exception as error:
             message = f"this check failed itself: {type(error).__name__}: {error}"
-            self._found = (Finding(self.check.name, "problem", message),)
+            self._found.append(Finding(self._check.name, "problem", message))
+
+
+def _imported(check: Check) -> Examine:
+    """On the caller's thread: modules that import each other on several would wait for ever."""
+    module, _, name = check.function.partition(":")
+    try:
+        examine_subject: Examine = getattr(import_module(module), name)
+    except Exception as error:
+        message = f"{module} cannot be imported: {type(error).__name__}: {error}"
+        advice = "Install localserve and its packages anew."
+        failed = Finding(check.name, "problem", message, advice)
+        return lambda _: (failed,)
+    return examine_subject

@@ -8,21 +8,22 @@ from typing import Final, Literal
 
 Level = Literal["ok", "warning", "problem"]
 
-STATUSES: Final[dict[Level, int]] = {"ok": 0, "warning": 1, "problem": 2}
-"""Exit statuses, from the best to the worst."""
+LEVELS: Final[tuple[Level, ...]] = ("ok", "warning", "problem")
+"""From the best to the worst."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`level` is warning (it serves, but not as well as it could) or problem (something will not
-    work). `remedy` says what to do: a command, or a sentence."""
+    work). `advice` says what to do in words; of `commands`, each alone mends it."""
 
     check: str
     level: Level
     message: str
-    remedy: str | None = None
+    advice: str | None = None
+    commands: tuple[str, ...] = ()
 
 
-def exit_status(findings: Iterable[Finding]) -> int:
-    """That of the worst finding: 0 ok, 1 warning, 2 problem."""
-    return max((STATUSES[one.level] for one in findings), default=0)
+def worst(findings: Iterable[Finding]) -> Level:
+    """The level of the worst finding; ok if there is none."""
+    return max((one.level for one in findings), key=LEVELS.index, default="ok")

@@ -13,9 +13,12 @@ from localserve.errors import ModelUnusable
 
 NAME = "hub"
 PATH: Final = "/api/models?limit=1"
-ASK_SECONDS: Final = 5.0
+ASK_SECONDS: Final = 4.0
 
-WITHOUT = "Models that are here are served without it; a proxy is set by HTTPS_PROXY."
+WITHOUT: Final = (
+    "Models of this disk are served without it. HTTPS_PROXY says the way to the internet, and"
+    " HF_ENDPOINT another hub; --offline asks none."
+)
 
 
 def check_hub(subject: Subject) -> Iterator[Finding]:
@@ -23,20 +26,28 @@ def check_hub(subject: Subject) -> Iterator[Finding]:
     if subject.offline:
         yield Finding(NAME, "ok", f"{endpoint} is not asked (offline)")
         return
-    import httpx2  # slow to import, and not needed offline
-
     try:
         check_address(endpoint, endpoint)
-        headers = token_header()
+    except ModelUnusable as error:
+        yield Finding(NAME, "problem", error.message, error.hint or None)
+        return
+    yield _ask(endpoint)
+
+
+def _ask(endpoint: str) -> Finding:
+    import httpx2  # slow to import, and not needed offline
+
+    headers = token_header()
+    try:
         with httpx2.Client(timeout=ASK_SECONDS) as client:
             status = client.get(endpoint + PATH, headers=headers).status_code
-    except ModelUnusable as error:
-        yield Finding(NAME, "problem", error.message, error.hint)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except UnicodeEncodeError:  # it has the token in it
+        message = "the hub's token has characters that no token has"
+        return Finding(NAME, "problem", message, "Set another HF_TOKEN, or run `hf auth login`.")
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         message = f"{endpoint} cannot be reached: {error or type(error).__name__}"
-        yield Finding(NAME, "warning", message, WITHOUT)
-    else:
-        yield _about_status(endpoint, status, "Authorization" in headers)
+        return Finding(NAME, "warning", message, WITHOUT)
+    return _about_status(endpoint, status, "Authorization" in headers)
 
 
 def _about_status(endpoint: str, status: int, has_token: bool) -> Finding:
@@ -45,7 +56,6 @@ def _about_status(endpoint: str, status: int, has_token: bool) -> Finding:
         return Finding(NAME, "problem", message, "Set another HF_TOKEN, or run `hf auth login`.")
     if status != 200:
         message = f"{endpoint} answers with HTTP {status}"
-        remedy = "Try again later; HF_ENDPOINT and the network's proxy say who is asked."
-        return Finding(NAME, "warning", message, remedy)
-    known = "with a token" if has_token else "without a token"
-    return Finding(NAME, "ok", f"{endpoint} answers, {known}")
+        return Finding(NAME, "warning", message, WITHOUT)
+    known = "takes the token" if has_token else "no token is set (HF_TOKEN), which few models need"
+    return Finding(NAME, "ok", f"{endpoint} answers; {known}")
