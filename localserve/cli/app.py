@@ -35,6 +35,9 @@ COMMANDS: Final = {
     ),
     "logs": Command("localserve.cli.logs:logs", "Show the server's log."),
     "stop": Command("localserve.cli.stop:stop", "Stop the running server."),
+    "service": Command(
+        "localserve.cli.service:service", "Start localserve at login, and again after a failure."
+    ),
     "connect": Command(
         "localserve.cli.connect:connect", "Connect an editor or an agent to the running server."
     ),

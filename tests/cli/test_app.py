@@ -20,7 +20,7 @@ def test_help_lists_every_command(run: Run) -> None:
 
 
 def test_help_and_version_import_no_command_and_no_library_of_models() -> None:
-    heavy = "('numpy', 'llama_cpp', 'pydantic', 'httpx2', 'huggingface_hub')"
+    heavy = "('numpy', 'llama_cpp', 'httpx2', 'huggingface_hub')"
     for option in ("--help", "--version"):
         program = (
             f"import sys; from localserve import cli; sys.argv[1:] = ['{option}'];\n"
