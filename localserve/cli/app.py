@@ -63,6 +63,10 @@ COMMANDS: Final = {
         "localserve.cli.cache:cache",
         "Look at the response cache of the running server, or purge it.",
     ),
+    "completion": Command(
+        "localserve.cli.completion:completion",
+        "Print a script that completes command lines in a shell.",
+    ),
 }
 """All commands, in the order in which help lists them."""
 
