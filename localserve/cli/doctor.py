@@ -22,7 +22,7 @@ cards that are here, the settings, the API keys, the ports, the disk, the hub
 and the servers that run. What is wrong comes with what to do, as a command
 that can be pasted where there is one. Nothing is changed.
 
-A warning is served with all the same; a problem keeps something from working.
+With a warning it serves all the same; a problem keeps something from working.
 
 Examples:
 

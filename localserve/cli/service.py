@@ -13,8 +13,9 @@ import typer
 from typer.main import get_command
 
 from localserve.cli.terminal import console, errors, plain
-from localserve.config import read_settings
+from localserve.config import Settings, read_settings
 from localserve.errors import LocalserveError
+from localserve.server.listeners import listen, parse_ports
 from localserve.service.manager import Manager, service_manager
 from localserve.service.program import Program, program
 from localserve.service.steps import Step, carry_out, told
@@ -32,7 +33,8 @@ are written down with their whole path. The settings' variables that are set now
 (LOCALSERVE_...) go with it, but no secrets. To install it again changes it.
 
 The service starts at once. It is started again when it fails, five times within
-five minutes at most; `localserve stop` and an end that was asked for are none.
+five minutes at most; what was stopped (`localserve stop`) stays so until the
+next login.
 
 Examples:
 
@@ -91,7 +93,7 @@ service = typer.Typer(
 def install(
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- MODEL AND OPTIONS OF UP]", help="What to serve, and how."),
+        typer.Argument(metavar="UP_OPTIONS", help="What `localserve up` takes, behind --."),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -99,10 +101,12 @@ def install(
     settings = read_settings(given)
     manager = service_manager(settings)
     wanted = program(words, settings, os.environ)
+    if not dry_run:
+        manager.check()
+        _check_ports(manager, settings)
     _do(manager, manager.install(wanted), dry_run=dry_run)
-    if dry_run:
-        return
-    _say(manager, f"installed and started ({manager.path})", wanted)
+    if not dry_run:
+        _say(manager, f"installed and started ({manager.path})", wanted)
 
 
 install.__doc__ = f"Install the service and start it.\n{INSTALL_EXAMPLES}"
@@ -113,6 +117,8 @@ def uninstall(dry_run: DryRun = False) -> None:
     if not dry_run and not manager.path.exists():
         console.print(plain(f"No service of localserve is installed ({manager.path})."))
         return
+    if not dry_run:
+        manager.check()
     _do(manager, manager.uninstall(), dry_run=dry_run)
     if not dry_run:
         _say(manager, f"stopped and removed ({manager.path})")
@@ -172,7 +178,15 @@ def _installed() -> Manager:
             f"No service of localserve is installed ({manager.path} is not there).",
             hint="`localserve service install` does it.",
         )
+    manager.check()
     return manager
+
+
+def _check_ports(manager: Manager, settings: Settings) -> None:
+    """A service that finds its port taken would fail where nobody looks. Raises: ConfigInvalid."""
+    if not manager.state().running:  # else it has them itself
+        also = parse_ports(settings.also_ports)
+        listen(settings.host, settings.port, also=also).close()
 
 
 def _do(manager: Manager, steps: Iterable[Step], *, dry_run: bool = False) -> None:
@@ -184,7 +198,6 @@ def _do(manager: Manager, steps: Iterable[Step], *, dry_run: bool = False) -> No
         for line in told(steps):
             console.print(plain(line))
         return
-    manager.check()
     carry_out(steps)
 
 
@@ -207,7 +220,12 @@ def _checked(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     paths = {str(value) for value in given.values() if isinstance(value, Path)}
     if given["model"] and os.path.exists(given["model"]):
         paths.add(given["model"])
-    return [_whole(word, paths) for word in options], {"config_file": given["config"]}
+    return [_whole(word, paths) for word in options], {
+        "config_file": given["config"],
+        "host": given["host"],
+        "port": given["port"],
+        "also_ports": ",".join(map(str, given["also"])) if given["also"] else None,
+    }
 
 
 def _whole(word: str, paths: set[str]) -> str:

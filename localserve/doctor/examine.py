@@ -41,7 +41,7 @@ CHECKS: Final = (
     Check("keys", "localserve.doctor.keys:check_keys", 8),
     Check("ports", "localserve.doctor.ports:check_ports", 5),
     Check("disk", "localserve.doctor.disk:check_disk", 5),
-    Check("hub", "localserve.doctor.hub:check_hub", 12),
+    Check("hub", "localserve.doctor.hub:check_hub", 8),
     Check("servers", "localserve.doctor.servers:check_servers", 8),
 )
 """All checks, in the order in which they are told."""

@@ -54,5 +54,5 @@ def _about_ollama(host: str) -> Finding:
     found = _about(host, OLLAMA_PORT)
     if found.level == "ok":
         return Finding(NAME, "ok", f"{OLLAMA_PORT} (Ollama's): free; `up --also {OLLAMA_PORT}`")
-    message = f"{OLLAMA_PORT} (Ollama's): {found.message}"
-    return Finding(NAME, "ok", message, "Only `up --also 11434` would need it.")
+    message = f"{found.message.rstrip('.')} (Ollama's; only `up --also {OLLAMA_PORT}` needs it)"
+    return Finding(NAME, "ok", message)

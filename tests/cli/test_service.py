@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import plistlib
+import socket
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder(tmp_path / "bin", "systemctl", "launchctl", "schtasks", "powershell")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("LOCALSERVE_PORT", "0")
     monkeypatch.setattr(Readings, "system", "Linux")
     return recorder
 
@@ -30,11 +32,13 @@ def unit(tmp_path: Path) -> Path:
 
 
 def test_install_writes_the_unit_and_starts_it(run: Run, tools: Recorder, unit: Path) -> None:
-    ran = run("service", "install", "--", "qwen3-8b", "--port", "9000")
+    ran = run("service", "install", "--", "qwen3-8b", "--ctx", "4096")
     assert (ran.status, ran.err) == (0, "")
-    assert "up qwen3-8b --port 9000\n" in unit.read_text()
+    assert "up qwen3-8b --ctx 4096\n" in unit.read_text()
     assert tools.calls == [
         "systemctl --user show --property=Version",
+        "systemctl --user show localserve.service"
+        " --property=LoadState,ActiveState,SubState,UnitFileState,MainPID,Result",
         "systemctl --user daemon-reload",
         "systemctl --user enable localserve.service",
         "systemctl --user reset-failed localserve.service",
@@ -45,10 +49,10 @@ def test_install_writes_the_unit_and_starts_it(run: Run, tools: Recorder, unit: 
 
 
 def test_installed_again_it_is_changed(run: Run, tools: Recorder, unit: Path) -> None:
-    run("service", "install", "--", "--port", "9000")
-    assert run("service", "install", "--", "--port", "9001").status == 0
-    assert "--port 9001" in unit.read_text()
-    assert "9000" not in unit.read_text()
+    run("service", "install", "--", "--ctx", "4096")
+    assert run("service", "install", "--", "--ctx", "8192").status == 0
+    assert "--ctx 8192" in unit.read_text()
+    assert "4096" not in unit.read_text()
 
 
 def test_a_dry_run_writes_and_runs_nothing(run: Run, tools: Recorder, unit: Path) -> None:
@@ -101,6 +105,18 @@ def test_without_a_manager_nothing_is_written(run: Run, tools: Recorder, unit: P
     assert (ran.status, unit.exists()) == (1, False)
     assert "No medium found" in ran.err
     assert "container" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--port", "--also"])
+def test_a_port_that_another_program_has_is_told_before_anything_is_done(
+    run: Run, tools: Recorder, unit: Path, option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = str(held.getsockname()[1])
+        ran = run("service", "install", "--", option, port)
+        assert (ran.status, f"ort {port}" in ran.err, unit.exists()) == (1, True, False)
+        tools.answer("systemctl show localserve.service", "ActiveState=active")
+        assert run("service", "install", "--", option, port).status == 0  # it is the service's own
 
 
 def test_a_start_that_fails_is_told(run: Run, tools: Recorder) -> None:
@@ -160,10 +176,10 @@ def test_on_a_mac_it_is_an_agent_and_untested(
     run: Run, tools: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(Readings, "system", "Darwin")
-    ran = run("service", "install", "--", "--port", "9000")
+    ran = run("service", "install", "--", "--ctx", "4096")
     assert (ran.status, "untested" in ran.err) == (0, True)
     path = tmp_path / "user" / "Library" / "LaunchAgents" / "localserve.plist"
-    assert plistlib.loads(path.read_bytes())["ProgramArguments"][-2:] == ["--port", "9000"]
+    assert plistlib.loads(path.read_bytes())["ProgramArguments"][-2:] == ["--ctx", "4096"]
     assert tools.calls[-1] == f"launchctl bootstrap gui/{os.getuid()} {path}"
     assert run("service", "uninstall").status == 0
     assert not path.exists()
