@@ -29,6 +29,7 @@ UNREADABLE: Final = (LocalserveError, OSError, RuntimeError)
 """What reading settings raises, a folder that may not be looked into and a user without a home
 included."""
 
+FILE_VARIABLES: Final = ("LOCALSERVE_CONFIG_DIR", "LOCALSERVE_CONFIG_FILE")
 _NO_FILE: Final = {"LOCALSERVE_CONFIG_DIR": str(Path(os.devnull) / "none")}
 
 
@@ -43,9 +44,11 @@ def read_configuration(
     environ = os.environ if environ is None else environ
     found = []
     good = dict(environ)
-    for name in {one.variable for one in SETTINGS if one.variable in environ}:
+    for name in (one.variable for one in SETTINGS if one.variable in environ):
+        if name in FILE_VARIABLES:
+            continue  # what is wrong may be the file, which is read below
         try:
-            read_settings({}, {"HOME": environ.get("HOME", ""), **_NO_FILE, name: environ[name]})
+            read_settings({}, {**_NO_FILE, name: environ[name]})
         except UNREADABLE as error:
             found.append(_found(error))
             del good[name]
@@ -53,8 +56,8 @@ def read_configuration(
         return read_settings({"config_file": config}, good), tuple(found)
     except UNREADABLE as error:
         found.append(_found(error))
-    good.pop("LOCALSERVE_CONFIG_FILE", None)
-    return read_settings({}, {**good, **_NO_FILE}), tuple(found)
+    no_file = {name: text for name, text in good.items() if name not in FILE_VARIABLES}
+    return read_settings({}, {**no_file, **_NO_FILE}), tuple(found)
 
 
 def check_configuration(subject: Subject) -> Iterator[Finding]:

@@ -63,6 +63,8 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is no
         (("localserve", "keys", "create", "--sc"), ["--scope"]),
         (("localserve", "completion", ""), ["bash", "zsh", "fish"]),
         (("localserve", "up", "localserve-t"), ["localserve-tiny"]),
+        (("localserve", "connect", "openc"), ["opencode"]),
+        (("localserve", "up", "--config", "models.t"), []),  # bash offers files itself
         (("localserve", "xyz"), []),
     ],
 )

@@ -141,6 +141,14 @@ def test_a_file_that_cannot_be_read_is_told_and_left_out(tmp_path: Path, text: s
     assert (settings.config_file, settings.data_dir) == (None, tmp_path / "data")
 
 
+def test_a_broken_file_in_a_folder_of_its_own_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text("= nonsense")
+    environ = {"LOCALSERVE_HOME": str(tmp_path / "home"), "LOCALSERVE_CONFIG_DIR": str(tmp_path)}
+    settings, found = read_configuration(None, environ)
+    assert [str(tmp_path / "models.toml") in one.message for one in found] == [True]
+    assert (settings.config_file, settings.home) == (None, tmp_path / "home")
+
+
 def test_a_file_that_is_named_and_missing_is_told(tmp_path: Path) -> None:
     environ = {"LOCALSERVE_HOME": str(tmp_path), "LOCALSERVE_CONFIG_FILE": str(tmp_path / "none")}
     for config, variables in ((tmp_path / "none", {}), (None, environ)):
