@@ -25,10 +25,6 @@ PREFIX: Final = "LOCALSERVE_"
 OTHER_VARIABLES: Final = ("LOCALSERVE_BACKEND", "LOCALSERVE_ZED_API_KEY")
 """Those that are no settings: scripts/up reads the first, Zed the other."""
 
-UNREADABLE: Final = (LocalserveError, OSError, RuntimeError)
-"""What reading settings raises, a folder that may not be looked into and a user without a home
-included."""
-
 FILE_VARIABLES: Final = ("LOCALSERVE_CONFIG_DIR", "LOCALSERVE_CONFIG_FILE")
 _NO_FILE: Final = {"LOCALSERVE_CONFIG_DIR": str(Path(os.devnull) / "none")}
 
@@ -49,12 +45,12 @@ def read_configuration(
             continue  # what is wrong may be the file, which is read below
         try:
             read_settings({}, {**_NO_FILE, name: environ[name]})
-        except UNREADABLE as error:
+        except LocalserveError as error:
             found.append(_found(error))
             del good[name]
     try:
         return read_settings({"config_file": config}, good), tuple(found)
-    except UNREADABLE as error:
+    except LocalserveError as error:
         found.append(_found(error))
     no_file = {name: text for name, text in good.items() if name not in FILE_VARIABLES}
     return read_settings({}, {**no_file, **_NO_FILE}), tuple(found)
@@ -106,7 +102,5 @@ def _refused(check: Callable[[Settings], object], settings: Settings) -> Iterato
         yield _found(error)
 
 
-def _found(error: Exception) -> Finding:
-    if isinstance(error, LocalserveError):
-        return Finding(NAME, "problem", error.message, error.hint or None)
-    return Finding(NAME, "problem", f"the settings cannot be read: {error}")
+def _found(error: LocalserveError) -> Finding:
+    return Finding(NAME, "problem", error.message, error.hint or None)

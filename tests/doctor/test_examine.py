@@ -86,6 +86,17 @@ def test_wrong_settings_stand_with_the_configuration(
     assert "offline" in hub.message
 
 
+def test_settings_that_cannot_be_read_at_all_are_a_line(
+    readings: RecordedReadings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr("localserve.doctor.examine.read_configuration", fail)
+    (one,) = examine(readings=readings)
+    assert (one.check, one.level, "no home" in one.message) == ("configuration", "problem", True)
+
+
 def test_the_worst_finding_counts() -> None:
     ok, warning = Finding("a", "ok", "x"), Finding("a", "warning", "x")
     assert worst([]) == "ok"
