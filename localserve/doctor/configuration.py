@@ -1,59 +1,26 @@
-"""The settings and models.toml: whether they can be read, and where they are wrong."""
+"""models.toml, the variables, and what a start would refuse of the settings."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Final
 
 from localserve.catalog.registry import read_registry, shipped_registry
 from localserve.catalog.routes import load_routes
-from localserve.config import SETTINGS, Settings, read_settings
+from localserve.config import SETTINGS, Settings
 from localserve.doctor.finding import Finding
+from localserve.doctor.settings import NAME, found_in
 from localserve.doctor.subject import Subject
 from localserve.errors import LocalserveError, StoreFailed
 from localserve.gateway.exposure import check_gateway
 from localserve.gateway.tls import check_tls
 from localserve.server.observing import check_observing
 
-NAME = "configuration"
-
 PREFIX: Final = "LOCALSERVE_"
 
 OTHER_VARIABLES: Final = ("LOCALSERVE_BACKEND", "LOCALSERVE_ZED_API_KEY")
 """Those that are no settings: scripts/up reads the first, Zed the other."""
-
-FILE_VARIABLES: Final = ("LOCALSERVE_CONFIG_DIR", "LOCALSERVE_CONFIG_FILE")
-_NO_FILE: Final = {"LOCALSERVE_CONFIG_DIR": str(Path(os.devnull) / "none")}
-
-
-def read_configuration(
-    config: Path | None, environ: Mapping[str, str] | None = None
-) -> tuple[Settings, tuple[Finding, ...]]:
-    """The settings, and what is wrong with them.
-
-    Each variable that is wrong is left out, and so is the file if it is: everything else is still
-    examined.
-    """
-    environ = os.environ if environ is None else environ
-    found = []
-    good = dict(environ)
-    for name in (one.variable for one in SETTINGS if one.variable in environ):
-        if name in FILE_VARIABLES:
-            continue  # what is wrong may be the file, which is read below
-        try:
-            read_settings({}, {**_NO_FILE, name: environ[name]})
-        except LocalserveError as error:
-            found.append(_found(error))
-            del good[name]
-    try:
-        return read_settings({"config_file": config}, good), tuple(found)
-    except LocalserveError as error:
-        found.append(_found(error))
-    no_file = {name: text for name, text in good.items() if name not in FILE_VARIABLES}
-    return read_settings({}, {**no_file, **_NO_FILE}), tuple(found)
 
 
 def check_configuration(subject: Subject) -> Iterator[Finding]:
@@ -72,7 +39,7 @@ def _about_file(settings: Settings) -> Iterator[Finding]:
         models = len(read_registry(path, base=shipped_registry()))
         routes = len(tuple(load_routes(settings)))
     except LocalserveError as error:
-        yield _found(error)
+        yield found_in(error)
         return
     set_here = sum(source.startswith(path.name) for source in settings.sources.values())
     message = f"{path}: models: {models}, routes: {routes}, settings: {set_here}"
@@ -99,8 +66,4 @@ def _refused(check: Callable[[Settings], object], settings: Settings) -> Iterato
     except StoreFailed:
         return  # the check of the keys tells it
     except LocalserveError as error:
-        yield _found(error)
-
-
-def _found(error: LocalserveError) -> Finding:
-    return Finding(NAME, "problem", error.message, error.hint or None)
+        yield found_in(error)

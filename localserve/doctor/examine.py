@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from localserve.doctor.configuration import read_configuration
 from localserve.doctor.finding import Finding
+from localserve.doctor.settings import read_what_can_be
 from localserve.doctor.subject import Subject
 from localserve.planner.readings import Readings
 
@@ -57,7 +57,7 @@ def examine(
 ) -> tuple[Finding, ...]:
     """Everything that is found, by check. Raises nothing: what cannot be examined is a finding."""
     try:
-        settings, found = read_configuration(config, environ)
+        settings, found = read_what_can_be(config, environ)
     except Exception as error:
         message = f"the settings cannot be read: {type(error).__name__}: {error}"
         return (Finding("configuration", "problem", message),)

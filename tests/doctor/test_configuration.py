@@ -12,7 +12,6 @@ from localserve.connect.clients import CLIENTS
 from localserve.doctor.configuration import (
     OTHER_VARIABLES,
     check_configuration,
-    read_configuration,
 )
 from localserve.doctor.finding import Finding
 from localserve.doctor.subject import Subject
@@ -113,53 +112,3 @@ def test_what_a_start_would_refuse_is_a_problem(
     problems = [one for one in check_configuration(wrong) if one.level == "problem"]
     assert len(problems) == 1
     assert words in problems[0].message
-
-
-def test_each_wrong_variable_is_told_and_the_others_still_count(tmp_path: Path) -> None:
-    environ = {
-        "LOCALSERVE_HOME": str(tmp_path),
-        "LOCALSERVE_PORT": "many",
-        "LOCALSERVE_PARALLEL": "0",
-        "LOCALSERVE_HOST": "127.0.0.2",
-    }
-    settings, found = read_configuration(None, environ)
-    assert [one.level for one in found] == ["problem", "problem"]
-    assert {name for name in environ for one in found if name in one.message} == {
-        "LOCALSERVE_PORT",
-        "LOCALSERVE_PARALLEL",
-    }
-    assert (settings.host, settings.port, settings.home) == ("127.0.0.2", 8080, tmp_path)
-
-
-@pytest.mark.parametrize("text", ["[settings]\nport = 'x'\n", "= nonsense", "\0"])
-def test_a_file_that_cannot_be_read_is_told_and_left_out(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "models.toml").write_text(text)
-    settings, found = read_configuration(None, {"LOCALSERVE_HOME": str(tmp_path)})
-    assert [one.level for one in found] == ["problem"]
-    assert (settings.config_file, settings.data_dir) == (None, tmp_path / "data")
-
-
-def test_a_broken_file_in_a_folder_of_its_own_is_told_once(tmp_path: Path) -> None:
-    (tmp_path / "models.toml").write_text("= nonsense")
-    environ = {"LOCALSERVE_HOME": str(tmp_path / "home"), "LOCALSERVE_CONFIG_DIR": str(tmp_path)}
-    settings, found = read_configuration(None, environ)
-    assert [str(tmp_path / "models.toml") in one.message for one in found] == [True]
-    assert (settings.config_file, settings.home) == (None, tmp_path / "home")
-
-
-def test_a_file_that_is_named_and_missing_is_told(tmp_path: Path) -> None:
-    environ = {"LOCALSERVE_HOME": str(tmp_path), "LOCALSERVE_CONFIG_FILE": str(tmp_path / "none")}
-    for config, variables in ((tmp_path / "none", {}), (None, environ)):
-        settings, found = read_configuration(
-            config, {"LOCALSERVE_HOME": str(tmp_path), **variables}
-        )
-        assert [one.level for one in found] == ["problem"]
-        assert settings.config_file is None
-
-
-def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path: Path) -> None:
-    environ = {"LOCALSERVE_HOME": str(tmp_path), "LOCALSERVE_CONFIG_DIR": "/" + "x" * 1000}
-    settings, found = read_configuration(None, environ)
-    assert [one.level for one in found] == ["problem"]
-    assert settings.home == tmp_path

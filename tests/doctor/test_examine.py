@@ -92,7 +92,7 @@ def test_settings_that_cannot_be_read_at_all_are_a_line(
     def fail(*_: object) -> None:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr("localserve.doctor.examine.read_configuration", fail)
+    monkeypatch.setattr("localserve.doctor.examine.read_what_can_be", fail)
     (one,) = examine(readings=readings)
     assert (one.check, one.level, "no home" in one.message) == ("configuration", "problem", True)
 
