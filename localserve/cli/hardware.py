@@ -105,6 +105,8 @@ def _print(found: Hardware, measured: Bandwidth) -> None:
         console.print(plain(notice.message))
         if notice.command:
             console.print(plain(f"  {notice.command}"))
+        if notice.prebuilt:
+            console.print(plain(f"or, without compiling:\n  {notice.prebuilt}"))
 
 
 _STYLES = {"warning": "bold yellow", "info": "bold blue"}
