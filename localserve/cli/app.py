@@ -52,7 +52,7 @@ COMMANDS: Final = {
     "paths": Command("localserve.cli.paths:paths", "Show where models, caches and settings lie."),
     "hardware": Command(
         "localserve.cli.hardware:hardware",
-        "Show what this machine has for models, and measure how fast it is.",
+        "Show what models have here, and measure how fast it is.",
     ),
     "doctor": Command(
         "localserve.cli.doctor:doctor",

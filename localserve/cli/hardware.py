@@ -74,7 +74,7 @@ def hardware(
         _print(found, measured)
 
 
-hardware.__doc__ = f"Show what this machine has for models, and measure how fast it is.\n{EXAMPLES}"
+hardware.__doc__ = f"Show what models have here, and measure how fast it is.\n{EXAMPLES}"
 
 
 def document(found: Hardware, measured: Bandwidth) -> dict[str, object]:
