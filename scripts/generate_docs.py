@@ -112,7 +112,10 @@ def cli_page() -> str:
 def help_texts(name: str, command: Any, parent: Any = None) -> Iterator[tuple[str, str]]:
     """A command's help, and that of its parts."""
     context = command.context_class(
-        command, info_name=name.split()[-1], parent=parent, terminal_width=HELP_COLUMNS,
+        command,
+        info_name=name.split()[-1],
+        parent=parent,
+        terminal_width=HELP_COLUMNS,
         help_option_names=["-h", "--help"],
     )
     lines = (line.rstrip() for line in command.get_help(context).splitlines())
@@ -146,10 +149,9 @@ def models_toml_page() -> str:
 
 
 def catalog_head() -> str:
-    """The comment that explains models.toml, without its marks."""
+    """The comment that explains models.toml."""
     text = (ROOT / "localserve" / "catalog" / "models.toml").read_text()
-    head = text.split("\n\n", 1)[0]
-    return head
+    return text.split("\n\n", 1)[0]
 
 
 def keys_of(model: type[BaseModel]) -> str:
@@ -212,14 +214,7 @@ def default_words(field: Mapping[str, Any], required: bool) -> str:
 
 def settings_page() -> str:
     rows = (
-        (
-            code(one.variable),
-            code(one.name) if one.in_file else "",
-            code(one.option or ""),
-            one.help,
-            one.allowed.replace("|", "\\|"),
-            default_of(one),
-        )
+        (names_of(one), one.help, one.allowed.replace("|", "\\|"), default_of(one))
         for one in SETTINGS
     )
     return page(
@@ -227,8 +222,15 @@ def settings_page() -> str:
         "A command-line option goes before an environment variable, a variable before the key in"
         " the table `[settings]` of `models.toml`. `GET /admin/settings` and the dashboard show"
         " what applies and where it came from; secrets are never shown.",
-        table(("variable", "key of `[settings]`", "option of `up`", "meaning", "value", "default"), rows),
+        "The names are those of the variable, of the key in `[settings]`, and of the option of"
+        " `localserve up`, as far as there is each.",
+        table(("names", "meaning", "value", "default"), rows),
     )
+
+
+def names_of(setting: Setting) -> str:
+    key = setting.name if setting.in_file else ""
+    return "<br>".join(code(name) for name in (setting.variable, key, setting.option) if name)
 
 
 def default_of(setting: Setting) -> str:
@@ -249,7 +251,11 @@ def account(system: System) -> Surroundings:
 
 def clients_page() -> str:
     rows = (
-        (f"[{one.title}]({one.name}.md)", code(f"localserve connect {one.name}"), ", ".join(map(code, one.routes)))
+        (
+            f"[{one.title}]({one.name}.md)",
+            code(f"localserve connect {one.name}"),
+            ", ".join(map(code, one.routes)),
+        )
         for one in CLIENTS
     )
     return page(
@@ -288,7 +294,7 @@ def automatic(client: Client) -> Iterator[str]:
     if client.files or client.either:
         lines = [
             shown,
-            f"localserve connect {client.name} --write     # merged into its file, a copy beside it",
+            f"localserve connect {client.name} --write     # merged into its file, after a copy",
             f"localserve connect {client.name} --undo      # taken out again",
         ]
         yield fence("bash", "\n".join(lines))
@@ -324,7 +330,10 @@ def language_of(file: ConfigFile) -> str:
 def variables(client: Client) -> Iterator[str]:
     if given := client.variables(EXAMPLE):
         yield "## Variables"
-        yield fence("bash", "\n".join(f"export {name}={shlex.quote(value)}" for name, value in given.items()))
+        yield fence(
+            "bash",
+            "\n".join(f"export {name}={shlex.quote(value)}" for name, value in given.items()),
+        )
 
 
 def steps(client: Client) -> Iterator[str]:
