@@ -81,7 +81,7 @@ def test_the_wheel_is_small_enough_to_download_at_once(built: Built) -> None:
 
 def test_the_sdist_has_what_building_and_testing_need(in_sdist: set[str]) -> None:
     assert package_files() <= in_sdist
-    needed = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO"}
+    needed = {"pyproject.toml", "uv.lock", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO"}
     assert needed | {"tests/conftest.py", "scripts/test", "benchmarks/__main__.py"} <= in_sdist
 
 
@@ -90,8 +90,8 @@ def test_nothing_that_tests_and_tools_leave_behind_is_packed(
 ) -> None:
     for name in in_sdist | in_wheel:
         parts = PurePosixPath(name).parts
-        hidden = [part for part in parts if part.startswith(".")]
-        assert hidden in ([], [".gitignore"]), name
+        hidden = {part for part in parts if part.startswith(".")}
+        assert hidden <= {".gitignore", ".dockerignore", ".github", ".ci"}, name
         assert not {"__pycache__", "build", "dist", "out"} & set(parts), name
 
 
