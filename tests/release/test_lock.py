@@ -21,8 +21,8 @@ LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
 INDEX = "https://pypi.org/simple"
 ANEW = "run scripts/lock"
 
-Asked = tuple[str, frozenset[str], frozenset[str], str]
-"""A requirement: its name, its extras, its bounds, and the extra or group that asks for it."""
+Asked = tuple[str, frozenset[str], frozenset[str], str, str]
+"""A requirement: its name, its extras, its bounds, its marker, the extra or group that asks."""
 
 
 def asked_by_pyproject() -> Iterator[Asked]:
@@ -32,24 +32,28 @@ def asked_by_pyproject() -> Iterator[Asked]:
     for asker, texts in lists.items():
         for text in texts:
             wanted = Requirement(text)
-            assert wanted.marker is None, "this test compares no markers of pyproject.toml"
             bounds = frozenset(str(bound) for bound in wanted.specifier)
-            yield canonicalize_name(wanted.name), frozenset(wanted.extras), bounds, asker
+            marker = str(wanted.marker or "")
+            name = canonicalize_name(wanted.name)
+            yield name, frozenset(wanted.extras), bounds, marker, asker
 
 
 def asked_by_lock() -> Iterator[Asked]:
     metadata = own_package()["metadata"]
     for wanted in metadata["requires-dist"]:
-        extra = re.fullmatch(r"extra == '(\w+)'", wanted.get("marker", ""))
-        yield as_asked(wanted, extra[1] if extra else "")
+        marker = wanted.get("marker", "")
+        extra = re.search(r"(?: and )?extra == '(\w+)'$", marker)
+        rest = marker.removesuffix(extra[0]) if extra else marker
+        yield as_asked(wanted, rest, extra[1] if extra else "")
     for group, requirements in metadata["requires-dev"].items():
         for wanted in requirements:
-            yield as_asked(wanted, f"group {group}")
+            yield as_asked(wanted, wanted.get("marker", ""), f"group {group}")
 
 
-def as_asked(wanted: dict[str, Any], asker: str) -> Asked:
+def as_asked(wanted: dict[str, Any], marker: str, asker: str) -> Asked:
     bounds = frozenset(bound for bound in wanted.get("specifier", "").split(",") if bound)
-    return wanted["name"], frozenset(wanted.get("extras", ())), bounds, asker
+    same_marker = str(Marker(marker)) if marker else ""
+    return wanted["name"], frozenset(wanted.get("extras", ())), bounds, same_marker, asker
 
 
 def own_package() -> dict[str, Any]:
@@ -70,7 +74,7 @@ def test_every_locked_version_is_one_that_is_asked_for() -> None:
     versions: dict[str, list[Version]] = {}
     for package in others():
         versions.setdefault(package["name"], []).append(Version(package["version"]))
-    for name, _, bounds, asker in asked_by_pyproject():
+    for name, _, bounds, _, asker in asked_by_pyproject():
         specifier = Requirement(f"{name}{','.join(bounds)}").specifier
         assert versions[name], ANEW
         assert all(specifier.contains(version) for version in versions[name]), (name, asker)
@@ -91,7 +95,7 @@ def test_every_python_and_system_has_one_version_of_every_package(python: str, s
     for wanted in own_package()["dependencies"]:
         if Marker(wanted.get("marker", "python_version >= '0'")).evaluate(here):
             chosen.setdefault(wanted["name"], []).append(wanted.get("version", ""))
-    required = {name for name, _, _, asker in asked_by_pyproject() if not asker}
+    required = {name for name, *_, asker in asked_by_pyproject() if not asker}
     assert set(chosen) == required
     assert [name for name, versions in chosen.items() if len(versions) != 1] == []
 
