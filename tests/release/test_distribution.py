@@ -91,7 +91,7 @@ def test_nothing_that_tests_and_tools_leave_behind_is_packed(
     for name in in_sdist | in_wheel:
         parts = PurePosixPath(name).parts
         hidden = {part for part in parts if part.startswith(".")}
-        assert hidden <= {".gitignore", ".dockerignore", ".github", ".ci"}, name
+        assert hidden <= {".gitignore", ".dockerignore", ".hadolint.yaml", ".github", ".ci"}, name
         assert not {"__pycache__", "build", "dist", "out"} & set(parts), name
 
 
