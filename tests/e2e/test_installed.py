@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Server, Start
 from tests.release.conftest import build, copy_repository
+from tests.release.test_containers import health_command
 
 pytestmark = pytest.mark.e2e
 
@@ -40,6 +41,18 @@ def test_the_wheel_serves_outside_the_repository(wheel: Path, start: Start, tmp_
     assert where.stdout.startswith(str(folder))
     answer = server.post("/v1/completions", {"prompt": "once", "max_tokens": 2})
     assert answer.status_code == 200
+
+
+def test_the_health_check_of_the_images_needs_no_key(start: Start) -> None:
+    server = start(environ={"LOCALSERVE_API_KEY": "0123456789abcdef"})
+    assert server.get("/v1/models").status_code == 401
+    done = subprocess.run(
+        [sys.executable, *health_command("Dockerfile")[1:]],
+        env={"LOCALSERVE_PORT": server.url.rpartition(":")[2]},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def readme_block(language: str, containing: str) -> str:
