@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from localserve.planner.mending import CUDA_WHEELS, OTHER_WHEELS, WHEELS
 from tests.release.conftest import ROOT
 from tests.release.test_containers import environment, instructions
 
@@ -28,6 +29,15 @@ def test_the_version_that_is_compiled_anew_is_one_that_localserve_takes() -> Non
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     wanted = next(name for name in dependencies if name.startswith("llama-cpp-python"))
     assert re.findall(r'"(llama-cpp-python[^"]*)"', PAGE) == [wanted]
+
+
+def test_the_page_and_the_program_know_the_same_indexes_of_compiled_packages() -> None:
+    named = {f"cu{major}{minor}" for major, minor in CUDA_WHEELS} | {*OTHER_WHEELS.values()}
+    rows = [line for line in PAGE.splitlines() if line.startswith(f"| `{WHEELS}/")]
+    listed = {index.rpartition("/")[2] for row in rows for index in re.findall(r"`([^`]+)`", row)}
+    assert named < listed
+    only_on_the_page = {"cpu", "cu130", "cu132"}  # mends no GPU; lack older cards
+    assert listed - named == only_on_the_page
 
 
 def test_the_container_commands_use_the_images_port_volume_and_user() -> None:
