@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +16,11 @@ from typing import Final
 from tests.documentation.not_run import NOT_RUN
 
 ROOT: Final = Path(__file__).parent.parent.parent
-RUN: Final = ("bash", "python")
+HARMLESS: Final = ("curl", "echo", "grep", "printf")
+NOT_HARMLESS: Final = ("up", "pull", "rm", "service", "stop")
+"""Of localserve: what serves, downloads, deletes, installs, or ends the server of all blocks."""
+
+_SETS: Final = re.compile(r"[A-Za-z_]\w*=")
 _FENCE: Final = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -78,8 +84,36 @@ def blocks() -> tuple[Block, ...]:
 
 
 def is_run(block: Block) -> bool:
-    """Whether a test runs it."""
-    return block.language in RUN and block.key not in NOT_RUN
+    """Whether a test runs it: Python, and what consists of harmless commands. Nothing else is run
+    only because a page has it."""
+    if block.key in NOT_RUN:
+        return False
+    if block.language == "bash":
+        return all(map(_is_harmless, commands_of(block.text)))
+    return block.language == "python"
+
+
+def commands_of(script: str) -> Iterator[list[str]]:
+    """The words of each simple command of a script, those of substitutions included."""
+    lexer = shlex.shlex(script.replace("\\\n", " "), posix=True, punctuation_chars=";|&()\n")
+    lexer.whitespace, lexer.commenters, lexer.whitespace_split = " \t", "", True
+    words: list[str] = []
+    for token in [*lexer, "\n"]:
+        if not set(token) <= set(";|&()\n"):
+            words.append(token)
+            continue
+        until = next((at for at, word in enumerate(words) if word.startswith("#")), len(words))
+        start = next((at for at, word in enumerate(words[:until]) if not _SETS.match(word)), until)
+        if words[start:until]:
+            yield words[start:until]
+        words = []
+
+
+def _is_harmless(words: list[str]) -> bool:
+    program, *arguments = words
+    if program != "localserve":
+        return program in HARMLESS
+    return bool(arguments) and arguments[0] not in NOT_HARMLESS
 
 
 def shows(output: str, printed: str) -> bool:

@@ -10,6 +10,9 @@ NETWORK: Final = "It downloads."
 MINUTES: Final = "It takes minutes."
 PICTURE: Final = "A picture."
 OTHERS: Final = "A configuration of another program, which is not here."
+INSTALLS: Final = "It installs or removes programs; tests/release tries what can be tried."
+WINDOWS: Final = "For Windows: untested."
+ENGINE: Final = "It needs a container engine, which is not here."
 SERVES: Final = "It serves until Ctrl-C."
 
 NOT_RUN: Final[dict[tuple[str, str], str]] = {
@@ -55,4 +58,30 @@ NOT_RUN: Final[dict[tuple[str, str], str]] = {
         "docs/performance.md",
         "python -m benchmarks.gateway_cost         # keys, limits, logs, metrics, spans",
     ): MINUTES,
+    ("docs/install.md", "scripts/up"): CLONES,
+    ("docs/install.md", "py -3.13 scripts\\environment.py"): WINDOWS,
+    ("docs/install.md", "pipx install ."): INSTALLS,
+    ("docs/install.md", "uv tool install ."): INSTALLS,
+    ("docs/install.md", "python3 -m venv ~/localserve-env"): INSTALLS,
+    ("docs/install.md", "uv sync --locked"): INSTALLS,
+    ("docs/install.md", 'CMAKE_ARGS="-DGGML_CUDA=on" pip install .'): INSTALLS,
+    ("docs/install.md", '$env:CMAKE_ARGS = "-DGGML_CUDA=on"'): WINDOWS,
+    (
+        "docs/install.md",
+        'CMAKE_ARGS="-DGGML_VULKAN=on" pip install --force-reinstall --no-cache-dir --no-deps \\',
+    ): INSTALLS,
+    ("docs/install.md", "pip install --only-binary llama-cpp-python \\"): INSTALLS,
+    ("docs/install.md", "uv tool install --no-build-package llama-cpp-python \\"): INSTALLS,
+    ("docs/install.md", "docker build --tag localserve ."): ENGINE,
+    (
+        "docs/install.md",
+        "docker run --rm --volume localserve:/data localserve pull qwen3-8b",
+    ): ENGINE,
+    ("docs/install.md", "docker build --file Dockerfile.cuda --tag localserve:cuda ."): ENGINE,
+    ("docs/install.md", "git pull && scripts/up"): CLONES,
+    ("docs/install.md", "localserve paths    # where its folders are"): INSTALLS,
+    (
+        "SECURITY.md",
+        'SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" python -m build',
+    ): "tests/release builds twice and compares.",
 }

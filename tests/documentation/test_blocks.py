@@ -16,7 +16,7 @@ from localserve.catalog.registry import read_registry, shipped_registry
 from localserve.catalog.routes import load_routes
 from localserve.cli.app import app
 from localserve.config import read_settings
-from tests.documentation.blocks import Block, blocks, is_run, shows, written_by_hand
+from tests.documentation.blocks import Block, blocks, commands_of, is_run, shows, written_by_hand
 from tests.documentation.not_run import NOT_RUN
 
 TOML = [block for block in blocks() if block.language == "toml" and block.key not in NOT_RUN]
@@ -86,6 +86,18 @@ def test_a_command_is_one_that_localserve_knows(place: str, line: str) -> None:
         # An option that ends a line has no value there; all that is said is that there is one.
         if type(error).__name__ != "BadOptionUsage" or not words[-1].startswith("--"):
             raise
+
+
+def test_what_is_run_is_told_from_what_is_not() -> None:
+    assert is_run(_bash("localserve ps | grep x  # pip install\nX=1 curl a && echo 'pip; b'"))
+    assert is_run(_bash("X=$(printf x)"))
+    for script in ("pip install x", "localserve ps && localserve up", "echo $(rm -r x)", "a=1 sh"):
+        assert not is_run(_bash(script)), script
+    assert list(commands_of("a b # c\nd=1 e \\\n f")) == [["a", "b"], ["e", "f"]]
+
+
+def _bash(text: str) -> Block:
+    return Block("page.md", 1, "bash", text)
 
 
 def test_an_output_may_leave_out_what_changes_and_nothing_else() -> None:
