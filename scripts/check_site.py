@@ -67,7 +67,7 @@ def _broken(site: Path, path: Path, link: str, pages: dict[Path, _Page]) -> str 
     if not target.is_file():
         return f"{link} leads nowhere"
     place = unquote(urlsplit(link).fragment)
-    if target in pages and place not in pages[target].places:
+    if place and target in pages and place not in pages[target].places:
         return f"{link} leads to no place of that page"
     return None
 
