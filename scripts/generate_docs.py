@@ -140,7 +140,7 @@ def models_toml_page() -> str:
         " in the package. A mistake in it is reported with its line and changes nothing.",
         "## By example",
         "The head of the catalog that ships with localserve:",
-        fence("toml", head),
+        fence("text", head),
         "## Every key and its bounds",
         "A key that is not listed is an error. Keys of `[settings]` are on the page"
         " [Settings](settings.md).",
@@ -149,9 +149,10 @@ def models_toml_page() -> str:
 
 
 def catalog_head() -> str:
-    """The comment that explains models.toml."""
+    """The comment that explains models.toml, without its marks."""
     text = (ROOT / "localserve" / "catalog" / "models.toml").read_text()
-    return text.split("\n\n", 1)[0]
+    lines = text.split("\n\n", 1)[0].splitlines()
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines)
 
 
 def keys_of(model: type[BaseModel]) -> str:

@@ -24,3 +24,8 @@ def test_the_pages_of_clients_name_no_folder_of_this_machine() -> None:
     for name, text in generator().pages().items():
         assert "/root" not in text, name
         assert "/home/" not in text, name
+
+
+def test_every_written_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text()
+    assert [name for name in generator().pages() if f'"{name}"' not in navigation] == []
