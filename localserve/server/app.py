@@ -54,6 +54,7 @@ from localserve.server.metrics import Metrics
 from localserve.server.models import Models
 from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
+from localserve.server.openapi import documentation_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
 from localserve.server.request_lines import log_request
@@ -269,6 +270,7 @@ def _routes(
         ]
     return [
         *everywhere,
+        *documentation_routes(_version()),
         *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
         post("/v1/completions", completion),
         post("/v1/embeddings", embedding),

@@ -1,0 +1,323 @@
+"""The answers of the API as models, for its description; more members may come in time. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+
+class Answer(BaseModel):
+    """Members that are not named here may be present."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class FieldFault(Answer):
+    field: str
+    message: str
+    type: str
+
+
+class ErrorDetail(Answer):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Problem(Answer):
+    """OpenAI's `error` object together with the members of RFC 9457."""
+
+    error: ErrorDetail
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[FieldFault] = []
+
+
+class AnthropicErrorDetail(Answer):
+    type: str
+    message: str
+
+
+class AnthropicProblem(Answer):
+    """Anthropic's form of an error."""
+
+    type: Literal["error"]
+    error: AnthropicErrorDetail
+    request_id: str
+
+
+class NativeErrorDetail(Answer):
+    code: int
+    message: str
+    type: str
+
+
+class NativeProblem(Answer):
+    """llama-server's form of an error."""
+
+    error: NativeErrorDetail
+
+
+class OllamaProblem(Answer):
+    """Ollama's form of an error."""
+
+    error: str
+
+
+class Usage(Answer):
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int = 0
+
+
+class AnsweredFunction(Answer):
+    name: str
+    arguments: str
+
+
+class AnsweredCall(Answer):
+    id: str
+    type: Literal["function"]
+    function: AnsweredFunction
+
+
+class AnsweredMessage(Answer):
+    role: Literal["assistant"]
+    content: str | None
+    reasoning_content: str | None = None
+    tool_calls: list[AnsweredCall] = []
+
+
+class ChatChoice(Answer):
+    index: int
+    message: AnsweredMessage
+    finish_reason: str | None
+
+
+class ChatCompletion(Answer):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+
+
+class TextChoice(Answer):
+    index: int
+    text: str
+    finish_reason: str | None
+
+
+class TextCompletion(Answer):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+
+
+class Vector(Answer):
+    """Base64 is of little-endian 32-bit floats."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingList(Answer):
+    object: Literal["list"]
+    data: list[Vector]
+    model: str
+    usage: Usage
+
+
+class Ranked(Answer):
+    index: int
+    relevance_score: float
+
+
+class Ranking(Answer):
+    """The documents, best first."""
+
+    model: str
+    results: list[Ranked]
+    usage: Usage
+
+
+class ModelEntry(Answer):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(Answer):
+    data: list[ModelEntry] = []
+
+
+class ResponseObject(Answer):
+    id: str
+    object: Literal["response"]
+    status: str
+    model: str
+    output: list[dict[str, Any]]
+
+
+class DeletedResponse(Answer):
+    id: str
+    deleted: bool
+
+
+class AnthropicMessage(Answer):
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str | None
+    usage: dict[str, Any]
+
+
+class TokenTotal(Answer):
+    input_tokens: int
+
+
+class NativeCompletion(Answer):
+    content: str
+    stop: bool = True
+
+
+class NativeAnswers(RootModel[NativeCompletion | list[NativeCompletion] | dict[str, Any]]):
+    """One answer, a list of them for several, or the fields that were asked for."""
+
+
+class NativeVector(Answer):
+    index: int
+    embedding: list[Any]
+
+
+class NativeVectors(RootModel[list[NativeVector]]):
+    """A list with an element for each input."""
+
+
+class TokenIds(Answer):
+    """Token ids, or with `with_pieces` objects with the id and its piece."""
+
+    tokens: list[int | dict[str, Any]]
+
+
+class DetokenizedText(Answer):
+    content: str
+
+
+class Prompt(Answer):
+    prompt: str
+
+
+class Properties(Answer):
+    default_generation_settings: dict[str, Any]
+    total_slots: int
+
+
+class Slots(RootModel[list[dict[str, Any]]]):
+    """One object for each request that can be computed at once."""
+
+
+class OllamaAnswer(Answer):
+    model: str
+    created_at: str
+    done: bool
+
+
+class OllamaVectors(Answer):
+    embeddings: list[list[float]]
+
+
+class OllamaVector(Answer):
+    embedding: list[float]
+
+
+class OllamaModels(Answer):
+    models: list[dict[str, Any]]
+
+
+class OllamaModel(Answer):
+    details: dict[str, Any]
+    capabilities: list[str]
+
+
+class Version(Answer):
+    version: str
+
+
+class Status(Answer):
+    status: str
+
+
+class HealthDetails(Answer):
+    status: str
+    checks: list[dict[str, Any]]
+
+
+class ErrorDescription(Answer):
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class HeldModel(Answer):
+    """A model as the server holds it; bytes, seconds, RFC 3339 times."""
+
+    id: str
+    state: Literal["loading", "loaded", "failed", "unloaded"]
+    problem: str | None
+    pinned: bool
+    context_tokens: int | None
+    parallel: int | None
+    capabilities: list[str]
+    running: int
+    waiting: int
+    memory_bytes: dict[str, int]
+
+
+class HeldModels(Answer):
+    default: str
+    models: list[HeldModel]
+    memory: list[dict[str, Any]]
+
+
+class ApiKey(Answer):
+    name: str
+    id: str
+    state: str
+    scope: str
+    models: list[str]
+    expires_at: str | None
+
+
+class ApiKeys(Answer):
+    keys: list[ApiKey]
+
+
+class IssuedApiKey(ApiKey):
+    """`key` is the secret; no other answer has it."""
+
+    key: str
+
+
+class LmStudioModel(Answer):
+    id: str
+    object: Literal["model"]
+    state: str
+
+
+class LmStudioModels(Answer):
+    data: list[LmStudioModel]
