@@ -118,6 +118,24 @@ class RawLoop:
         ended = perf_counter()
         return SharedRun(shared, (answering - started) * 1e3, (ended - answering) * 1e3, answers)
 
+    def step_seconds(self, shared: list[int], sequences: int, steps: int) -> list[float]:
+        """What each of so many steps takes in which all sequences, which begin with the same
+        tokens, get one token more."""
+        memory = llama_cpp.llama_get_memory(self._context)
+        llama_cpp.llama_memory_clear(memory, True)
+        size = min(self._batch_size, 512)
+        for start in range(0, len(shared), size):
+            self._step([(0, start, shared[start : start + size])])
+        for sequence in range(1, sequences):
+            llama_cpp.llama_memory_seq_cp(memory, 0, sequence, 0, len(shared))
+        best = [1_000 + sequence for sequence in range(sequences)]
+        seconds = []
+        for step in range(steps):
+            began = perf_counter()
+            best = self._step([(one, len(shared) + step, [best[one]]) for one in range(sequences)])
+            seconds.append(perf_counter() - began)
+        return seconds
+
     def _step(self, parts: list[tuple[int, int, list[int]]]) -> list[int]:
         """Compute tokens of sequences, each from a position on; the best token after each part."""
         batch = llama_cpp.llama_batch_init(sum(len(ids) for _, _, ids in parts), 0, 1)

@@ -17,6 +17,9 @@ from benchmarks.ratios import Goal, Ratio, ratio_of_medians
 from benchmarks.scenarios import (
     DECODE,
     ENGINE_DECODE,
+    LONG_FIRST_TOKEN,
+    LONGER_FIRST_TOKEN,
+    LONGER_GAP,
     LONGEST_GAP,
     MANY_STREAMS,
     RESTART_FIRST_TOKEN,
@@ -29,7 +32,10 @@ from benchmarks.servers import OURS, RAW_LOOP
 _GOALS_AGAINST_PEERS = {
     DECODE: Goal(0.98),
     MANY_STREAMS: Goal(0.98),
-    LONGEST_GAP: Goal(0.10, at_most=True),
+    LONGEST_GAP: Goal(0.05, at_most=True),
+    LONG_FIRST_TOKEN: Goal(1.25, at_most=True),
+    LONGER_GAP: Goal(0.05, at_most=True),
+    LONGER_FIRST_TOKEN: Goal(1.25, at_most=True),
     SHARED_DONE: Goal(0.20, at_most=True),
     RESTART_FIRST_TOKEN: Goal(0.20, at_most=True),
 }

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ from benchmarks.client import BenchmarkFailed
 from benchmarks.make_model import WeightType, default_path
 from benchmarks.measure import Peers, measure
 from benchmarks.scenarios import (
+    LONGER_PROMPT,
     LongPrompt,
     ManyStreams,
     Restart,
@@ -42,6 +44,7 @@ _FULL: tuple[Scenario, ...] = (
     SingleStream(),
     ManyStreams(),
     LongPrompt(),
+    LONGER_PROMPT,
     SharedPrefix(),
     Turns(),
     Restart(),
@@ -50,6 +53,7 @@ _QUICK: tuple[Scenario, ...] = (
     SingleStream(words=8, tokens=16),
     ManyStreams(clients=4, rounds=1, words=8, tokens=8),
     LongPrompt(words=300),
+    replace(LONGER_PROMPT, words=600),
     SharedPrefix(clients=4, words=100),
     Turns(turns=3, words=20, tokens=8),
     Restart(words=400),
@@ -62,6 +66,7 @@ class ScenarioName(StrEnum):
     SINGLE = "single"
     MANY = "many"
     LONG = "long"
+    LONGER = "longer"
     SHARED = "shared"
     TURNS = "turns"
     RESTART = "restart"
@@ -103,7 +108,7 @@ def main(
         )
         raise SystemExit(1)
     settings = Settings(
-        model=model or _own_model(ShapeName.TINY if quick else ShapeName.QWEN3_0_6B),
+        model=model or own_model(ShapeName.TINY if quick else ShapeName.QWEN3_0_6B),
         context=ctx,
         parallel=parallel,
         threads=threads or psutil.cpu_count(logical=False) or 1,
@@ -143,7 +148,7 @@ def _print_results(results: report.Results, console: Console, table_console: Con
         console.print(note, style="yellow", highlight=False, markup=False)
 
 
-def _own_model(shape: ShapeName) -> Path:
+def own_model(shape: ShapeName) -> Path:
     """The random model of the cache folder, made by a child if it is not there."""
     path = default_path(SHAPES[shape], WeightType.Q4_K_M)
     if not path.exists():

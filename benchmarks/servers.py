@@ -160,22 +160,31 @@ def idle_share(process: Process, seconds: float) -> float:
 
 
 @contextmanager
-def localserve(settings: Settings, python: str, logs: Path) -> Iterator[Server]:
+def localserve(
+    settings: Settings, python: str, logs: Path, *, step_budget_ms: float | None = None
+) -> Iterator[Server]:
     """Start localserve from the Python that has it. Its prefixes on disk end with `logs`."""
     port = _free_port()
     place = ["--host", "127.0.0.1", "--port", str(port)]
     command = [python, "-m", "localserve", "up", *settings.arguments(), *place]
     environ = {"LOCALSERVE_PREFIXES_DIR": str(logs / "prefixes")}
+    if step_budget_ms is not None:
+        environ["LOCALSERVE_STEP_BUDGET_MS"] = str(step_budget_ms)
     with _started(OURS, command, port, "/health/ready", logs, environ) as server:
         yield server
 
 
 @contextmanager
-def xllamacpp(settings: Settings, python: str, logs: Path) -> Iterator[Server]:
-    """Start xllamacpp's HTTP server in the Python that has it."""
+def xllamacpp(
+    settings: Settings, python: str, logs: Path, *, batch: int | None = None
+) -> Iterator[Server]:
+    """Start xllamacpp's HTTP server in the Python that has it, with its own `-b` and `-ub` or both
+    of `batch` tokens."""
     port = _free_port()
     script = str(Path(__file__).with_name("xllamacpp_server.py"))
     command = [python, script, *settings.arguments(), "--port", str(port)]
+    if batch is not None:
+        command += ["--batch", str(batch)]
     with _started("xllamacpp", command, port, "/health", logs) as server:
         yield server
 
@@ -196,6 +205,12 @@ def llama_server(settings: Settings, binary: str, logs: Path) -> Iterator[Server
     command = [binary, *flags, "--kv-unified"]
     with _started("llama-server", command, port, "/health", logs) as server:
         yield server
+
+
+def step_budget_ms(server: Server) -> float:
+    """The longest step of a localserve while answers run, as it says."""
+    with _DIRECT.open(f"{server.url}/admin/models", timeout=10) as response:
+        return float(json.load(response)["models"][0]["step_budget_ms"])
 
 
 def running(url: str) -> Server:

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--ctx", type=int, required=True)
     parser.add_argument("--parallel", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--batch", type=int, help="-b and -ub")
     options = parser.parse_args()
 
     parameters = xllamacpp.CommonParams()
@@ -28,6 +29,8 @@ def main() -> None:
     parameters.n_ctx = options.ctx
     parameters.n_parallel = options.parallel
     parameters.kv_unified = True
+    if options.batch is not None:
+        parameters.n_batch = parameters.n_ubatch = options.batch
     parameters.cpuparams.n_threads = options.threads
     parameters.cpuparams_batch.n_threads = options.threads
     # Blocked before the server's threads exist, so that only sigwait sees the signal.

@@ -1,7 +1,7 @@
 """An embedded inference server for GGUF models.
 
-`Client` and `AsyncClient` speak to a running server, `serve` runs one in this process; each is
-imported when it is first used.
+`Client` and `AsyncClient` speak to a running server, `serve` runs one in this process, and
+`application` is one to be mounted; each is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from localserve.client import AsyncClient, Client
+    from localserve.server.embedded import application, serve
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "application", "serve"]
 
-_PLACES = {"AsyncClient": "localserve.client", "Client": "localserve.client"}
+_PLACES = {
+    "AsyncClient": "localserve.client",
+    "Client": "localserve.client",
+    "application": "localserve.server.embedded",
+    "serve": "localserve.server.embedded",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,13 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from enum import IntEnum
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class Priority(IntEnum):
+    """How soon somebody needs an answer: an editor at each keystroke, a person who reads along, or
+    nobody just now. What comes later may go first, but nothing waits for ever."""
+
+    BACKGROUND = 0
+    CHAT = 1
+    INTERACTIVE = 2
+
+    @property
+    def word(self) -> str:
+        """As people and programs write it."""
+        return self.name.lower()
+
+
+PriorityName = Literal["interactive", "chat", "background"]
+"""Their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +207,9 @@ class Generation:
 class ChatRequest:
     """A conversation to be continued.
 
-    `scope` is part of every prefix key: prefixes are shared within one scope only. `priority` is
-    higher for what is more urgent. `template_options` go to the chat template as they are.
+    `scope` is part of every prefix key: prefixes are shared within one scope only. Without a
+    `priority` it is CHAT; after `deadline_seconds` from its arrival nobody needs it any more.
+    `template_options` go to the chat template as they are.
 
     A last message of the assistant is continued, unless `continue_last` is false. With
     `reasoning_apart` false, reasoning is given out as content. At most `reasoning_tokens` are spent
@@ -206,7 +227,8 @@ class ChatRequest:
     reasoning_apart: bool = True
     reasoning_tokens: int | None = None
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -227,6 +249,9 @@ class CompletionRequest:
     """Raw texts to be continued. With `suffix` the model fills the middle between the two.
 
     Choices are numbered prompt by prompt: prompt p's choice c is `p * generation.choices + c`.
+    Without a `priority` it is INTERACTIVE; after `deadline_seconds` from its arrival nobody needs
+    it any more. `file` is what an editor completes, and `user` for whom, in whatever words the
+    client has for them.
     """
 
     model: str
@@ -235,7 +260,10 @@ class CompletionRequest:
     echo: bool = False
     generation: Generation = Generation()
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    file: str | None = None
+    user: str | None = None
     keep_alive_seconds: float | None = None
 
 
@@ -252,7 +280,7 @@ class InfillRequest:
     """The middle between `prefix` and `suffix` is to be written; it begins with `begun`.
 
     What is far from the middle is left out where the context is too small for all, and of the extra
-    texts those that stand first.
+    texts those that stand first. The rest is as for a CompletionRequest.
     """
 
     model: str
@@ -262,7 +290,10 @@ class InfillRequest:
     extra: tuple[ExtraText, ...] = ()
     generation: Generation = Generation()
     scope: str = ""
-    priority: int = 0
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    file: str | None = None
+    user: str | None = None
     keep_alive_seconds: float | None = None
 
 

@@ -188,7 +188,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "A Redis that servers share, such as redis://HOST:6379/0.",
         secret=True,
     ),
-    Setting("step_budget_ms", float, 500.0, "Longest step while answers run, ms.", 1, 60_000),
+    Setting(
+        "step_budget_ms",
+        float,
+        None,
+        "Longest step while answers run, ms (125 to 1,000, by what is measured).",
+        1,
+        60_000,
+    ),
     Setting(
         "guess_tokens", int, 63, "Tokens of answers guessed ahead in a step; 0: never.", 0, 255
     ),
@@ -291,7 +298,7 @@ class Settings:
     route_limits: str | None
     burst_seconds: float
     redis_url: str | None = field(repr=False)
-    step_budget_ms: float
+    step_budget_ms: float | None
     guess_tokens: int
     checkpoint_bytes: int
     prefix_disk_bytes: int

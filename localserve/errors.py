@@ -24,6 +24,8 @@ LocalserveError
 │   ├── KeyInvalid          the API key is wrong, revoked or expired
 │   └── KeyForbidden        the API key has no right to this
 ├── RateLimited             more was asked for than a minute allows
+├── DeadlineExceeded        the answer was not there when the request wanted it
+├── Superseded              a newer completion of the same client and file took its place
 ├── UnknownKey              no API key of that name exists
 ├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
@@ -353,6 +355,25 @@ class RateLimited(LocalserveError):
         )
         self.kind = kind
         self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceeded(LocalserveError):
+    """The time that the request itself allowed is over; nobody waits for the answer any more."""
+
+    code: ClassVar[str] = "deadline_exceeded"
+    description: ClassVar[str] = (
+        "The answer was not complete within the `deadline_ms` of the request, so it was given up."
+    )
+
+
+class Superseded(LocalserveError):
+    """An editor asked again at the next keystroke; nobody waits for this answer any more."""
+
+    code: ClassVar[str] = "superseded"
+    description: ClassVar[str] = (
+        "A newer completion of the same client and the same file took the place of this one. Send "
+        "different values of `file` (or of `user`) for what is not to be replaced."
+    )
 
 
 class UnknownKey(LocalserveError):

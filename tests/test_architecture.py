@@ -26,7 +26,7 @@ def test_llama_cpp_is_not_loaded_before_the_first_model(module: str) -> None:
 
 
 def test_the_supervisor_loads_no_web_framework() -> None:
-    program = "import sys, localserve.cli.app; sys.exit('starlette' in sys.modules)"
+    program = "import sys, localserve.cli.up; sys.exit('starlette' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -40,5 +40,23 @@ def test_the_tree_of_errors_is_printed_whole_and_codes_are_unique() -> None:
 
 def test_commands_load_nothing_that_measures() -> None:
     heavy = "('prometheus_client', 'opentelemetry', 'starlette')"
-    program = f"import sys, localserve.cli.app; sys.exit(any(n in sys.modules for n in {heavy}))"
+    program = (
+        "import sys; from localserve.cli.app import app; from typer.main import get_command;"
+        " assert list(get_command(app).commands.values());"
+        f" sys.exit(any(n in sys.modules for n in {heavy}))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_command_does_not_wait_for_the_imports_of_others() -> None:
+    heavy = "('numpy', 'huggingface_hub', 'localserve.cli.up', 'localserve.cli.fit')"
+    program = (
+        "import sys; from localserve import cli; sys.argv[1:] = ['paths'];\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        f"print([n for n in {heavy} if n in sys.modules], file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert (ended.stderr.strip(), "cache" in ended.stdout) == ("[]", True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from starlette.routing import Route
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from localserve.cli.app import app as commands
 from localserve.config import SETTINGS, Setting, read_settings
@@ -31,13 +33,12 @@ def test_every_option_is_in_the_readme() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    for command in commands.registered_commands:
-        assert command.callback is not None
-        assert f"localserve {command.name or command.callback.__name__}" in README
-    for group in commands.registered_groups:
-        assert group.typer_instance is not None
-        for command in group.typer_instance.registered_commands:
-            assert f"localserve {group.typer_instance.info.name} {command.name}" in README
+    group = get_command(commands)
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
+        parts = command.commands if isinstance(command, TyperGroup) else {}
+        for words in [f"{name} {part}" for part in parts] or [name]:
+            assert f"localserve {words}" in README
 
 
 async def test_every_route_is_in_the_readme() -> None:

@@ -66,7 +66,8 @@ class ModelFacts:
 class EngineStatus:
     """A snapshot of a running engine. `step_age_seconds` is 0 while it waits for work.
 
-    `tokens_per_second` are those of all answers together in the last step, 0 while none runs. Of
+    `tokens_per_second` are those of all answers together in the last step, 0 while none runs.
+    `step_budget_ms` is the most that a step takes while answers run (None: it is not bounded). Of
     `cells_used`, no sequence runs on `cells_kept`. `steps` were computed since it was loaded.
     `disk_bytes` is what kept prefixes of the model take on disk.
     """
@@ -78,6 +79,7 @@ class EngineStatus:
     cells: int
     step_age_seconds: float
     tokens_per_second: float = 0.0
+    step_budget_ms: float | None = None
     cells_kept: int = 0
     steps: int = 0
     disk_bytes: int = 0

@@ -33,6 +33,7 @@ from localserve.chat import (
     EmbeddingRequest,
     Generation,
     InfillRequest,
+    Priority,
     Prompt,
     Report,
     RerankAnswer,
@@ -83,7 +84,7 @@ class LoadOptions:
     wanted: Wanted = field(default_factory=Wanted)
     threads: int | None = None
     max_waiting: int = 64
-    step_budget_seconds: float = 0.5
+    step_budget_seconds: float | None = None
     default_max_tokens: int | None = None
     share_prefixes: bool = False
     settings: Settings | None = None
@@ -274,7 +275,7 @@ class LocalBackend:
             [tokens],
             request.generation,
             request.scope,
-            request.priority,
+            _priority(request, Priority.CHAT),
             checkpoints=places,
             parser=make_parser,
             spelled=style.special,
@@ -299,7 +300,7 @@ class LocalBackend:
             prompts,
             request.generation,
             request.scope,
-            request.priority,
+            _priority(request, Priority.INTERACTIVE),
             from_text=all(isinstance(prompt, str) for prompt in request.prompts),
             constraint=await self._shape_constraint(request.generation),
         )
@@ -321,7 +322,7 @@ class LocalBackend:
             [list(middle.tokens)],
             request.generation,
             request.scope,
-            request.priority,
+            _priority(request, Priority.INTERACTIVE),
             constraint=await self._shape_constraint(request.generation),
         )
         answer.left_out_tokens = middle.left_out
@@ -397,6 +398,7 @@ class LocalBackend:
             cells=now.cells,
             step_age_seconds=self._engine.step_age_seconds,
             tokens_per_second=_rate(now),
+            step_budget_ms=now.step_budget_seconds * 1e3,
             cells_kept=now.cells_kept,
             steps=now.steps,
             disk_bytes=now.disk_bytes,
@@ -436,7 +438,7 @@ class LocalBackend:
         prompts: list[list[int]],
         generation: Generation,
         scope: str,
-        priority: int,
+        priority: Priority,
         *,
         from_text: bool = True,
         checkpoints: tuple[int, ...] = (),
@@ -516,6 +518,12 @@ def _engine_report(report: Report) -> Report:
     if not report.timings:
         return report
     return replace(report, tokens=True, progress=True)
+
+
+def _priority(
+    request: ChatRequest | CompletionRequest | InfillRequest, of_its_kind: Priority
+) -> Priority:
+    return of_its_kind if request.priority is None else request.priority
 
 
 def _rate(now: Snapshot) -> float:

@@ -2,30 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from localserve.cli.connect import connect
-from localserve.cli.fit import fit
-from localserve.cli.hardware import hardware
-from localserve.cli.keys import keys
-from localserve.cli.list import list_models
-from localserve.cli.load import load, unload
-from localserve.cli.logs import logs
-from localserve.cli.paths import paths
-from localserve.cli.ps import ps
-from localserve.cli.pull import pull
-from localserve.cli.rm import rm
-from localserve.cli.run import run
-from localserve.cli.show import show
-from localserve.cli.status import status
-from localserve.cli.stop import stop
-from localserve.cli.up import up
+COMMANDS: Final = {
+    "up": "localserve.cli.up:up",
+    "run": "localserve.cli.run:run",
+    "status": "localserve.cli.status:status",
+    "ps": "localserve.cli.ps:ps",
+    "load": "localserve.cli.load:load",
+    "unload": "localserve.cli.load:unload",
+    "logs": "localserve.cli.logs:logs",
+    "stop": "localserve.cli.stop:stop",
+    "connect": "localserve.cli.connect:connect",
+    "pull": "localserve.cli.pull:pull",
+    "fit": "localserve.cli.fit:fit",
+    "list": "localserve.cli.list:list_models",
+    "show": "localserve.cli.show:show",
+    "rm": "localserve.cli.rm:rm",
+    "paths": "localserve.cli.paths:paths",
+    "hardware": "localserve.cli.hardware:hardware",
+    "keys": "localserve.cli.keys:keys",
+}
+"""Where each command is, a function or a group, in the order in which help lists them."""
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is first asked for: none waits for the others'
+    imports."""
+
+    def __init__(self) -> None:
+        self._imported: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._imported:
+            self._imported[name] = _import_command(name)
+        return self._imported[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _import_command(name: str) -> Any:
+    module, _, attribute = COMMANDS[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name)(found)
+        found = alone
+    return typer.main.get_command(found)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()  # type: ignore[assignment]  # nothing is added
+
 
 app = typer.Typer(
     name="localserve",
+    cls=_Group,
     help="Serve GGUF models from this machine to everything that speaks OpenAI's API.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,23 +77,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(up)
-app.command()(run)
-app.command()(status)
-app.command()(ps)
-app.command()(load)
-app.command()(unload)
-app.command()(logs)
-app.command()(stop)
-app.command()(connect)
-app.command()(pull)
-app.command()(fit)
-app.command("list")(list_models)
-app.command()(show)
-app.command()(rm)
-app.command()(paths)
-app.command()(hardware)
-app.add_typer(keys)
 
 
 def _print_version(wanted: bool) -> None:

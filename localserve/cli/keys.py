@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from localserve.chat import Priority
 from localserve.cli.terminal import console, errors, plain, print_table
 from localserve.config import Settings, read_settings
 from localserve.gateway.expiry import duration_seconds, expiry_seconds
@@ -33,6 +34,8 @@ Examples:
   localserve keys create ci --expires 30d --models qwen3-8b,localserve-tiny
 
   localserve keys create guest --rpm 20 --tpm 10000
+
+  localserve keys create indexer --priority background     others go first
 
   localserve keys create boss --scope admin     may also load and unload
 
@@ -79,7 +82,13 @@ Exit status: 0 revoked, 1 there is no such key, 2 wrong usage.
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is; shown in the log.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-keys = typer.Typer(name="keys", help=KEYS_HELP, no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(
+    name="keys",
+    help=KEYS_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 def create(
@@ -107,6 +116,13 @@ def create(
         int | None,
         typer.Option(metavar="N", min=1, help="Tokens per minute [the server's limit]."),
     ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="interactive, chat or background, where a request does not say [by its kind].",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     now = time.time()
@@ -119,6 +135,7 @@ def create(
         expires_at=expiry_seconds(expires, now) if expires else None,
         requests_per_minute=rpm,
         tokens_per_minute=tpm,
+        priority=_priority(priority),
     )
     _print_issued(issued, now, as_json)
     if not as_json:
@@ -205,6 +222,15 @@ def _scope(text: str) -> KeyScope:
     raise typer.BadParameter(f"{text!r} is neither {' nor '.join(SCOPES)}", param_hint="--scope")
 
 
+def _priority(text: str | None) -> Priority | None:
+    if text is None:
+        return None
+    words = {one.word: one for one in reversed(Priority)}
+    if text not in words:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(words)}", param_hint="--priority")
+    return words[text]
+
+
 def _split(models: list[str]) -> list[str]:
     return [name for text in models for part in text.split(",") if (name := part.strip())]
 
@@ -223,7 +249,16 @@ def _limits(key: Key) -> str:
 
 def _table(found: list[Key], now: float) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("name", "state", "scope", "begins with", "made", "expires", "per minute"):
+    for title in (
+        "name",
+        "state",
+        "scope",
+        "begins with",
+        "made",
+        "expires",
+        "per minute",
+        "priority",
+    ):
         table.add_column(title, no_wrap=True)
     table.add_column("models", overflow="fold")
     for key in found:
@@ -236,6 +271,7 @@ def _table(found: list[Key], now: float) -> Table:
             time_text(key.created_at) or "",
             time_text(key.expires_at) or "never",
             _limits(key),
+            key.priority.word if key.priority is not None else "",
             ", ".join(key.models) or "all",
         )
         table.add_row(*map(plain, cells), style=None if state == "active" else "dim")

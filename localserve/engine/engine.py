@@ -132,6 +132,7 @@ class Snapshot:
     steps: int = 0
     last_step: StepStats | None = None
     disk_bytes: int = 0
+    step_budget_seconds: float = 0.0
 
 
 class Engine(Generic[R]):
@@ -144,7 +145,7 @@ class Engine(Generic[R]):
         *,
         max_running: int,
         max_waiting: int = 64,
-        step_budget_seconds: float = 0.5,
+        step_budget_seconds: float | None = None,
         make_shelf: Callable[[R], Shelf | None] = lambda runner: None,
     ) -> None:
         """`make_shelf` is called on the thread; kept prefixes go to disk by what it returns."""
@@ -496,6 +497,7 @@ class Engine(Generic[R]):
             steps=self._steps,
             last_step=self._last_step,
             disk_bytes=self._shelf.size_bytes if self._shelf is not None else 0,
+            step_budget_seconds=scheduler.step_budget_seconds,
         )
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

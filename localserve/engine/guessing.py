@@ -76,6 +76,12 @@ class StepCosts:
             return None
         return float(np.interp(tokens, self._tokens, self._seconds))
 
+    def seconds_of(self, tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What steps of so many tokens take; NaN where nothing measured tells."""
+        if not self._tokens:
+            return np.full_like(tokens, np.nan)
+        return np.interp(tokens, self._tokens, self._seconds, left=np.nan, right=np.nan)
+
 
 class _Point(NamedTuple):
     tokens: float

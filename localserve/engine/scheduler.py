@@ -3,8 +3,9 @@
 Three verbs, always in this order on the engine thread: `schedule` says what the next step computes,
 the runner runs it, `update` takes the results over. The scheduler knows no prompts and no answers,
 only sequences whose `computed` is to catch up with their tokens. It never lets the sum of cells
-exceed the budget: when cells run short, kept prefixes go first, then the youngest sequence of the
-lowest priority pauses. It becomes a kept prefix, and what is lost of that is computed again later.
+exceed the budget: when cells run short, kept prefixes go first, then the sequence that is last in
+rank (`fairness.py`) pauses. It becomes a kept prefix, and what is lost of that is computed again
+later.
 
 A new sequence goes on from the longest beginning that lies in the cells, of whomever (`cache.py`);
 where someone is just computing a longer one, or one is being read from disk, it waits for that.
@@ -18,10 +19,18 @@ from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from localserve.chat import Priority
 from localserve.engine.cache import WORTH_SHARING, PrefixCache
 from localserve.engine.disk.restoring import Arrived, Restorer
 from localserve.engine.disk.saving import Saver
 from localserve.engine.disk.shelf import Shelf
+from localserve.engine.fairness import (
+    last_in_rank,
+    leaves_a_place,
+    rank,
+    share_out,
+    yielding_to,
+)
 from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import common_length
@@ -116,6 +125,11 @@ class Scheduler:
         return self.cache.tree.cells
 
     @property
+    def step_budget_seconds(self) -> float:
+        """The longest that a step may take while answers run."""
+        return self._pacer.budget_seconds
+
+    @property
     def cells_kept(self) -> int:
         """Of those in use, the ones that no running sequence holds."""
         tree = self.cache.tree
@@ -142,15 +156,20 @@ class Scheduler:
             if sequence.prompt_length > self._memory.cells:
                 raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
         new = sum(1 for other in self.waiting if other.pauses == 0)
-        places = self._max_waiting + max(0, self._max_running - len(self.running))
-        if new + len(sequences) > places:
+        may_wait = self._may_wait(sequences)
+        if new + len(sequences) > may_wait + max(0, self._max_running - len(self.running)):
             raise Overloaded(
-                f"{new} requests wait already; this server lets {self._max_waiting} wait.",
+                f"{new} requests wait already; this server lets {may_wait} wait.",
                 retry_after_seconds=5,
                 hint="Try again in a few seconds, or start with a larger LOCALSERVE_MAX_WAITING.",
             )
         for sequence in sequences:
             self._enqueue(sequence)
+
+    def _may_wait(self, newcomers: Iterable[Sequence]) -> int:
+        """Background work takes no more than half of the queue."""
+        background = any(one.request.priority is Priority.BACKGROUND for one in newcomers)
+        return self._max_waiting // 2 if background else self._max_waiting
 
     def cancel(self, sequence: Sequence) -> None:
         """Forget the sequence; its computed prefix is kept. Harmless when it has ended."""
@@ -175,7 +194,7 @@ class Scheduler:
         answering = [sequence for sequence in self.running if sequence.pending == 1]
         while len(answering) > self.cache.free_cells:
             if not self.cache.give_up(len(answering) - self.cache.free_cells):
-                self._pause(self._youngest_of_lowest_priority())
+                self._pause(last_in_rank(self.running))
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
         chosen += self._chunks(len(answering))
@@ -188,7 +207,9 @@ class Scheduler:
         behind = [sequence for sequence in self.running if sequence.pending > 1]
         if not behind:
             return []
-        budget = self._pacer.chunk_tokens(answering)
+        # Whoever comes meanwhile waits for the end of the step: not long for background work.
+        hurry = all(one.request.priority is Priority.BACKGROUND for one in behind)
+        budget = self._pacer.chunk_tokens(answering, hurry=hurry)
         wanted = min(budget, sum(sequence.pending for sequence in behind))
         while (short := wanted + answering - self.cache.free_cells) > 0:
             if not self.cache.give_up(short):
@@ -215,7 +236,7 @@ class Scheduler:
     def _make_way(self, answering: int) -> list[tuple[Sequence, int]]:
         """No cell is left for prompts: pause one sequence if nothing else could go on."""
         if answering == 0:
-            self._pause(self._youngest_of_lowest_priority())
+            self._pause(last_in_rank(self.running))
             return self._chunks(answering)
         return []
 
@@ -298,7 +319,7 @@ class Scheduler:
                 pass
             return []
         if len(self.running) > 1:
-            self._pause(self._youngest_of_lowest_priority())
+            self._pause(last_in_rank(self.running))
             self._crowded = True
             return []
         return self.fail(step, EngineFailed("The model's memory had no room for the request."))
@@ -324,18 +345,23 @@ class Scheduler:
     def _admit(self) -> Outcome:
         outcome: Outcome = []
         for sequence in list(self.waiting):
-            if len(self.running) >= self._max_running or (self._crowded and self.running):
+            if self._crowded and self.running:
+                break
+            yielding = yielding_to(sequence, self.running)
+            if len(self.running) >= self._max_running and not yielding:
                 break
             if sequence.reuses and self._follows_another(sequence):
                 continue
-            wanted = sequence.wanted_cells(self._memory.cells)
-            if self.running and self._promised(sequence) + wanted > self._memory.cells:
+            if not leaves_a_place(sequence, self.running, self._max_running):
+                continue
+            if not self._fits(sequence, [one for one in self.running if one not in yielding]):
                 break
             if self.restorer is not None and self.restorer.brings(sequence):
                 continue
+            self._make_room_for(sequence, yielding)
             self.waiting.remove(sequence)
             self._forget_on_disk(sequence)
-            sequence.claim = wanted
+            sequence.claim = sequence.wanted_cells(self._memory.cells)
             self.cache.begin(sequence)
             self.running.append(sequence)
             if sequence.times.admitted == 0.0:
@@ -348,11 +374,22 @@ class Scheduler:
         if self.restorer is not None:
             self.restorer.forget(sequence)
 
-    def _promised(self, newcomer: Sequence) -> int:
+    def _make_room_for(self, newcomer: Sequence, yielding: list[Sequence]) -> None:
+        """Pause those that yield to it, the last in rank first, until it has a place and cells."""
+        while not self._fits(newcomer, self.running):
+            self._pause(yielding.pop(0))
+
+    def _fits(self, newcomer: Sequence, running: list[Sequence]) -> bool:
+        if len(running) >= self._max_running:
+            return False
+        wanted = newcomer.wanted_cells(self._memory.cells)
+        return not running or self._promised(newcomer, running) + wanted <= self._memory.cells
+
+    def _promised(self, newcomer: Sequence, running: list[Sequence]) -> int:
         """Cells that running sequences hold or may still claim, less those of them that the
         newcomer will share."""
-        slots = [other.slot for other in self.running if other.slot is not None]
-        growth = sum(other.footprint - other.computed for other in self.running)
+        slots = [other.slot for other in running if other.slot is not None]
+        growth = sum(other.footprint - other.computed for other in running)
         shared = self.cache.shared_with(newcomer, slots)
         return self.cache.tree.held_cells(slots) + growth - shared
 
@@ -380,9 +417,6 @@ class Scheduler:
             mine.scope == theirs.scope and theirs.priority >= mine.priority and leader.pending > 1
         )
 
-    def _youngest_of_lowest_priority(self) -> Sequence:
-        return min(self.running, key=lambda other: (other.request.priority, -other.number))
-
     def _pause(self, sequence: Sequence) -> None:
         """Let the sequence wait again; what is computed of it may go like any kept prefix."""
         self.running.remove(sequence)
@@ -399,7 +433,7 @@ class Scheduler:
         sequence.close()
 
     def _enqueue(self, sequence: Sequence) -> None:
-        insort(self.waiting, sequence, key=lambda one: (-one.request.priority, one.number))
+        insort(self.waiting, sequence, key=rank)
 
 
 def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
@@ -413,15 +447,3 @@ def _slice(sequence: Sequence, count: int, guess: Guess = ()) -> Slice:
         sampler=sequence.sampler if last and sequence.limit > 0 else None,
         guess=guess,
     )
-
-
-def share_out(behind: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:
-    """Split `budget` tokens: half to the oldest, so it never starves, the rest shortest first."""
-    oldest = min(behind, key=lambda one: (-one.request.priority, one.number))
-    shares = {oldest.number: min(oldest.pending, (budget + 1) // 2)}
-    left = budget - shares[oldest.number]
-    for sequence in sorted(behind, key=lambda one: (-one.request.priority, one.pending)):
-        share = min(sequence.pending - shares.get(sequence.number, 0), left)
-        shares[sequence.number] = shares.get(sequence.number, 0) + share
-        left -= share
-    return [(one, shares[one.number]) for one in behind if shares[one.number] > 0]

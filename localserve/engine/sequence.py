@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from localserve.chat import FinishReason, Report, Sampling
+from localserve.chat import FinishReason, Priority, Report, Sampling
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.constraint import MakeConstraint
 from localserve.engine.guessing import Lookup
@@ -49,7 +49,7 @@ class GenerateRequest:
     budget: ReasoningBudget | None = None
     constraint: MakeConstraint | None = None
     scope: str = ""
-    priority: int = 0
+    priority: Priority = Priority.CHAT
     from_text: bool = False
     checkpoints: tuple[int, ...] = ()
     line_seconds: float | None = None

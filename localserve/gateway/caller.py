@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from localserve.chat import Priority
 from localserve.errors import KeyForbidden
 
 
@@ -14,8 +15,8 @@ class Caller:
     """Whose request it is. `name` is for people; "" is whoever needs no key.
 
     `prefix_scope` is opaque and its own for each key: kept prefixes are shared within one only. No
-    `models` means all of them, no limits a minute those of the configuration. A monitor may look at
-    how the server does, and nothing else.
+    `models` means all of them, no limits a minute those of the configuration, no priority that of
+    the kind of request. A monitor may look at how the server does, and nothing else.
     """
 
     name: str = ""
@@ -24,6 +25,7 @@ class Caller:
     models: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    priority: Priority | None = None
     is_monitor: bool = False
 
     def may_use(self, names: Iterable[str]) -> bool:

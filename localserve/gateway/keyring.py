@@ -126,6 +126,7 @@ class Keyring:
             key.models,
             key.requests_per_minute,
             key.tokens_per_minute,
+            priority=key.priority,
             is_monitor=key.scope == "monitor",
         )
 

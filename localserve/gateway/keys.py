@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from localserve.chat import Priority
 from localserve.errors import InvalidRequest
 
 KeyScope = Literal["inference", "admin", "monitor"]
@@ -40,7 +41,8 @@ class Key:
     """A key. It keeps its `id` when it is rotated; no `models` means all of them.
 
     Times are seconds since the epoch; None means never. The newest secret comes first. Limits a
-    minute go before those of the configuration.
+    minute go before those of the configuration. Requests that name no priority have the key's, if
+    it has one.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Key:
     secrets: tuple[StoredSecret, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    priority: Priority | None = None
 
     def state(self, now: float) -> Literal["active", "expired", "revoked"]:
         """What it is good for at that time."""
@@ -109,6 +112,7 @@ def key_document(key: Key, now: float) -> dict[str, object]:
         "models": list(key.models),
         "requests_per_minute": key.requests_per_minute,
         "tokens_per_minute": key.tokens_per_minute,
+        "priority": key.priority.word if key.priority is not None else None,
         "created_at": time_text(key.created_at),
         "expires_at": time_text(key.expires_at),
         "revoked_at": time_text(key.revoked_at),

@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import quote
 from uuid import uuid4
 
+from localserve.chat import Priority
 from localserve.config import Settings
 from localserve.errors import KeyExists, StoreFailed, UnknownKey
 from localserve.gateway.keys import IssuedKey, Key, KeyScope, StoredSecret, check_name, new_secret
@@ -47,6 +48,9 @@ CREATE TABLE secrets (
     """
 ALTER TABLE keys ADD COLUMN requests_per_minute INTEGER;
 ALTER TABLE keys ADD COLUMN tokens_per_minute INTEGER;
+""",
+    """
+ALTER TABLE keys ADD COLUMN priority TEXT;
 """,
 )
 """What makes each version of the file out of the one before."""
@@ -79,6 +83,7 @@ class KeyStore:
         expires_at: float | None = None,
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        priority: Priority | None = None,
     ) -> IssuedKey:
         """Make a key. Raises: InvalidRequest (the name), KeyExists."""
         secret, stored = new_secret()
@@ -93,6 +98,7 @@ class KeyStore:
             (stored,),
             requests_per_minute,
             tokens_per_minute,
+            priority,
         )
         with self._changing() as file:
             if any(one.name == name and one.revoked_at is None for one in _keys(file)):
@@ -101,7 +107,7 @@ class KeyStore:
                     hint=f"`localserve keys rotate {name}` gives it a new secret.",
                 )
             file.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
                 (
                     key.id,
                     name,
@@ -111,6 +117,7 @@ class KeyStore:
                     expires_at,
                     requests_per_minute,
                     tokens_per_minute,
+                    None if priority is None else priority.word,
                 ),
             )
             _insert_secret(file, key.id, stored, now)
@@ -211,7 +218,7 @@ def _keys(file: sqlite3.Connection) -> tuple[Key, ...]:
         secrets.setdefault(key_id, []).append(StoredSecret(handle, digest, valid_until))
     rows = file.execute(
         "SELECT id, name, scope, models, created_at, expires_at, revoked_at, requests_per_minute,"
-        " tokens_per_minute FROM keys ORDER BY created_at, rowid"
+        " tokens_per_minute, priority FROM keys ORDER BY created_at, rowid"
     )
     return tuple(
         Key(
@@ -225,8 +232,9 @@ def _keys(file: sqlite3.Connection) -> tuple[Key, ...]:
             tuple(secrets[id]),
             requests,
             tokens,
+            None if priority is None else Priority[priority.upper()],
         )
-        for id, name, scope, models, made, ends, revoked, requests, tokens in rows
+        for id, name, scope, models, made, ends, revoked, requests, tokens, priority in rows
     )
 
 

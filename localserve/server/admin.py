@@ -142,6 +142,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "running": status.running if status else 0,
         "waiting": report.waiting + (status.waiting if status else 0),
         "tokens_per_second": round(status.tokens_per_second, 2) if status else 0.0,
+        "step_budget_ms": _rounded(status.step_budget_ms) if status else None,
         "cells_used": status.cells_used if status else 0,
         "cells": status.cells if status else 0,
         "prefix_disk_bytes": status.disk_bytes if status else 0,
@@ -192,6 +193,10 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
     except ValueError:
         problem = FieldProblem("", "this is no JSON object", "json_invalid")
         raise InvalidSchema((problem,)) from None
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)
 
 
 def _time_text(seconds: float) -> str:

@@ -48,6 +48,7 @@ from localserve.server.errors import (
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.lag import LagWatched, LoopLag
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
@@ -113,6 +114,7 @@ def create_app(
     )
     buckets = buckets_for(settings)
     keys = Keys(store, on_change=keyring.look_again)
+    lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
     metrics = Metrics(manager, _version())
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
@@ -125,11 +127,12 @@ def create_app(
             reload,
             library,
             headers_after_seconds,
-            Health(manager, checks),
+            Health(manager, checks, lag),
             metrics,
         ),
         middleware=[
             _recorded(settings, metrics, on_request),
+            Middleware(LagWatched, lag=lag),
             *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
             Middleware(NormalPaths),

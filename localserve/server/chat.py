@@ -6,6 +6,7 @@ Lives on the event loop; large bodies are parsed in a worker.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar, assert_never
@@ -18,12 +19,13 @@ from localserve.backends.base import Backend
 from localserve.chat import ChatEvent, ChatRequest, Completed, CompletionRequest, InfillRequest
 from localserve.config import Settings
 from localserve.dialects import openai
-from localserve.gateway.caller import caller_of
+from localserve.gateway.caller import Caller, caller_of
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import Lease, ModelManager
 from localserve.server.bodies import read_body
 from localserve.server.callers import check_model
 from localserve.server.feed import ClientLeft, Feed
+from localserve.server.keystrokes import Keystrokes
 from localserve.server.records import RequestRecord, record_of
 from localserve.server.streaming import Answer, EventStream
 
@@ -96,6 +98,7 @@ class AnswerEndpoint(Generic[Asking]):
         self._exchange = exchange
         self._manager = manager
         self._settings = settings
+        self._keystrokes = Keystrokes()
         self._headers_after_seconds = headers_after_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,24 +120,27 @@ class AnswerEndpoint(Generic[Asking]):
             await meter.settle_tokens(record.tokens_used)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asking) -> None:
-        request = replace(asked.request, scope=caller_of(scope).prefix_scope)
+        request = of_caller(asked.request, caller_of(scope))
         answer = self._exchange.answer(asked)
         async with Feed(
             self._manager,
             request.model,
             lambda lease: _begin(told(scope, lease), request),
             receive,
+            deadline_seconds=_seconds_left(scope, request.deadline_seconds),
             keep_alive_seconds=request.keep_alive_seconds,
         ) as feed:
-            if asked.stream:
-                await EventStream(
-                    feed,
-                    answer,
-                    headers_after_seconds=self._headers_after_seconds,
-                    keepalive_seconds=self._settings.keepalive_seconds,
-                ).run(scope, send)
-                return
-            events = await _all_events(feed, record_of(scope))
+            with self._keystrokes.under_way(scope, request, feed.end):
+                if asked.stream:
+                    await EventStream(
+                        feed,
+                        answer,
+                        headers_after_seconds=self._headers_after_seconds,
+                        keepalive_seconds=self._settings.keepalive_seconds,
+                        after_first_token=request.deadline_seconds is not None,
+                    ).run(scope, send)
+                    return
+                events = await _all_events(feed, record_of(scope))
         response = Response(answer.body(events), media_type="application/json")
         await response(scope, receive, send)
 
@@ -149,6 +155,12 @@ class AnswerEndpoint(Generic[Asking]):
         if len(body) < PARSE_IN_WORKER_BYTES:
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
+
+
+def of_caller(request: Question, caller: Caller) -> Question:
+    """The request with what the caller's key means for it."""
+    priority = caller.priority if request.priority is None else request.priority
+    return replace(request, scope=caller.prefix_scope, priority=priority)
 
 
 def _begin(backend: Backend, request: Question) -> AsyncGenerator[ChatEvent, None]:
@@ -173,6 +185,13 @@ def told(scope: Scope, lease: Lease) -> Backend:
             (REDUCED_HEADER, f"{tokens}; wanted={lease.reduced_from_tokens}".encode())
         )
     return lease.backend
+
+
+def _seconds_left(scope: Scope, deadline_seconds: float | None) -> float | None:
+    """Of a deadline that counts from the request's arrival."""
+    if deadline_seconds is None:
+        return None
+    return max(0.0, record_of(scope).started + deadline_seconds - time.monotonic())
 
 
 async def _all_events(feed: Feed, record: RequestRecord) -> list[ChatEvent]:

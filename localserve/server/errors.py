@@ -32,6 +32,7 @@ from localserve.dialects.openai import description_fields, error_fields
 from localserve.errors import (
     AccessRefused,
     ConfigInvalid,
+    DeadlineExceeded,
     InvalidRequest,
     InvalidSchema,
     KeyExists,
@@ -42,6 +43,7 @@ from localserve.errors import (
     ModelUnusable,
     OutOfMemory,
     RateLimited,
+    Superseded,
     Unavailable,
     UnknownKey,
     UnknownModel,
@@ -148,6 +150,8 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (KeyExists, 409),
     (ConfigInvalid, 400),
     (ModelInUse, 409),
+    (Superseded, 409),
+    (DeadlineExceeded, 504),
     (OutOfMemory, 503),
     (ModelUnusable, 400),
     (Unavailable, 503),
@@ -223,8 +227,11 @@ def _shape(scope: Scope) -> Shape:
 
 
 def _headers_of(error: LocalserveError) -> dict[str, str]:
-    """Source: RFC 9110, section 10.2.3 (Retry-After); RFC 6750, section 3 (WWW-Authenticate)."""
+    """Source: RFC 9110, section 10.2.3 (Retry-After); RFC 6750, section 3 (WWW-Authenticate);
+    OpenAI's SDKs, which try a 409 and a 504 again unless x-should-retry forbids it."""
     headers = {}
+    if isinstance(error, DeadlineExceeded | Superseded):
+        headers["x-should-retry"] = "false"
     if (seconds := retry_after_seconds(error)) is not None:
         headers["retry-after"] = str(seconds)
     if status_of(type(error)) == 401:

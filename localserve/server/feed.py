@@ -17,7 +17,7 @@ from typing import Self
 from starlette.types import Receive
 
 from localserve.chat import ChatEvent, Completed
-from localserve.errors import EngineFailed
+from localserve.errors import DeadlineExceeded, EngineFailed, LocalserveError
 from localserve.manager import Lease, ModelManager
 from localserve.server.errors import shutting_down
 
@@ -37,7 +37,8 @@ class ClientLeft(Exception):
 class Feed:
     """`async with Feed(...) as feed`, then `feed.next(...)` until the Completed event came.
 
-    Holds what the client has not taken yet: at most one answer, which the context bounds.
+    Holds what the client has not taken yet: at most one answer, which the context bounds. After
+    `deadline_seconds` it fails with DeadlineExceeded.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Feed:
         ask: Ask,
         receive: Receive,
         *,
+        deadline_seconds: float | None = None,
         keep_alive_seconds: float | None = None,
     ) -> None:
         self._manager = manager
@@ -58,10 +60,15 @@ class Feed:
         self._news = asyncio.Event()
         self._failure: Exception | None = None
         self._completed = False
+        self._deadline_seconds = deadline_seconds
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._answering = asyncio.create_task(self._answer(), name="answer")
         self._watching = asyncio.create_task(self._watch(), name="watch the client")
+        if self._deadline_seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._deadline_seconds, self.end, deadline_exceeded())
         return self
 
     async def __aexit__(
@@ -71,11 +78,19 @@ class Feed:
         traceback: TracebackType | None,
     ) -> None:
         self._watching.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if not self._completed:
             self._answering.cancel()
         _, late = await asyncio.wait({self._answering, self._watching}, timeout=CLOSE_SECONDS)
         for task in late:
             logger.error("%s is not closed after %.0f s", task.get_name(), CLOSE_SECONDS)
+
+    def end(self, error: LocalserveError) -> None:
+        """Give the answer up at once, and tell the client why. Harmless when it is complete."""
+        if not self._completed:
+            self._fail(error)
+            self._answering.cancel()
 
     async def next(self, timeout_seconds: float | None = None) -> list[ChatEvent]:
         """What came since the last call, waiting for it; [] when nothing came in time.
@@ -129,3 +144,11 @@ class Feed:
         if self._failure is None:
             self._failure = error
             self._news.set()
+
+
+def deadline_exceeded() -> DeadlineExceeded:
+    """The client wanted the answer sooner or not at all."""
+    return DeadlineExceeded(
+        "The answer was not complete by the request's own deadline.",
+        hint="Send a larger deadline_ms, or ask for fewer tokens.",
+    )

@@ -16,6 +16,7 @@ from localserve.errors import EngineFailed, LocalserveError, ModelLoading
 from localserve.manager import Failed, Idle, Loading, ModelManager, Ready
 from localserve.server.checks import HealthChecks, worst
 from localserve.server.errors import error_response
+from localserve.server.lag import LoopLag
 
 RESPONSIVE_SECONDS = 0.08
 """The time that the engine has to show that it steps."""
@@ -24,9 +25,10 @@ RESPONSIVE_SECONDS = 0.08
 class Health:
     """Asks at most one question of the engine at a time."""
 
-    def __init__(self, manager: ModelManager, checks: HealthChecks) -> None:
+    def __init__(self, manager: ModelManager, checks: HealthChecks, lag: LoopLag) -> None:
         self._manager = manager
         self._checks = checks
+        self._lag = lag
         self._asking: asyncio.Task[bool] | None = None
 
     async def live(self, request: Request) -> Response:
@@ -51,7 +53,13 @@ class Health:
             case Ready(name):
                 if await self._steps():
                     return JSONResponse(
-                        {"status": "ok", "state": "ready", "model": name, "engine": self._engine()}
+                        {
+                            "status": "ok",
+                            "state": "ready",
+                            "model": name,
+                            "engine": self._engine(),
+                            "loop_lag": self._loop_lag(),
+                        }
                     )
                 error = EngineFailed(
                     f"The engine of {name!r} did not answer within"
@@ -97,6 +105,18 @@ class Health:
             "waiting": status.waiting,
             "cells_used": status.cells_used,
             "cells": status.cells,
+        }
+
+    def _loop_lag(self) -> dict[str, float] | None:
+        """How late the event loop was lately, in milliseconds; null before it was measured."""
+        lag = self._lag.read()
+        if lag is None:
+            return None
+        return {
+            "samples": lag.samples,
+            "p50_ms": round(lag.p50_ms, 2),
+            "p99_ms": round(lag.p99_ms, 2),
+            "most_ms": round(lag.most_ms, 2),
         }
 
     async def _ask(self) -> bool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from localserve.chat import Priority, PriorityName
 from localserve.gateway.expiry import duration_seconds, expiry_seconds
 from localserve.gateway.keys import IssuedKey, KeyScope, key_document
 from localserve.gateway.store import KeyStore
@@ -33,6 +34,7 @@ class CreateBody(BaseModel):
     expires: str | None = None
     requests_per_minute: int | None = Field(default=None, ge=1, le=1 << 30)
     tokens_per_minute: int | None = Field(default=None, ge=1, le=1 << 40)
+    priority: PriorityName | None = None
 
 
 class RotateBody(BaseModel):
@@ -69,6 +71,7 @@ class Keys:
             expires_at=expiry_seconds(body.expires, now) if body.expires else None,
             requests_per_minute=body.requests_per_minute,
             tokens_per_minute=body.tokens_per_minute,
+            priority=Priority[body.priority.upper()] if body.priority else None,
         )
         return self._issued(issued, now)
 

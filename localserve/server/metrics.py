@@ -139,6 +139,7 @@ _ENGINE: Final[tuple[tuple[str, str, Callable[[EngineStatus], float]], ...]] = (
     ("cells", "Tokens of context that there is room for.", lambda one: one.cells),
     ("cells_used", "Tokens that lie there.", lambda one: one.cells_used),
     ("cells_kept", "Of those, what no sequence runs on.", lambda one: one.cells_kept),
+    ("disk_bytes", "What kept prefixes take on disk.", lambda one: one.disk_bytes),
     (
         "step_age_seconds",
         "How long the present step takes already; 0 while there is no work.",

@@ -13,12 +13,13 @@ uvicorn.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from starlette.types import Scope, Send
 
-from localserve.chat import ChatEvent, Completed
+from localserve.chat import Accepted, ChatEvent, Completed
 from localserve.errors import LocalserveError
 from localserve.server.errors import internal_error
 from localserve.server.feed import ClientLeft, Feed
@@ -58,8 +59,9 @@ class Answer(Protocol):
 class EventStream:
     """Sends one answer. Headers go out with the first events, or after `headers_after_seconds`.
 
-    Until then errors are raised, so that they are answered with a status of their own, but for
-    those that the dialect tells in the stream.
+    With `after_first_token` they wait for more than that the request is accepted. Until then errors
+    are raised, so that they are answered with a status of their own, but for those that the dialect
+    tells in the stream.
     """
 
     def __init__(
@@ -69,18 +71,20 @@ class EventStream:
         *,
         headers_after_seconds: float,
         keepalive_seconds: float,
+        after_first_token: bool = False,
     ) -> None:
         self._feed = feed
         self._answer = answer
         self._headers_after_seconds = headers_after_seconds
         self._keepalive_seconds = keepalive_seconds
+        self._after_first_token = after_first_token
 
     async def run(self, scope: Scope, send: Send) -> None:
         """Send everything. Raises: ClientLeft; LocalserveError only before the headers."""
         events: list[ChatEvent] = []
         failure: LocalserveError | None = None
         try:
-            events = await self._feed.next(self._headers_after_seconds)
+            events = await self._first_events()
         except self._answer.told_in_stream as error:
             failure = error
         await _send(send, self._start())
@@ -108,6 +112,17 @@ class EventStream:
             return self._last_words(scope, error)
         except Exception as error:
             return self._last_words(scope, internal_error(scope, error))
+
+    async def _first_events(self) -> list[ChatEvent]:
+        """What the headers wait for; [] when nothing came in time."""
+        latest = time.monotonic() + self._headers_after_seconds
+        events: list[ChatEvent] = []
+        while all(isinstance(event, Accepted) for event in events):
+            news = await self._feed.next(latest - time.monotonic())
+            events += news
+            if not news or not self._after_first_token:
+                break
+        return events
 
     async def _send_events(self, scope: Scope, send: Send, events: list[ChatEvent]) -> str:
         """Send what comes until the answer is complete; what is left to be sent then."""

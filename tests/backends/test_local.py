@@ -26,12 +26,15 @@ from localserve.chat import (
     Finished,
     Generation,
     Message,
+    Priority,
     Prompt,
     Sampling,
     TextDelta,
 )
 from localserve.config import read_settings
 from localserve.engine.disk import saving
+from localserve.engine.engine import Mailbox
+from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.plan import Wanted
@@ -360,6 +363,26 @@ async def test_a_context_of_another_size_computes_for_itself(
         found.append(cached(await events_of(backend.complete(asked))))
         await backend.close()
     assert found == [0, 0, 349]
+
+
+async def test_completions_are_interactive_and_chats_are_not_unless_they_say_so(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[GenerateRequest] = []
+    submit = backend._engine.submit_all
+
+    def note(requests: list[GenerateRequest], mailbox: Mailbox) -> list[int]:
+        asked.extend(requests)
+        return submit(requests, mailbox)
+
+    monkeypatch.setattr(backend._engine, "submit_all", note)
+    talk = chat("Hello", Generation(GREEDY, max_tokens=1))
+    for priority in (None, *Priority):
+        await events_of(backend.chat(replace(talk, priority=priority)))
+        await events_of(backend.complete(replace(completion("x"), priority=priority)))
+    chats, completions = asked[::2], asked[1::2]
+    assert [one.priority for one in chats] == [Priority.CHAT, *Priority]
+    assert [one.priority for one in completions] == [Priority.INTERACTIVE, *Priority]
 
 
 # Prompts

@@ -68,7 +68,7 @@ def test_the_table_says_which_goals_are_missed(results: Results) -> None:
     console.print(report.render_table(results))
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "≤ 0.10 missed" in text
+    assert "≤ 0.050 missed" in text
     assert "≥ 0.98 met" in text
 
 

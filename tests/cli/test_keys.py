@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from localserve.chat import Priority
 from localserve.config import Settings
 from localserve.gateway.keys import digest_of
 from localserve.gateway.store import key_store
@@ -84,3 +85,15 @@ def test_a_key_may_have_limits_of_its_own(run: Run, settings: Settings) -> None:
     assert (key.requests_per_minute, key.tokens_per_minute) == (20, 10000)
     assert "20 requests, 10,000 tokens" in run("keys", "list").out
     assert run("keys", "create", "x", "--rpm", "0").status == 2
+
+
+def test_a_key_may_have_a_priority_of_its_own(run: Run, settings: Settings) -> None:
+    assert run("keys", "create", "indexer", "--priority", "background").status == 0
+    (key,) = key_store(settings).read()
+    assert key.priority is Priority.BACKGROUND
+    assert "background" in run("keys", "list").out
+    (document,) = json.loads(run("keys", "list", "--json").out)["keys"]
+    assert document["priority"] == "background"
+    refused = run("keys", "create", "x", "--priority", "urgent")
+    assert refused.status == 2
+    assert "interactive, chat, background" in " ".join(refused.err.split())

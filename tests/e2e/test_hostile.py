@@ -74,6 +74,9 @@ OPTIONS = {
     "suffix": often(st.text(max_size=10)),
     "echo": often(st.booleans()),
     "ignore_eos": often(st.booleans()),
+    "priority": often(st.sampled_from(["interactive", "chat", "background"])),
+    "file": often(st.text(max_size=10)),
+    "user": often(st.text(max_size=10)),
     "model": often(st.just("localserve-tiny")),
     "chat_template_kwargs": often(
         st.dictionaries(st.text(string.ascii_lowercase, max_size=9), SCALARS, max_size=2)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from localserve.chat import DEFAULT_SAMPLING
+from localserve.chat import DEFAULT_SAMPLING, Priority
 from localserve.engine.disk.restoring import Arrived
 from localserve.engine.disk.shelf import Shelf
 from localserve.engine.pacer import Pacer
@@ -64,7 +64,7 @@ def request(
     *,
     max_tokens: int | None = None,
     scope: str = "",
-    priority: int = 0,
+    priority: Priority = Priority.CHAT,
     stop: tuple[str, ...] = (),
     ignore_end: bool = False,
     top_logprobs: int | None = None,
@@ -121,8 +121,11 @@ class Rig:
         self.events: dict[int, list[SequenceEvent]] = {}
         self.step_taken = Step()
 
-    def submit(self, asked: GenerateRequest) -> Sequence:
+    def submit(self, asked: GenerateRequest, *, at: float | None = None) -> Sequence:
+        """`at` is the time of its arrival; now, if it does not matter."""
         sequence = Sequence(len(self.sequences), asked, self.runner.cells)
+        if at is not None:
+            sequence.times.submitted = at
         self.scheduler.submit(sequence)
         sequence.sampler = self.runner.make_sampler(
             asked.sampling,

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from localserve.chat import Priority
 from localserve.config import MOST_CHECKPOINTS
+from localserve.engine.fairness import share_out
 from localserve.engine.runner import NoCells, Slice
-from localserve.engine.scheduler import share_out
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import RESERVED_TOKENS, Admitted, Broken, Ended, Sequence
 from localserve.errors import ContextOverflow, EngineFailed, Overloaded
 from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
+
+CHAT, INTERACTIVE = Priority.CHAT, Priority.INTERACTIVE
 
 
 def words(count: int, letter: str = "w") -> bytes:
@@ -122,7 +125,7 @@ def test_admission_of_a_short_answer_asks_for_no_more_than_its_limit() -> None:
 
 def test_sequences_are_admitted_in_order_within_a_priority() -> None:
     rig = Rig(max_running=1)
-    for letter, priority in (("a", 0), ("b", 0), ("c", 1), ("d", 0)):
+    for letter, priority in (("a", CHAT), ("b", CHAT), ("c", INTERACTIVE), ("d", CHAT)):
         rig.submit(request(words(5, letter), priority=priority))
     rig.finish()
     admitted = sorted(rig.sequences, key=lambda one: one.times.admitted)
@@ -169,32 +172,32 @@ def test_the_only_prefix_that_could_be_dropped_may_be_the_one_in_use() -> None:
 # Cells run short
 
 
-def grow_together(cells: int, count: int, *, priorities: tuple[int, ...] = (0, 0, 0, 0)) -> Rig:
+def grow_together(cells: int, *priorities: Priority) -> Rig:
     """Answers that are admitted together and then outgrow the pool."""
     rig = Rig(ScriptedRunner(cells=cells))
-    for number in range(count):
+    for number, priority in enumerate(priorities):
         answer = bytes([ord("a") + number]) * 700
         prompt = b"\n" + answer + b"\n"
-        rig.submit(request(prompt, priority=priorities[number]))
+        rig.submit(request(prompt, priority=priority))
     return rig
 
 
 def test_the_youngest_pauses_when_cells_run_short_and_all_answers_are_whole() -> None:
-    rig = grow_together(2_500, 2)
+    rig = grow_together(2_500, CHAT, CHAT)
     rig.finish()
     assert [one.pauses > 0 for one in rig.sequences] == [False, True]
     assert [rig.text(one) for one in rig.sequences] == ["a" * 700, "b" * 700]
 
 
 def test_the_lowest_priority_pauses_even_where_it_is_older() -> None:
-    rig = grow_together(2_500, 2, priorities=(0, 1))
+    rig = grow_together(2_500, CHAT, INTERACTIVE)
     rig.finish()
     assert [one.pauses > 0 for one in rig.sequences] == [True, False]
     assert [rig.text(one) for one in rig.sequences] == ["a" * 700, "b" * 700]
 
 
 def test_a_paused_sequence_is_admitted_once_for_its_reader() -> None:
-    rig = grow_together(2_500, 2)
+    rig = grow_together(2_500, CHAT, CHAT)
     rig.finish()
     assert sum(isinstance(event, Admitted) for event in rig.events[1]) == 1
 
@@ -379,7 +382,7 @@ def test_a_follower_does_not_wait_for_a_leader_of_lower_priority() -> None:
     rig = Rig(ScriptedRunner(cells=4_000))
     rig.submit(request(b"w" * 600 + b"\na\n"))
     rig.step()
-    urgent = rig.submit(request(b"w" * 600 + b"\nb\n", priority=1))
+    urgent = rig.submit(request(b"w" * 600 + b"\nb\n", priority=INTERACTIVE))
     rig.step()
     assert urgent.number in running(rig)
 
@@ -617,7 +620,7 @@ def test_cancelling_a_sequence_that_has_ended_changes_nothing() -> None:
 # Chunks
 
 
-def behind(number: int, pending: int, priority: int = 0) -> Sequence:
+def behind(number: int, pending: int, priority: Priority = CHAT) -> Sequence:
     return Sequence(number, request(b"x" * pending, priority=priority), 10_000)
 
 

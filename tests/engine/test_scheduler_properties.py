@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from localserve.chat import Priority
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Slice
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Broken, Ended, GenerateRequest
@@ -54,7 +55,7 @@ class AnyTrace(RuleBasedStateMachine):
         runner.checkpoint_bytes = 5_000
         if self.in_any_tokens:
             runner.vocabulary = PairVocabulary()
-        self.rig = Rig(runner, max_running=4)
+        self.rig = Rig(runner, max_running=4, max_waiting=200)
         self.cancelled: set[int] = set()
 
     def _fail(self, batch: Batch[Slice]) -> None:
@@ -66,7 +67,7 @@ class AnyTrace(RuleBasedStateMachine):
         prompt=prompts,
         max_tokens=st.one_of(st.none(), st.integers(0, 200)),
         scope=st.sampled_from(["", "other"]),
-        priority=st.integers(0, 1),
+        priority=st.sampled_from(Priority),
         ignore_end=st.booleans(),
         stop=st.sampled_from([(), (), ("bb",)]),
         places=st.sets(st.integers(0, CELLS), max_size=2),
@@ -76,7 +77,7 @@ class AnyTrace(RuleBasedStateMachine):
         prompt: bytes,
         max_tokens: int | None,
         scope: str,
-        priority: int,
+        priority: Priority,
         ignore_end: bool,
         stop: tuple[str, ...],
         places: set[int],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from localserve.chat import Priority
 from localserve.errors import InvalidRequest, KeyExists, StoreFailed, UnknownKey
 from localserve.gateway.keys import digest_of
 from localserve.gateway.store import KeyStore
@@ -138,6 +139,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(store: KeyStore) -> N
     with sqlite3.connect(store.path) as file:
         file.execute("ALTER TABLE keys DROP COLUMN requests_per_minute")
         file.execute("ALTER TABLE keys DROP COLUMN tokens_per_minute")
+        file.execute("ALTER TABLE keys DROP COLUMN priority")
         file.execute("PRAGMA user_version = 1")
     file.close()
     (key,) = store.read()
@@ -147,4 +149,17 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(store: KeyStore) -> N
     assert [(one.requests_per_minute, one.tokens_per_minute) for one in store.read()] == [
         (None, None),
         (3, 4),
+    ]
+
+
+def test_a_file_of_the_second_version_gets_priorities_and_keeps_its_keys(store: KeyStore) -> None:
+    store.create("ci", now=NOW, requests_per_minute=3)
+    with sqlite3.connect(store.path) as file:
+        file.execute("ALTER TABLE keys DROP COLUMN priority")
+        file.execute("PRAGMA user_version = 2")
+    file.close()
+    store.create("indexer", now=NOW, priority=Priority.BACKGROUND)
+    assert [(one.requests_per_minute, one.priority) for one in store.read()] == [
+        (3, None),
+        (None, Priority.BACKGROUND),
     ]

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from localserve.chat import Accepted, ChatEvent, ChatRequest, Completed, TextDelta
-from localserve.errors import EngineFailed
+from localserve.errors import EngineFailed, Superseded
 from localserve.server.feed import ClientLeft, Feed
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import until
@@ -106,3 +106,24 @@ async def test_a_manager_that_closes_while_loading_ends_the_waiting() -> None:
         await manager.close()
         with pytest.raises(Exception, match="shutting down"):
             await feed.next(20)
+
+
+async def test_an_answer_that_is_ended_from_outside_stops_at_once_and_says_why() -> None:
+    backend = FakeBackend("a b", token_delay_seconds=60)
+    async with feed_of(backend) as feed:
+        await feed.next(20)
+        feed.end(Superseded("A newer one."))
+        feed.end(EngineFailed("Too late to say this."))
+        with pytest.raises(Superseded):
+            await feed.next(20)
+        await until(lambda: backend.running == 0)
+    assert backend.cancelled == 1
+
+
+async def test_an_answer_that_is_complete_cannot_be_ended() -> None:
+    backend = FakeBackend("a")
+    async with feed_of(backend) as feed:
+        await until(lambda: feed._completed)
+        feed.end(Superseded("A newer one."))
+        events = await feed.next(20)
+        assert isinstance(events[-1], Completed)

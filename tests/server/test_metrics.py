@@ -112,7 +112,14 @@ async def test_engines_and_memory_are_told_as_they_are(call: Serve) -> None:
         assert value(samples, "model_state", model="fake", state="loaded") == 1
         assert value(samples, "model_state", model="fake", state="loading") == 0
         assert value(samples, "engine_cells", model="fake") == 4096
-        for name in ("running", "waiting", "cells_used", "cells_kept", "step_age_seconds"):
+        for name in (
+            "running",
+            "waiting",
+            "cells_used",
+            "cells_kept",
+            "disk_bytes",
+            "step_age_seconds",
+        ):
             assert value(samples, f"engine_{name}", model="fake") == 0
         assert value(samples, "engine_steps_total", model="fake") == 0
         assert value(samples, "device_memory_held_bytes", device="CPU") == 5096

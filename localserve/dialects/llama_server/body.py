@@ -18,6 +18,7 @@ from localserve.dialects.llama_server.refusals import refuse_unsupported
 from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
 from localserve.dialects.schema import WireBody
 from localserve.dialects.schemas import Schema, schema_text
+from localserve.dialects.urgency import EditorFields
 from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
@@ -53,7 +54,7 @@ Penalty = Annotated[float, Field(ge=-5, le=5)]
 Seed = Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=2 * _LARGEST_INTEGER + 1)]
 
 
-class AnswerBody(WireBody):
+class AnswerBody(EditorFields, WireBody):
     """The smallest of `n_predict`, `max_tokens` and `max_completion_tokens` counts; -1 is no limit,
     0 computes the prompt, so that it is kept for the next request."""
 

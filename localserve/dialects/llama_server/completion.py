@@ -39,5 +39,13 @@ def parse_completion(body: bytes) -> Asked[CompletionRequest]:
             param="prompt",
             hint="Send several requests.",
         )
-    request = CompletionRequest(completion.model or "", prompts, generation=generation)
+    request = CompletionRequest(
+        completion.model or "",
+        prompts,
+        generation=generation,
+        priority=completion.wanted_priority,
+        deadline_seconds=completion.deadline_seconds,
+        file=completion.file or None,
+        user=completion.user_name,
+    )
     return Asked(request, answers, telling_of(completion))

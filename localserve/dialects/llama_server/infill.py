@@ -49,5 +49,9 @@ def parse_infill(body: bytes) -> Asked[InfillRequest]:
             ExtraText(one.filename or UNNAMED, one.text) for one in infill.input_extra or ()
         ),
         generation=generation,
+        priority=infill.wanted_priority,
+        deadline_seconds=infill.deadline_seconds,
+        file=infill.file or None,
+        user=infill.user_name,
     )
     return Asked(request, generation.choices, telling_of(infill))

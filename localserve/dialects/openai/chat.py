@@ -57,6 +57,8 @@ def chat_request(chat: ChatBody) -> ChatRequest:
         continue_last=_continues(chat, messages),
         reasoning_apart=chat.reasoning_apart,
         reasoning_tokens=chat.reasoning_tokens(),
+        priority=chat.wanted_priority,
+        deadline_seconds=chat.deadline_seconds,
     )
 
 

@@ -15,6 +15,7 @@ from localserve.dialects.openai.asked import Asked
 from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import refuse_unsupported, unsupported
 from localserve.dialects.schema import read_json
+from localserve.dialects.urgency import EditorFields
 from localserve.errors import InvalidRequest
 
 MAX_LOGPROBS = 20
@@ -29,7 +30,7 @@ TokenLists = Annotated[list[Tokens], Field(min_length=1, fail_fast=True)]
 """Of a list of millions the first wrong element is told, and not all of them."""
 
 
-class CompletionBody(GenerationBody):
+class CompletionBody(EditorFields, GenerationBody):
     prompt: str | Texts | Tokens | TokenLists
     suffix: str | None = None
     echo: bool | None = None
@@ -38,7 +39,8 @@ class CompletionBody(GenerationBody):
 
 
 def parse_completion(body: bytes) -> Asked[CompletionRequest]:
-    """Read a text completion request; without a `model` its name is "". An empty `suffix` is none.
+    """Read a text completion request; without a `model` its name is "". An empty `suffix` or `file`
+    is none.
 
     Raises: InvalidRequest, InvalidSchema, UnsupportedField.
     """
@@ -52,6 +54,10 @@ def parse_completion(body: bytes) -> Asked[CompletionRequest]:
         suffix=completion.suffix or None,
         echo=bool(completion.echo),
         generation=completion.generation(top_logprobs=completion.logprobs),
+        priority=completion.wanted_priority,
+        deadline_seconds=completion.deadline_seconds,
+        file=completion.file or None,
+        user=completion.user_name,
     )
     return Asked(
         request,

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from localserve.errors import (
     AccessRefused,
     ContextOverflow,
+    DeadlineExceeded,
     InvalidRequest,
     InvalidSchema,
     KeyForbidden,
@@ -21,6 +22,7 @@ from localserve.errors import (
     ModelUnusable,
     OutOfMemory,
     RateLimited,
+    Superseded,
     Unavailable,
     UnknownModel,
 )
@@ -94,9 +96,11 @@ def _openai_type(error: LocalserveError) -> str:
             return "permission_error"
         case AccessRefused():
             return "authentication_error"
+        case DeadlineExceeded():
+            return "timeout_error"
         case Unavailable() | OutOfMemory():
             return "unavailable_error"
-        case InvalidRequest() | UnknownModel() | ModelUnusable():
+        case InvalidRequest() | UnknownModel() | ModelUnusable() | Superseded():
             return "invalid_request_error"
         case _:
             return "server_error"

@@ -16,6 +16,7 @@ from localserve.dialects.biases import read_biases
 from localserve.dialects.openai.shapes import ShapeFields
 from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
 from localserve.dialects.schema import WireBody, WireModel
+from localserve.dialects.urgency import UrgencyFields
 from localserve.errors import InvalidRequest
 
 MAX_NAME_CHARACTERS = 256
@@ -61,7 +62,7 @@ class StreamOptions(WireModel):
     include_usage: bool | None = None
 
 
-class GenerationBody(ShapeFields, WireBody):
+class GenerationBody(ShapeFields, UrgencyFields, WireBody):
     """`max_tokens`, `max_completion_tokens` and `n_predict` are one limit: the smallest counts.
 
     -1 is no limit. 0 computes the prompt, so that it is kept for the next request, and answers

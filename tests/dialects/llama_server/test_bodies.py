@@ -13,6 +13,7 @@ from localserve.chat import (
     GrammarShape,
     InfillRequest,
     JsonShape,
+    Priority,
     Report,
 )
 from localserve.dialects.llama_server import parse_completion, parse_infill
@@ -269,3 +270,10 @@ def test_the_form_of_the_answer_is_read() -> None:
     assert infill(grammar='root ::= "a"').generation.shape == GrammarShape('root ::= "a"')
     with pytest.raises(InvalidRequest, match="both say"):
         completion(grammar='root ::= "a"', json_schema={})
+
+
+def test_urgency_and_file_are_read_of_both() -> None:
+    fields = {"priority": "chat", "deadline_ms": 250, "file": "a.py", "user": "ann"}
+    for request in (completion(**fields), infill(**fields)):
+        assert request.priority is Priority.CHAT
+        assert (request.deadline_seconds, request.file, request.user) == (0.25, "a.py", "ann")

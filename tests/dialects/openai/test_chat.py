@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import ChatRequest, Message, ToolCall
+from localserve.chat import ChatRequest, Message, Priority, ToolCall
 from localserve.dialects.openai import parse_chat
 from localserve.dialects.openai.generation import MAX_PENALTY_WINDOW_TOKENS
 from localserve.dialects.openai.refusals import REFUSED
@@ -431,3 +431,15 @@ def test_two_names_of_one_field_must_agree() -> None:
     assert request(repeat_penalty=1.5, repetition_penalty=1.5)
     with pytest.raises(InvalidRequest, match="its other name"):
         request(repeat_penalty=1.5, repetition_penalty=1.25)
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_priority_and_deadline_are_read(priority: Priority) -> None:
+    body = {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "priority": priority.word,
+        "deadline_ms": 250.5,
+    }
+    asked = parse_chat(json.dumps(body).encode()).request
+    assert asked.priority is priority
+    assert asked.deadline_seconds == pytest.approx(0.2505)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localserve.chat import CompletionRequest
+from localserve.chat import CompletionRequest, Priority
 from localserve.dialects.openai import parse_completion
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
 
@@ -89,3 +89,32 @@ def test_echo_is_refused_beside_what_it_does_not_go_with(
 def test_logprobs_are_a_number_here(logprobs: Any) -> None:
     with pytest.raises(InvalidSchema):
         request(logprobs=logprobs)
+
+
+def test_urgency_file_and_user_are_read_and_their_absence_means_nothing() -> None:
+    fields = {"priority": "background", "deadline_ms": 1500, "file": "a.py", "user": "ann"}
+    asked = request(**fields)
+    assert asked.priority is Priority.BACKGROUND
+    assert (asked.deadline_seconds, asked.file, asked.user) == (1.5, "a.py", "ann")
+    asked = request(file="", user={"name": "a form of others"})
+    assert asked.priority is None
+    assert (asked.deadline_seconds, asked.file, asked.user) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("priority", "urgent"),
+        ("priority", 1),
+        ("deadline_ms", 0),
+        ("deadline_ms", -5),
+        ("deadline_ms", 86_400_001),
+        ("deadline_ms", "100"),
+        ("file", 7),
+        ("file", "x" * 4_097),
+    ],
+)
+def test_urgency_out_of_bounds_is_named(field: str, value: object) -> None:
+    with pytest.raises(InvalidSchema) as caught:
+        request(**{field: value})
+    assert [one.field for one in caught.value.problems] == [field]

@@ -45,7 +45,7 @@ ARGUMENTS = {"city": "Paris", "unit": "C", "days": 3, "exact": True}
 REQUIRED = CallPolicy(required=True)
 FRESH = Opening()
 ONE = CallPolicy(required=True, parallel=False)
-WRITTEN = 5
+WRITTEN = 3
 
 
 class Bench:

@@ -1,0 +1,107 @@
+"""The budget of a step, on machines made of formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localserve.engine.frontier import (
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    UNMEASURED_SECONDS,
+    WORTH,
+    Frontier,
+)
+from localserve.engine.pacer import Pacer
+
+BATCH = 512
+
+Cost = Callable[[int], float]
+"""From a step's tokens to its seconds."""
+
+
+def affine(start_seconds: float, tokens_per_second: float) -> Cost:
+    return lambda tokens: start_seconds + tokens / tokens_per_second
+
+
+def settle(cost: Cost, steps: int = 60) -> tuple[Pacer, int]:
+    """A long prompt alone, then others beside a stream; the last chunk."""
+    pacer = Pacer(None, BATCH)
+    pacer.observe(0, BATCH, cost(BATCH))
+    pacer.observe(1, 0, cost(1))
+    chunk = 0
+    for _ in range(steps):
+        chunk = pacer.chunk_tokens(1)
+        pacer.observe(1, chunk, cost(1 + chunk))
+    return pacer, chunk
+
+
+def test_before_a_prompt_was_long_enough_to_tell_the_budget_is_half_a_second() -> None:
+    frontier = Frontier(BATCH)
+    frontier.observe(1, 0, 0.03)
+    frontier.observe(1, 31, 0.4)
+    frontier.observe(0, 100, 0.8)
+    assert frontier.budget_seconds == UNMEASURED_SECONDS
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        affine(0.06, 100.0),
+        affine(0.15, 200.0),
+        affine(0.02, 20.0),
+        # As measured: 512 tokens at 100 a second, 64 at 82, 32 at 70, 16 at 58, 8 at 37.
+        lambda tokens: tokens / (100 * tokens / (tokens + 14)),
+    ],
+)
+def test_the_budget_is_the_shortest_step_in_which_prompts_keep_most_of_their_rate(
+    cost: Cost,
+) -> None:
+    pacer, chunk = settle(cost)
+    alone = BATCH / cost(BATCH)
+    assert chunk / cost(1 + chunk) >= 0.99 * WORTH * alone
+    assert cost(1 + chunk) <= 1.05 * pacer.budget_seconds
+    if pacer.budget_seconds > SHORTEST_SECONDS:
+        half = chunk // 2
+        assert half / cost(1 + half) < WORTH * alone, "a shorter one would have been worth it"
+
+
+def test_a_quick_machine_has_the_shortest_budget() -> None:
+    pacer, chunk = settle(affine(0.004, 8_000.0))
+    assert pacer.budget_seconds == SHORTEST_SECONDS
+    assert chunk > 400
+
+
+def test_where_small_steps_are_never_worth_it_the_budget_stays_below_a_stall() -> None:
+    pacer, _ = settle(affine(2.0, 100.0))
+    assert pacer.budget_seconds == LONGEST_SECONDS
+
+
+def test_a_machine_that_becomes_busy_is_followed() -> None:
+    quick = affine(0.01, 500.0)
+    pacer, _ = settle(quick)
+    before = pacer.budget_seconds
+    slow = affine(0.2, 100.0)
+    pacer.observe(1, 0, slow(1))
+    for _ in range(60):
+        pacer.observe(0, BATCH, slow(BATCH))
+        chunk = pacer.chunk_tokens(1)
+        pacer.observe(1, chunk, slow(1 + chunk))
+    assert before < pacer.budget_seconds <= LONGEST_SECONDS
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 8), st.integers(0, BATCH), st.floats(0.0, 100.0)), max_size=40
+    )
+)
+def test_whatever_is_measured_the_budget_stays_within_its_bounds(
+    steps: list[tuple[int, int, float]],
+) -> None:
+    frontier = Frontier(BATCH)
+    for answering, prompt_tokens, seconds in steps:
+        frontier.observe(answering, prompt_tokens, seconds)
+        assert SHORTEST_SECONDS <= frontier.budget_seconds <= LONGEST_SECONDS
