@@ -80,7 +80,10 @@ def _schemas(declared: Iterable[Declared]) -> tuple[Document, References]:
     references, document = models_json_schema(modes, ref_template=REFERENCE + "{model}")
     names = _short_names(document["$defs"])
     return (
-        {names[name]: _renamed(schema, names) for name, schema in document["$defs"].items()},
+        {
+            names[name]: {**_renamed(schema, names), "title": names[name]}
+            for name, schema in document["$defs"].items()
+        },
         {(model, mode): _renamed(references[model, mode], names) for model, mode in modes},
     )
 
