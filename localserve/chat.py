@@ -461,7 +461,8 @@ class Finished:
     """Last event of one choice. `stop_text` is the stop string that ended it, if one did.
 
     An answer that ended by itself and has tool calls ends with reason `tool_calls`. `usage` and
-    `timings` are those of this choice alone; they do not count where events are compared.
+    `timings` are those of this choice alone; they do not count where events are compared. `route`
+    as in Completed.
     """
 
     choice: int
@@ -469,14 +470,17 @@ class Finished:
     stop_text: str | None = None
     usage: Usage = field(default=Usage(0, 0), compare=False)
     timings: Timings = field(default=Timings(), compare=False)
+    route: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Last event of the request."""
+    """Last event of the request. `route` says which models were asked, where the first of them
+    did not answer; what was said before of the route may be out of date then."""
 
     usage: Usage
     timings: Timings
+    route: str = field(default="", compare=False)
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallBegun | ArgumentsDelta

@@ -37,6 +37,10 @@ CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_
 """How keys and values can be stored; f16 is the default."""
 
 
+TABLES: Final = ("settings", "models", "routes")
+"""What models.toml consists of; the latter two are the catalog's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One thing that can be set. `type` is one of str, int, float, bool and Path.
@@ -221,6 +225,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
+    Setting("request_seconds", float, 0.0, "Longest time of an answer; 0: no limit.", 0, 86_400),
+    Setting(
+        "first_token_seconds",
+        float,
+        0.0,
+        "Longest wait for an answer's first token; 0: no limit.",
+        0,
+        86_400,
+    ),
     Setting("keepalive_seconds", float, 10.0, "Silence before a keep-alive comment.", 0.1, 3600),
     Setting("default_max_tokens", int, None, "Cap on answers that ask for none.", 1, 1 << 24),
     Setting(
@@ -306,6 +319,8 @@ class Settings:
     share_prefixes: bool
     max_body_bytes: int
     drain_seconds: float
+    request_seconds: float
+    first_token_seconds: float
     keepalive_seconds: float
     default_max_tokens: int | None
     log_level: str
@@ -389,8 +404,8 @@ class _Given:
         self.values["config_file"] = path
         document = read_toml(path)
         for key in document.values:
-            if key not in ("settings", "models"):
-                raise document.unknown_key((key,), ["settings", "models"])
+            if key not in TABLES:
+                raise document.unknown_key((key,), list(TABLES))
         known = {setting.name: setting for setting in SETTINGS}
         for key in document.table("settings"):
             if key not in known:

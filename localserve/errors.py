@@ -18,11 +18,13 @@ LocalserveError
 │   ├── MemoryBusy          running answers or other programs hold the memory for the model
 │   ├── ModelLoading        the model is not ready yet
 │   ├── EngineFailed        the engine stopped in the middle of this answer
+│   ├── RouteClosed         every model of a route is outside its hours
 │   └── StoreFailed         a file of the data folder cannot be read or written
 ├── AccessRefused           whoever asks may not
 │   ├── KeyMissing          an API key is needed, and none was sent
 │   ├── KeyInvalid          the API key is wrong, revoked or expired
 │   └── KeyForbidden        the API key has no right to this
+├── TimedOut                the answer, or its first token, did not come in time
 ├── RateLimited             more was asked for than a minute allows
 ├── DeadlineExceeded        the answer was not there when the request wanted it
 ├── Superseded              a newer completion of the same client and file took its place
@@ -296,6 +298,27 @@ class StoreFailed(Unavailable):
     description: ClassVar[str] = (
         "A file of the server's data folder cannot be read or written, so nothing was changed and "
         "nobody let in. The server's log has the reason."
+    )
+
+
+class RouteClosed(Unavailable):
+    """Every model of a route is outside its hours, and it has no fallback."""
+
+    code: ClassVar[str] = "route_closed"
+    description: ClassVar[str] = (
+        "The request names a route whose models are all outside the hours that models.toml gives "
+        "them. Name a model itself, or give the route a fallback."
+    )
+
+
+class TimedOut(LocalserveError):
+    """The answer, or the first token of it, did not come within the time that it had."""
+
+    code: ClassVar[str] = "request_timed_out"
+    description: ClassVar[str] = (
+        "The answer, or its first token, did not come within the time limit of this server or of "
+        "the route. Ask for less, or raise LOCALSERVE_REQUEST_SECONDS, "
+        "LOCALSERVE_FIRST_TOKEN_SECONDS or the route's first_token_seconds."
     )
 
 

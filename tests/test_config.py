@@ -152,7 +152,10 @@ def test_a_wrong_option_is_named_by_its_flag(tmp_path: Path) -> None:
         ("[settings]\nport = true\n", "models.toml line 2: port is True; it must be a whole"),
         ("[settings]\noffline = 1\n", "models.toml line 2: offline is 1; it must be true or"),
         ("[settings]\nprot = 1\n", "line 2: the key 'settings.prot' is unknown. Did you mean 'por"),
-        ("x = 1\n[setings]\n", "line 1: the key 'x' is unknown. Known here: models, settings."),
+        (
+            "x = 1\n[setings]\n",
+            "line 1: the key 'x' is unknown. Known here: models, routes, settings.",
+        ),
         ("\n[setings]\n", "line 2: the key 'setings' is unknown. Did you mean 'settings'?"),
         ("[settings]\nhome = '/'\n", "line 2: 'home' decides which file is read"),
     ],

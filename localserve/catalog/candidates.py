@@ -15,11 +15,11 @@ from localserve.catalog.downloaded import FINDERS
 from localserve.catalog.filenames import is_projector, quantization_of
 from localserve.catalog.header_fetch import Progress
 from localserve.catalog.headers import Headers, Repository, read_headers, read_local
-from localserve.catalog.locate import downloaded_files, find_model
+from localserve.catalog.locate import downloaded_files, find_model, served_elsewhere
 from localserve.catalog.package import best_projector
 from localserve.catalog.registry import Registry
 from localserve.catalog.sources import RemoteModel, UrlFile, parse_remote
-from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.catalog.spec import HubFile, LocalFile, ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import ModelUnusable, NotDownloaded, UnknownModel
 from localserve.gguf.facts import GgufFacts
@@ -81,6 +81,8 @@ def find_candidates(
         if remote is None:
             raise
         return reader.remote(remote)
+    if isinstance(spec.source, RemoteEngine):
+        raise served_elsewhere(spec)
     assert isinstance(spec.source, LocalFile)
     found = reader.file(spec, spec.source.path)
     entry = registry.find(text)

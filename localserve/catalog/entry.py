@@ -7,15 +7,24 @@ entries. Any thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from localserve.catalog.filenames import is_path
-from localserve.catalog.spec import HubFile, LocalFile, ModelSource, ModelSpec, Shape
+from localserve.catalog.spec import (
+    HubFile,
+    LocalFile,
+    ModelSource,
+    ModelSpec,
+    RemoteEngine,
+    Replica,
+    Shape,
+)
 from localserve.chat import Sampling
 from localserve.gguf.pooling import Pooling
 from localserve.toml import KeyPath, TomlFile
@@ -26,6 +35,9 @@ MAX_KEEP_ALIVE_SECONDS = 31_536_000
 Count = Annotated[int, Field(ge=1)]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
+
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+REMOTE_KEYS = ("model", "base_url", "key_env", "replicas", "timeouts")
 
 
 class _Table(BaseModel):
@@ -57,7 +69,25 @@ class ShapeTable(_Table):
     trained_context: Count
 
 
+class ReplicaTable(_Table):
+    base_url: str
+    key_env: EnvironmentName | None = None
+    weight: float = Field(1.0, gt=0, le=1e6)
+
+
+class TimeoutTable(_Table):
+    connect: float = Field(5.0, gt=0, le=3600)
+    first_token: float = Field(300.0, gt=0, le=86_400)
+    between: float = Field(60.0, gt=0, le=86_400)
+
+
 class ModelTable(_Table):
+    engine: Literal["openai"] | None = None
+    model: str | None = Field(None, min_length=1, max_length=500)
+    base_url: str | None = None
+    key_env: EnvironmentName | None = None
+    replicas: dict[Name, ReplicaTable] | None = Field(None, min_length=1, max_length=100)
+    timeouts: TimeoutTable | None = None
     file: str | None = Field(None, min_length=1)
     repo: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
     pattern: str | None = Field(None, min_length=1)
@@ -87,6 +117,7 @@ _TABLES: Mapping[KeyPath, type[_Table]] = {
     (): ModelTable,
     ("sampling",): SamplingTable,
     ("shape",): ShapeTable,
+    ("timeouts",): TimeoutTable,
 }
 
 
@@ -105,11 +136,15 @@ def read_entry(
     if not name.strip() or any(character.isspace() for character in name):
         raise document.error(place, f"the name {name!r} must be one word.")
     source = _source(document, place, entry)
+    engine = _engine(document, place, name, entry)
+    source = source or engine
     if source is not None:
         base = ModelSpec(name, source)
     elif base is None:
         hint = "An entry without either changes a model of the catalog, and none has that name."
-        raise document.error(place, f"the model {name!r} needs 'file' or 'repo'.", hint=hint)
+        raise document.error(
+            place, f"the model {name!r} needs 'file', 'repo' or 'engine'.", hint=hint
+        )
     shape = _shape(entry.shape) if entry.shape else base.shape
     sampling = Sampling(**entry.sampling.model_dump()) if entry.sampling else Sampling()
     template = _template(document, place, entry)
@@ -150,7 +185,8 @@ def _raise_first(document: TomlFile, place: KeyPath, error: ValidationError) -> 
     keys = tuple(str(part) for part in first["loc"] if isinstance(part, str))
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":
-        known = list(_TABLES[keys[:-1]].model_fields)
+        table = ReplicaTable if keys[0] == "replicas" and len(keys) > 1 else _TABLES[keys[:-1]]
+        known = list(table.model_fields)
         raise document.unknown_key((*place, *keys), known) from None
     if first["type"] == "missing":
         raise document.error((*place, *keys), f"the key {dotted!r} is missing.") from None
@@ -162,6 +198,9 @@ def _raise_first(document: TomlFile, place: KeyPath, error: ValidationError) -> 
 
 
 def _source(document: TomlFile, place: KeyPath, entry: ModelTable) -> ModelSource | None:
+    if entry.engine is not None and (entry.file or entry.repo):
+        problem = "a model of another server has neither 'file' nor 'repo'."
+        raise document.error((*place, "engine"), problem)
     if entry.file is not None and entry.repo is not None:
         raise document.error((*place, "repo"), "give either 'file' or 'repo', not both.")
     if entry.pattern is not None and entry.repo is None:
@@ -169,6 +208,52 @@ def _source(document: TomlFile, place: KeyPath, entry: ModelTable) -> ModelSourc
     if entry.file is not None:
         return LocalFile(_path(document, entry.file))
     return HubFile(entry.repo, entry.pattern) if entry.repo is not None else None
+
+
+def _engine(
+    document: TomlFile, place: KeyPath, name: str, entry: ModelTable
+) -> RemoteEngine | None:
+    if entry.engine is None:
+        for key in REMOTE_KEYS:
+            if getattr(entry, key) is not None:
+                problem = f'{key!r} is for models of other servers: it needs engine = "openai".'
+                raise document.error((*place, key), problem)
+        return None
+    if (entry.base_url is None) == (entry.replicas is None):
+        problem = "an engine needs either 'base_url' or a table 'replicas'."
+        raise document.error((*place, "engine"), problem)
+    timeouts = entry.timeouts or TimeoutTable.model_validate({})
+    return RemoteEngine(
+        model=entry.model or name,
+        replicas=tuple(_replicas(document, place, entry)),
+        connect_seconds=timeouts.connect,
+        first_token_seconds=timeouts.first_token,
+        between_seconds=timeouts.between,
+    )
+
+
+def _replicas(document: TomlFile, place: KeyPath, entry: ModelTable) -> Iterator[Replica]:
+    if entry.base_url is not None:
+        yield Replica(_address(document, (*place, "base_url"), entry.base_url), entry.key_env)
+    for key, one in (entry.replicas or {}).items():
+        url = _address(document, (*place, "replicas", key, "base_url"), one.base_url)
+        yield Replica(url, one.key_env or entry.key_env, one.weight)
+
+
+def _address(document: TomlFile, place: KeyPath, text: str) -> str:
+    """An address without the slash at its end. Raises: ConfigInvalid."""
+    try:
+        parts = urlsplit(text)
+        well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well = False
+    if not well or parts.query or parts.fragment or parts.username or parts.password:
+        raise document.error(
+            place,
+            f"{text!r} is no address of an engine.",
+            hint="Write it as 'http://HOST:PORT/v1'; its key is named by key_env.",
+        )
+    return text.rstrip("/")
 
 
 def _path(document: TomlFile, text: str) -> Path:

@@ -31,7 +31,7 @@ from localserve.catalog.filenames import (
 from localserve.catalog.finders.hub_cache import snapshots
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.registry import BUILTIN_NAME, Registry
-from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.catalog.spec import HubFile, LocalFile, ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import ModelUnusable, NotDownloaded, UnknownModel
 
@@ -39,7 +39,8 @@ MAX_FILES_LISTED: Final = 10_000
 
 
 def find_model(text: str | None, registry: Registry, settings: Settings) -> ModelSpec:
-    """The model that `text` means, with a LocalFile that exists and begins as a GGUF file does.
+    """The model that `text` means, with a LocalFile that exists and begins as a GGUF file does, or
+    a RemoteEngine.
 
     `text` is a name or alias of the registry, the name of a model that is on this disk (see
     `downloaded.match_exactly`) or its beginning, the path of a .gguf file (any shard of a split
@@ -70,6 +71,14 @@ def unknown_model(text: str, registry: Registry, found: tuple[FoundModel, ...]) 
     names = tuple(dict.fromkeys((*near, *registry.nearest(text))))[:3]
     hint = "`localserve list --all` has all names; the path of a .gguf file will do, too."
     return UnknownModel(text, names, hint=hint)
+
+
+def served_elsewhere(spec: ModelSpec) -> ModelUnusable:
+    """The error to raise where files are needed and other servers have the model."""
+    return ModelUnusable(
+        f"The model {spec.name!r} is served by another machine: it has no files here.",
+        hint="Ask for it through a running server; `[models]` in models.toml says where it is.",
+    )
 
 
 def downloaded_files(source: HubFile, settings: Settings) -> dict[str, Path]:
@@ -150,6 +159,8 @@ def _on_disk(spec: ModelSpec, settings: Settings) -> ModelSpec:
                 raise _not_downloaded(spec, source, settings)
             best = by_preference(found)[0]
             return replace(spec, source=LocalFile(check_file(found[best])))
+        case RemoteEngine():
+            return spec
         case other:
             assert_never(other)
 

@@ -35,7 +35,32 @@ class HubFile:
     pattern: str | None = None
 
 
-ModelSource = LocalFile | HubFile
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One server that has the model: `base_url` ends before `/chat/completions`. The environment
+    variable `key_variable` has its key (None: it wants none). `weight` is its share of the work."""
+
+    base_url: str
+    key_variable: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEngine:
+    """Other servers that answer in OpenAI's format, and know the model as `model`.
+
+    They have `connect_seconds` to take a connection, `first_token_seconds` to begin an answer, and
+    `between_seconds` for each piece after that.
+    """
+
+    model: str
+    replicas: tuple[Replica, ...]
+    connect_seconds: float = 5.0
+    first_token_seconds: float = 300.0
+    between_seconds: float = 60.0
+
+
+ModelSource = LocalFile | HubFile | RemoteEngine
 
 
 @dataclass(frozen=True, slots=True)

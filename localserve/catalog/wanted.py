@@ -18,11 +18,11 @@ from localserve.catalog.filenames import (
     without_shard,
 )
 from localserve.catalog.finders.record import FoundModel
-from localserve.catalog.locate import unknown_model
+from localserve.catalog.locate import served_elsewhere, unknown_model
 from localserve.catalog.package import Package
 from localserve.catalog.registry import Registry
 from localserve.catalog.sources import HubModel, UrlFile, parse_remote
-from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
+from localserve.catalog.spec import HubFile, LocalFile, ModelSpec, RemoteEngine
 from localserve.catalog.url_files import check_file_name, url_folder
 from localserve.config import Settings
 from localserve.errors import AmbiguousName
@@ -71,6 +71,8 @@ def parse_wanted(text: str, registry: Registry, settings: Settings) -> Wanted | 
 def _of_entry(text: str, entry: ModelSpec, quantization: str | None) -> Wanted | ModelSpec:
     if isinstance(entry.source, LocalFile):
         return entry
+    if isinstance(entry.source, RemoteEngine):
+        raise served_elsewhere(entry)
     return Wanted(text, HubModel(entry.source, quantization), entry)
 
 

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "logs": "localserve.cli.logs:logs",
     "stop": "localserve.cli.stop:stop",
     "connect": "localserve.cli.connect:connect",
+    "bench": "localserve.cli.bench:bench",
     "pull": "localserve.cli.pull:pull",
     "fit": "localserve.cli.fit:fit",
     "list": "localserve.cli.list:list_models",

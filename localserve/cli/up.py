@@ -13,6 +13,7 @@ from urllib.parse import quote
 import typer
 
 from localserve.catalog.registry import load_registry
+from localserve.catalog.routes import load_routes
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
 from localserve.cli.json_log import JsonLog
@@ -138,6 +139,7 @@ def up(
         }
     )
     registry = load_registry(settings)
+    load_routes(settings)  # a mistake in them is told here, not in the log
     check_gateway(settings)
     check_observing(settings)
     scheme = "https" if check_tls(settings) else "http"

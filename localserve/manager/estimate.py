@@ -17,7 +17,7 @@ from localserve.backends.placement import Placed, place_model
 from localserve.catalog.draft import read_draft_here
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import Registry
-from localserve.catalog.spec import LocalFile, ModelSpec
+from localserve.catalog.spec import LocalFile, ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import LocalserveError, ModelUnusable
 from localserve.gguf.facts import GgufFacts
@@ -29,7 +29,7 @@ from localserve.planner.dry_run import Refused, dry_run
 from localserve.planner.hardware import Hardware
 from localserve.planner.plan import Wanted, wanted_by
 from localserve.planner.runtime import Runtime
-from localserve.planner.usage import RAM, MemoryUsage
+from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class FileEstimate:
         self._kept: dict[tuple[FileState, Runtime], MemoryUsage] = {}
 
     async def __call__(self, spec: ModelSpec, wanted: Wanted) -> Need:
+        if isinstance(spec.source, RemoteEngine):
+            return nothing_needed()
         hardware = as_if_alone(await self._look(), self._held())
         return await asyncio.to_thread(self._estimate, spec, wanted, hardware)
 
@@ -122,6 +124,12 @@ class FileEstimate:
             checkpoint_bytes=planned.checkpoint_bytes,
             beside=planned.beside,
         )
+
+
+def nothing_needed() -> Need:
+    """What a model of another machine takes here."""
+    usage = MemoryUsage((DeviceUsage(RAM, 0, 0, 0),), 0)
+    return Need(Placed(Runtime(0, 0), usage, "remote", 0))
 
 
 def as_if_alone(hardware: Hardware, held: Mapping[str, int]) -> Hardware:

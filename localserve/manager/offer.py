@@ -13,7 +13,7 @@ from localserve.catalog.downloaded import builtin_model, find_downloaded, match_
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.locate import find_model, unknown_model
 from localserve.catalog.registry import Registry
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
 
 KEPT_SECONDS: Final = 5.0
@@ -31,12 +31,12 @@ class Offer(Protocol):
         ...
 
     async def everything(self) -> tuple[ModelSpec, ...]:
-        """All models that can be served from this disk."""
+        """All models that can be served: those of this disk, and those of other servers."""
         ...
 
 
 class DiskOffer:
-    """The models of models.toml and those that other programs have brought here."""
+    """The models of models.toml, other servers' too, and those that other programs brought here."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings
@@ -71,6 +71,7 @@ class DiskOffer:
 
     async def everything(self) -> tuple[ModelSpec, ...]:
         specs = [to_spec(model, self._registry) for model in await self._look()]
+        specs += [spec for spec in self._registry if isinstance(spec.source, RemoteEngine)]
         return tuple({spec.name.casefold(): spec for spec in reversed(specs)}.values())[::-1]
 
     async def _look(self) -> tuple[FoundModel, ...]:

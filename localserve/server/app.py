@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from localserve.catalog.routes import RouteTable
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.authenticated import Authenticated
@@ -58,9 +59,12 @@ from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.openapi import documentation_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
+from localserve.server.remote_checks import remote_checks
 from localserve.server.request_lines import log_request
 from localserve.server.response_store import ResponseStore
 from localserve.server.responses import ResponseEndpoint, Responses
+from localserve.server.router import Router
+from localserve.server.routes import RouteExplanation
 from localserve.server.tracing import Traced
 from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 from localserve.server.vitals import own_checks
@@ -68,6 +72,8 @@ from localserve.telemetry.spans import Tracing
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
+
+NO_ROUTES = RouteTable()
 
 Reload = Callable[[], Awaitable[None]]
 """Reads the configuration again. Raises: ConfigInvalid."""
@@ -83,6 +89,7 @@ def create_app(
     on_request: OnRequest = log_request,
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
     tracing: Tracing | None = None,
+    routes: RouteTable = NO_ROUTES,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
@@ -91,7 +98,8 @@ def create_app(
     `owner_key` is a key with all rights that is in no file.
     `on_request` is called once for every request, after its end; by default it logs one line.
     `tracing` makes spans (None: one of its own, where the settings want them). Checks of
-    `/health/details` can be added to `app.state.health_checks`.
+    `/health/details` can be added to `app.state.health_checks`. `routes` are names that stand for
+    one of several models; `app.state.router` takes over others.
     """
 
     @asynccontextmanager
@@ -116,6 +124,7 @@ def create_app(
     keys = Keys(store, on_change=keyring.look_again)
     lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
+    checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
     traced = tracing or own_tracing
@@ -144,6 +153,7 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.health_checks = checks
+    app.state.router = Router(manager, routes)
     return app
 
 
@@ -258,6 +268,7 @@ def _routes(
             Route(f"{prefix}/errors/{{code}}", describe_error),
             post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
             Route(f"{prefix}/admin/models", admin.list),
+            Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
             Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
             post(f"{prefix}/admin/keys", keys.create),
             post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),

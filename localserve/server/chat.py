@@ -22,11 +22,13 @@ from localserve.dialects import openai
 from localserve.gateway.caller import Caller, caller_of
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import Lease, ModelManager
+from localserve.server.attempts import Way, along, leased
 from localserve.server.bodies import read_body
 from localserve.server.callers import check_model
-from localserve.server.feed import ClientLeft, Feed
+from localserve.server.feed import ClientLeft, Feed, Limits
 from localserve.server.keystrokes import Keystrokes
 from localserve.server.records import RequestRecord, record_of
+from localserve.server.router import router_of
 from localserve.server.streaming import Answer, EventStream
 
 PARSE_IN_WORKER_BYTES = 256 << 10
@@ -110,25 +112,38 @@ class AnswerEndpoint(Generic[Asking]):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
         asked = await self._parse(scope, body)
-        await check_model(scope, self._manager, asked.request.model)
+        way = await router_of(scope).way(scope, asked.request, asked.request.model)
+        if way is None:
+            await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
         record.ask(asked.request, self._manager.spec.name, stream=asked.stream)
         await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
         try:
-            await self._answer(scope, receive, send, asked)
+            await self._answer(scope, receive, send, asked, way)
         finally:
             await meter.settle_tokens(record.tokens_used)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asking) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, asked: Asking, way: Way | None
+    ) -> None:
         request = of_caller(asked.request, caller_of(scope))
         answer = self._exchange.answer(asked)
+
+        def ask(model: str) -> AsyncGenerator[ChatEvent, None]:
+            return leased(
+                self._manager,
+                model,
+                lambda lease: _begin(told(scope, lease), request),
+                keep_alive_seconds=request.keep_alive_seconds,
+                measured=router_of(scope).measured,
+            )
+
+        source = ask(request.model) if way is None else along(way, ask)
         async with Feed(
-            self._manager,
-            request.model,
-            lambda lease: _begin(told(scope, lease), request),
+            source,
             receive,
+            Limits.of(self._settings),
             deadline_seconds=_seconds_left(scope, request.deadline_seconds),
-            keep_alive_seconds=request.keep_alive_seconds,
         ) as feed:
             with self._keystrokes.under_way(scope, request, feed.end):
                 if asked.stream:
@@ -181,8 +196,8 @@ def told(scope: Scope, lease: Lease) -> Backend:
     record_of(scope).leased()
     if lease.reduced_from_tokens is not None:
         tokens = lease.backend.facts.context_tokens
-        record_of(scope).headers.append(
-            (REDUCED_HEADER, f"{tokens}; wanted={lease.reduced_from_tokens}".encode())
+        record_of(scope).set_header(
+            REDUCED_HEADER, f"{tokens}; wanted={lease.reduced_from_tokens}".encode()
         )
     return lease.backend
 

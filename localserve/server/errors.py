@@ -44,6 +44,7 @@ from localserve.errors import (
     OutOfMemory,
     RateLimited,
     Superseded,
+    TimedOut,
     Unavailable,
     UnknownKey,
     UnknownModel,
@@ -154,6 +155,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (DeadlineExceeded, 504),
     (OutOfMemory, 503),
     (ModelUnusable, 400),
+    (TimedOut, 504),
     (Unavailable, 503),
     (LocalserveError, 500),
 )

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from starlette.types import Receive
 
-from localserve.chat import ChatEvent, Completed
-from localserve.errors import DeadlineExceeded, EngineFailed, LocalserveError
-from localserve.manager import Lease, ModelManager
+from localserve.chat import Accepted, ChatEvent, Completed, PromptProgress
+from localserve.config import Settings
+from localserve.errors import DeadlineExceeded, EngineFailed, LocalserveError, TimedOut
 from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
@@ -26,8 +27,21 @@ logger = logging.getLogger("localserve.server")
 CLOSE_SECONDS = 30.0
 """The longest that a closed answer may take to let go of its backend; then that is logged."""
 
-Ask = Callable[[Lease], AsyncGenerator[ChatEvent, None]]
-"""Starts the answer on the backend that is leased."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that an answer may take in all, and until something of it is said; 0: any time."""
+
+    whole_seconds: float = 0.0
+    first_token_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """As they are configured."""
+        return cls(settings.request_seconds, settings.first_token_seconds)
+
+
+NO_LIMITS = Limits()
 
 
 class ClientLeft(Exception):
@@ -43,32 +57,38 @@ class Feed:
 
     def __init__(
         self,
-        manager: ModelManager,
-        model: str,
-        ask: Ask,
+        source: AsyncGenerator[ChatEvent, None],
         receive: Receive,
+        limits: Limits = NO_LIMITS,
         *,
         deadline_seconds: float | None = None,
-        keep_alive_seconds: float | None = None,
     ) -> None:
-        self._manager = manager
-        self._model = model
-        self._keep_alive_seconds = keep_alive_seconds
-        self._ask = ask
+        """`source` is closed when the block is left."""
+        self._source = source
+        self._limits = limits
+        self._timers: list[asyncio.TimerHandle] = []
+        self._said = False
         self._receive = receive
         self._events: list[ChatEvent] = []
         self._news = asyncio.Event()
         self._failure: Exception | None = None
         self._completed = False
         self._deadline_seconds = deadline_seconds
-        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._answering = asyncio.create_task(self._answer(), name="answer")
         self._watching = asyncio.create_task(self._watch(), name="watch the client")
+        loop, limits = asyncio.get_running_loop(), self._limits
         if self._deadline_seconds is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._deadline_seconds, self.end, deadline_exceeded())
+            self._timers.append(
+                loop.call_later(self._deadline_seconds, self.end, deadline_exceeded())
+            )
+        if limits.whole_seconds:
+            self._timers.append(
+                loop.call_later(limits.whole_seconds, self.end, _incomplete(limits))
+            )
+        if limits.first_token_seconds:
+            self._timers.append(loop.call_later(limits.first_token_seconds, self._end_silent))
         return self
 
     async def __aexit__(
@@ -77,9 +97,9 @@ class Feed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for timer in self._timers:
+            timer.cancel()
         self._watching.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
         if not self._completed:
             self._answering.cancel()
         _, late = await asyncio.wait({self._answering, self._watching}, timeout=CLOSE_SECONDS)
@@ -117,14 +137,10 @@ class Feed:
 
     async def _answer(self) -> None:
         try:
-            async with (
-                self._manager.lease(
-                    self._model, keep_alive_seconds=self._keep_alive_seconds
-                ) as lease,
-                aclosing(self._ask(lease)) as events,
-            ):
+            async with aclosing(self._source) as events:
                 async for event in events:
                     self._completed = isinstance(event, Completed)
+                    self._said = self._said or not isinstance(event, Accepted | PromptProgress)
                     self._events.append(event)
                     self._news.set()
             if not self._completed:
@@ -140,6 +156,11 @@ class Feed:
             pass
         self._fail(ClientLeft())
 
+    def _end_silent(self) -> None:
+        if not self._said:
+            seconds = self._limits.first_token_seconds
+            self.end(TimedOut(f"The answer had not begun within {seconds:g} s."))
+
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error
@@ -152,3 +173,7 @@ def deadline_exceeded() -> DeadlineExceeded:
         "The answer was not complete by the request's own deadline.",
         hint="Send a larger deadline_ms, or ask for fewer tokens.",
     )
+
+
+def _incomplete(limits: Limits) -> TimedOut:
+    return TimedOut(f"The answer was not complete within {limits.whole_seconds:g} s.")

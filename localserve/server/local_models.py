@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from weakref import WeakSet
 
-from localserve.backends import embedding, local
+from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend, ModelFacts
 from localserve.catalog.registry import Registry, load_registry
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.manager import ModelManager, Progress
@@ -122,6 +122,8 @@ class LocalModels:
             self._watcher.on_progress(spec, share)
 
         options, placed, on_abort = self._options_of(spec), need.placed, self._watcher.on_abort
+        if isinstance(spec.source, RemoteEngine):
+            return self._loaded(spec, await remote.connect(spec), began)
         backend: local.LocalBackend | embedding.EmbeddingBackend
         if need.runtime.pooling is not None:
             backend = await embedding.load(spec, options, report, placed=placed, on_abort=on_abort)
@@ -130,5 +132,9 @@ class LocalModels:
                 spec, options, report, self._templates, placed=placed, on_abort=on_abort
             )
         self._backends.add(backend)
+        return self._loaded(spec, backend, began)
+
+    def _loaded(self, spec: ModelSpec, backend: Backend, began: float) -> Backend:
+        """Tell of it."""
         self._watcher.on_loaded(spec, backend.facts, time.monotonic() - began)
         return backend

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from localserve.backends.base import Capability, ModelFacts
 from localserve.catalog.spec import ModelSpec
@@ -18,8 +19,9 @@ from localserve.dialects.openai import (
     model_fields,
 )
 from localserve.errors import UnknownModel
-from localserve.gateway.caller import Caller, caller_of
+from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager
+from localserve.server.router import router_of
 
 
 class Models:
@@ -33,20 +35,21 @@ class Models:
         """All models; an empty catalog for a client that names its version, as Codex does."""
         if "client_version" in request.query_params:
             return JSONResponse(catalog_fields())
-        return JSONResponse(list_fields(await self._listed(caller_of(request.scope))))
+        return JSONResponse(list_fields(await self._listed(request.scope)))
 
     async def show(self, request: Request) -> Response:
         """One model, by its name or an alias, in any case of letters."""
         name: str = request.path_params["name"]
-        models = await self._listed(caller_of(request.scope))
+        models = await self._listed(request.scope)
         for model in models:
             if name.casefold() in {known.casefold() for known in (model.name, *model.aliases)}:
                 return JSONResponse(model_fields(model))
         near = get_close_matches(name, [model.name for model in models], cutoff=0.0)
         raise UnknownModel(name, tuple(near))
 
-    async def _listed(self, caller: Caller) -> tuple[ListedModel, ...]:
-        """The loaded models first, then what can be loaded; of those that the caller may use."""
+    async def _listed(self, scope: Scope) -> tuple[ListedModel, ...]:
+        """Loaded models, then what can be loaded, then routes; of those that the caller may use."""
+        caller = caller_of(scope)
         loaded = tuple(_listed(facts) for facts in self._manager.models())
         known = {model.name.casefold() for model in loaded}
         others = [
@@ -54,8 +57,15 @@ class Models:
             for spec in await self._manager.offered()
             if spec.name.casefold() not in known
         ]
-        models = (*loaded, *others)
-        return tuple(one for one in models if caller.may_use((one.name, *one.aliases)))
+        usable = [one for one in (*loaded, *others) if caller.may_use((one.name, *one.aliases))]
+        names = {name.casefold() for one in usable for name in (one.name, *one.aliases)}
+        routes = [
+            ListedModel(route.name, (), self._started)
+            for route in router_of(scope).routes
+            if caller.may_use((route.name,))
+            or any(one.model.casefold() in names for one in (*route.targets, *route.fallbacks))
+        ]
+        return (*usable, *routes)
 
 
 def _listed(facts: ModelFacts) -> ListedModel:

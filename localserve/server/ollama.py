@@ -22,6 +22,7 @@ from localserve.dialects import ollama
 from localserve.errors import ModelInUse
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
+from localserve.server.attempts import Way
 from localserve.server.chat import AnswerEndpoint, Exchange, told
 from localserve.server.library import DeleteEndpoint, PullEndpoint
 from localserve.server.ollama_models import OllamaModels
@@ -116,10 +117,14 @@ class OllamaEndpoint(AnswerEndpoint[Asked]):
         asked = await super()._parse(scope, body)
         return replace(asked, clock=RecordClock(record_of(scope)))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, asked: Asked, way: Way | None
+    ) -> None:
         if not asked.empty:
-            await super()._answer(scope, receive, send, asked)
+            await super()._answer(scope, receive, send, asked, way)
             return
+        if way is not None:
+            asked = replace(asked, request=replace(asked.request, model=way.next()))
         reason = await while_wanted(self._load_or_unload(scope, asked.request), receive)
         model = asked.model or self._manager.spec.name
         await JSONResponse(self._form.nothing(model, reason))(scope, receive, send)
@@ -149,9 +154,11 @@ class EmbedEndpoint(AtOnceEndpoint[EmbeddingRequest, EmbeddingAnswer]):
         assert isinstance(asked, ollama.AskedEmbed)
         return replace(asked, clock=RecordClock(record_of(scope)))
 
-    async def _ask(self, scope: Scope, request: EmbeddingRequest) -> EmbeddingAnswer:
+    async def _ask_model(
+        self, scope: Scope, model: str, request: EmbeddingRequest
+    ) -> EmbeddingAnswer:
         keep_alive = request.keep_alive_seconds
-        async with self._manager.lease(request.model, keep_alive_seconds=keep_alive) as lease:
+        async with self._manager.lease(model, keep_alive_seconds=keep_alive) as lease:
             return await self._exchange.ask(told(scope, lease), request)
 
 

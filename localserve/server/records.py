@@ -68,6 +68,7 @@ class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
     `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
+    `model_route` which models of a route were asked and why,
     `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
     `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch;
     of the times, `asked_ms`, `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait
@@ -90,6 +91,7 @@ class RequestRecord:
     generation: Generation | None = None
     stream: bool = False
     model: str | None = None
+    model_route: str | None = None
     served_by: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -117,6 +119,11 @@ class RequestRecord:
         self.generation = getattr(request, "generation", None)
         self.stream = stream
         self.asked_ms = self._elapsed_ms()
+
+    def set_header(self, name: bytes, value: bytes) -> None:
+        """Let this header go out with the response; what was said under that name is replaced."""
+        self.headers[:] = [one for one in self.headers if one[0] != name]
+        self.headers.append((name, value))
 
     def leased(self) -> None:
         """The model is there."""

@@ -41,6 +41,8 @@ def format_record(record: RequestRecord) -> str:
         parts.append(f"key {record.caller}")
     if record.model is not None:
         parts.append(_printable(record.model))
+    if record.model_route is not None:
+        parts.append(_printable(record.model_route))
     if record.prompt_tokens is not None:
         cached = f" ({record.cached_tokens} cached)" if record.cached_tokens else ""
         parts.append(f"prompt {record.prompt_tokens}{cached}")
@@ -83,6 +85,7 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "key": record.caller or None,
         "operation": record.operation,
         "model": shortened(record.model) if record.model is not None else None,
+        "model_route": shortened(record.model_route) if record.model_route is not None else None,
         "stream": record.stream or None,
         "prompt_tokens": record.prompt_tokens,
         "cached_tokens": record.cached_tokens,

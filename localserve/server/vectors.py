@@ -18,14 +18,17 @@ from localserve.backends.base import Backend
 from localserve.chat import EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest
 from localserve.config import Settings
 from localserve.dialects.openai import parse_embedding, parse_rerank
+from localserve.errors import TimedOut
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import ModelManager
+from localserve.server.attempts import Way, first_answer
 from localserve.server.bodies import read_body
 from localserve.server.callers import check_model
 from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
 from localserve.server.errors import shutting_down
 from localserve.server.feed import ClientLeft
 from localserve.server.records import record_of
+from localserve.server.router import router_of
 
 RENDER_AT_ONCE = 8
 """So many vectors are made into JSON in about a millisecond; more are in a worker."""
@@ -106,7 +109,9 @@ class AtOnceEndpoint(Generic[Question, Answer]):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
         asked = await self._parse(scope, body)
-        await check_model(scope, self._manager, asked.request.model)
+        way = await router_of(scope).way(scope, asked.request, asked.request.model)
+        if way is None:
+            await check_model(scope, self._manager, asked.request.model)
         record, meter = record_of(scope), meter_of(scope)
         record.model = asked.request.model or self._manager.spec.name
         expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
@@ -114,7 +119,7 @@ class AtOnceEndpoint(Generic[Question, Answer]):
             record.ask(asked.request, self._manager.spec.name)
             await meter.reserve_tokens(expected)
         try:
-            answer = await while_wanted(self._ask(scope, asked.request), receive)
+            answer = await while_wanted(self._ask(scope, asked.request, way), receive)
             record.model, record.prompt_tokens = answer.model, answer.prompt_tokens
             if self._exchange.computes:
                 record.answers(answer.model)
@@ -134,8 +139,19 @@ class AtOnceEndpoint(Generic[Question, Answer]):
             return self._exchange.parse(body)
         return await asyncio.to_thread(self._exchange.parse, body)
 
-    async def _ask(self, scope: Scope, request: Question) -> Answer:
-        async with self._manager.lease(request.model) as lease:
+    async def _ask(self, scope: Scope, request: Question, way: Way | None) -> Answer:
+        """Raises: TimedOut, and as the models."""
+        seconds = self._settings.request_seconds or None
+        try:
+            async with asyncio.timeout(seconds):
+                if way is None:
+                    return await self._ask_model(scope, request.model, request)
+                return await first_answer(way, lambda model: self._ask_model(scope, model, request))
+        except TimeoutError:
+            raise TimedOut(f"The answer was not complete within {seconds or 0:g} s.") from None
+
+    async def _ask_model(self, scope: Scope, model: str, request: Question) -> Answer:
+        async with self._manager.lease(model) as lease:
             return await self._exchange.ask(told(scope, lease), request)
 
 

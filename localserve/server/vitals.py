@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from localserve.backends.base import Backend
+from localserve.backends.remote import RemoteBackend
 from localserve.config import Settings
 from localserve.gateway.bucket import Buckets
 from localserve.gateway.redis_buckets import RedisBuckets
@@ -76,6 +77,8 @@ async def _model(manager: ModelManager) -> Finding:
 def _engines(manager: ModelManager) -> Iterator[NamedCheck]:
     """One for each model that is loaded; only the default one's is vital."""
     for backend in manager.backends():
+        if isinstance(backend, RemoteBackend):
+            continue  # `remote_checks.py` has more to say of those
         name = backend.facts.name
         vital = name == manager.spec.name
         yield NamedCheck(f"engine {name}", _engine_check(backend), vital=vital)

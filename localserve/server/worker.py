@@ -23,6 +23,7 @@ import psutil
 
 from localserve.backends.base import ModelFacts
 from localserve.catalog.registry import Registry, load_registry, shipped_registry
+from localserve.catalog.routes import RouteTable, load_routes
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
@@ -43,6 +44,7 @@ from localserve.server.reports import (
     Reloaded,
 )
 from localserve.server.request_lines import format_record, is_probe, request_fields
+from localserve.server.router import Router
 from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
 from localserve.server.web import WebServer
 
@@ -86,7 +88,9 @@ class Worker:
             library=self._models.library,
             owner_key=arguments.owner_key,
             on_request=self._tell_request,
+            routes=_routes(self._settings),
         )
+        self._router: Router = app.state.router
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
         self._reloads: set[asyncio.Task[None]] = set()
 
@@ -152,8 +156,18 @@ class Worker:
 
     async def _reload(self) -> None:
         """Read models.toml again. Raises: ConfigInvalid; then all stays as it was."""
+        routes = await asyncio.to_thread(self._read_routes)
         await self._models.reload()
+        self._router.reconfigure(routes)
         self._reporter.report(Reloaded(self._manager.spec))
+
+    def _read_routes(self) -> RouteTable:
+        """Raises: ConfigInvalid."""
+        try:
+            return load_routes(self._settings)
+        except LocalserveError as error:
+            log.error("models.toml stays as it was: %s", error)
+            raise
 
     def _reload_soon(self) -> None:
         async def reload() -> None:
@@ -197,6 +211,15 @@ def _registry(settings: Settings) -> Registry:
     except LocalserveError as error:
         log.error("models.toml is passed over: %s", error)
         return shipped_registry()
+
+
+def _routes(settings: Settings) -> RouteTable:
+    """The routes by name; as with models, a mistake costs the routes, not the server."""
+    try:
+        return load_routes(settings)
+    except LocalserveError as error:
+        log.error("the routes of models.toml are passed over: %s", error)
+        return RouteTable()
 
 
 def _take_signals(worker: Worker) -> None:

@@ -155,7 +155,7 @@ def test_an_entry_with_a_source_of_its_own_takes_the_name_and_nothing_else(tmp_p
             "'shape.parameters' is missi",
         ),
         ("[models.m]\nrepo='o/r'\nquantizations.Q8_0 = 0\n", 3, "quantizations.Q8_0 is 0"),
-        ("\n[models.m]\ncontext = 512\n", 2, "the model 'm' needs 'file' or 'repo'"),
+        ("\n[models.m]\ncontext = 512\n", 2, "the model 'm' needs 'file', 'repo' or 'engine'"),
         ("[models.m]\nfile='x'\nrepo='o/r'\n", 3, "either 'file' or 'repo'"),
         ("[models.m]\nfile='none.gguf'\n", 2, "none.gguf of the model 'm' does not exist"),
         ("[models.m]\npattern='x'\n", 2, "'pattern' needs 'repo'"),

@@ -29,7 +29,8 @@ def run(home: Path, *arguments: str) -> str:
 def test_this_machine_is_measured_once_and_shown(tmp_path: Path) -> None:
     first: dict[str, Any] = json.loads(run(tmp_path, "--json"))
     assert first["llama_cpp"]["problem"] is None
-    assert first["bandwidth"]["problems"] == []
+    busy = [one for one in first["bandwidth"]["problems"] if one.startswith("Other programs used")]
+    assert first["bandwidth"]["problems"] == busy  # as tests do that run beside this one
     assert not first["bandwidth"]["cached"]
     assert first["bandwidth"]["ram_bytes_per_second"] > 0
     measured = set(first["bandwidth"]["throughput"]["CPU"])

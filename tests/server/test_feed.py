@@ -10,6 +10,7 @@ from starlette.types import Message
 
 from localserve.chat import Accepted, ChatEvent, ChatRequest, Completed, TextDelta
 from localserve.errors import EngineFailed, Superseded
+from localserve.server.attempts import leased
 from localserve.server.feed import ClientLeft, Feed
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import until
@@ -22,7 +23,7 @@ async def nothing() -> Message:
 
 def feed_of(backend: FakeBackend, receive: object = nothing) -> Feed:
     request = ChatRequest("", ())
-    return Feed(fake_manager(backend), "", lambda leased: leased.backend.chat(request), receive)  # type: ignore[arg-type]
+    return Feed(backend.chat(request), receive)  # type: ignore[arg-type]
 
 
 async def take_all(feed: Feed, events: list[ChatEvent]) -> None:
@@ -61,10 +62,10 @@ async def test_events_before_a_failure_come_first() -> None:
 
 
 async def test_an_answer_that_just_stops_is_a_failure() -> None:
-    async def cut_off(_: object) -> AsyncGenerator[ChatEvent, None]:
+    async def cut_off() -> AsyncGenerator[ChatEvent, None]:
         yield Accepted("fake", 1)
 
-    async with Feed(fake_manager(FakeBackend()), "", cut_off, nothing) as feed:
+    async with Feed(cut_off(), nothing) as feed:
         with pytest.raises(EngineFailed, match="before it was complete"):
             await take_all(feed, [])
 
@@ -86,7 +87,7 @@ async def test_the_clients_departure_goes_before_what_is_left() -> None:
 async def test_leaving_the_block_closes_the_backends_generator_first() -> None:
     closed: list[str] = []
 
-    async def slow_to_close(_: object) -> AsyncGenerator[ChatEvent, None]:
+    async def slow_to_close() -> AsyncGenerator[ChatEvent, None]:
         try:
             yield Accepted("fake", 1)
             await asyncio.Event().wait()
@@ -94,14 +95,15 @@ async def test_leaving_the_block_closes_the_backends_generator_first() -> None:
             await asyncio.sleep(0.05)
             closed.append("closed")
 
-    async with Feed(fake_manager(FakeBackend()), "", slow_to_close, nothing) as feed:
+    async with Feed(slow_to_close(), nothing) as feed:
         await feed.next(20)
     assert closed == ["closed"]
 
 
 async def test_a_manager_that_closes_while_loading_ends_the_waiting() -> None:
     manager = fake_manager(FakeBackend(), load_seconds=60)
-    async with Feed(manager, "", lambda b: b.chat(ChatRequest("", ())), nothing) as feed:
+    asked = leased(manager, "", lambda lease: lease.backend.chat(ChatRequest("", ())))
+    async with Feed(asked, nothing) as feed:
         await until(lambda: getattr(manager.state, "share", 0) > 0)
         await manager.close()
         with pytest.raises(Exception, match="shutting down"):

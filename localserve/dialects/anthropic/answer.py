@@ -120,6 +120,7 @@ class MessageAnswer:
                     "type": "message_delta",
                     "delta": _stop_fields(self._end),
                     "usage": _usage_fields(event.usage),
+                    **({"localserve_route": event.route} if event.route else {}),
                 }
                 yield {"type": "message_stop"}
             case PromptProgress() | AnswerProgress():

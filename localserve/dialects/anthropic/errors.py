@@ -16,6 +16,7 @@ from localserve.errors import (
     ModelUnusable,
     OutOfMemory,
     RateLimited,
+    TimedOut,
     Unavailable,
     UnknownModel,
 )
@@ -56,6 +57,8 @@ def _type(error: LocalserveError, status: int) -> str:
     match error:
         case Unavailable() | OutOfMemory():
             return "overloaded_error"
+        case TimedOut():
+            return "timeout_error"
         case RateLimited():
             return "rate_limit_error"
         case KeyForbidden():

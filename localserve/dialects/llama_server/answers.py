@@ -150,7 +150,8 @@ class NativeAnswer:
 
     def _end(self, end: Finished) -> dict[str, object]:
         """The last object of a stream, whose text has been sent."""
-        return self._selected(self._last(end) | {"content": "", "tokens": []})
+        route: dict[str, object] = {"localserve_route": end.route} if end.route else {}
+        return self._selected(self._last(end) | {"content": "", "tokens": []}) | route
 
     def _whole(self, end: Finished) -> dict[str, object]:
         one = self._written[end.choice]

@@ -93,6 +93,7 @@ class Answer(ABC):
             "prompt_eval_duration": nanoseconds(timings.prompt_ms),
             "eval_count": usage.completion_tokens,
             "eval_duration": nanoseconds(per_token_ms * usage.completion_tokens),
+            **({"localserve_route": end.route} if end.route else {}),
         }
 
     def _fields(self, parts: Sequence[Part]) -> Fields:

@@ -106,18 +106,26 @@ class Answer(ABC):
                 case Finished():
                     yield self._timed(event.choice, self._finish_frame(event))
                 case Completed():
-                    if self.include_usage:
-                        counts = {
-                            "usage": usage_fields(event.usage),
-                            "timings": timing_fields(event.usage, event.timings),
-                        }
-                        yield f"{self._start}[],{compact(counts)[1:]}"
+                    yield from self._last_frames(event)
 
     def _timed(self, choice: int, frame: str) -> str:
         """The frame, with the times so far where they are asked for."""
         if self.speed is None:
             return frame
         return f'{frame[:-1]},"timings":{compact(self.speed.fields(choice))}}}'
+
+    def _last_frames(self, end: Completed) -> Iterator[str]:
+        """Counts, where they are asked for; the final route, where it is another than the headers
+        may say. A frame without choices comes only to those who asked for it."""
+        route: dict[str, object] = {"localserve_route": end.route} if end.route else {}
+        if self.include_usage:
+            counts: dict[str, object] = {
+                "usage": usage_fields(end.usage),
+                "timings": timing_fields(end.usage, end.timings),
+            }
+            yield f"{self._start}[],{compact(counts | route)[1:]}"
+        elif route:
+            yield f"{self._empty_frame(0)[:-1]},{compact(route)[1:]}"
 
     def _progress_frame(self, progress: PromptProgress) -> str:
         """A frame that brings nothing but how far the prompt is."""

@@ -107,7 +107,13 @@ class ResponseAnswer:
                 self._end = event
                 yield from self._close("incomplete" if event.reason == "length" else "completed")
             case Completed():
-                yield {"type": "response.completed", "response": self._complete(event.usage)}
+                completed: Fields = {
+                    "type": "response.completed",
+                    "response": self._complete(event.usage),
+                }
+                if event.route:
+                    completed["localserve_route"] = event.route
+                yield completed
             case PromptProgress() | AnswerProgress():
                 pass
             case _:
