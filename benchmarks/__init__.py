@@ -14,9 +14,9 @@ guessing.py        answers with and without guessing ahead, without a server
 frontier.py        how long streams wait for long prompts, by the budget of a step
 responsiveness.py  the lag of the event loop and of /health/live under full load
 growth.py          steps by sequences and context, and which part is llama.cpp's
-tables.py          what the last three print
-memory_accuracy.py what headers predict beside what llama.cpp takes
 gateway_cost.py    what keys, limits, logs, metrics and spans cost (gateway_server.py is measured)
+tables.py          what the last four print
+memory_accuracy.py what headers predict beside what llama.cpp takes
 locustfile.py      users of Locust, which is run as a program of its own
 soak.py            random switches among models
 run.py             the command line (__main__.py says what to install)

@@ -13,33 +13,28 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks.client import BenchmarkFailed
-from benchmarks.machine import busy_share, read_commit, read_machine, read_version
-from benchmarks.report import append_log_entry
 from benchmarks.servers import Process
+from benchmarks.tables import Findings, Section, busy_notes, show
 from localserve.errors import LocalserveError
 from localserve.loadtest.client import Load, load_client
 from localserve.loadtest.figures import StepFigures
 from localserve.loadtest.step import run_step, warm_up
 
-LOG = Path(__file__).with_name("LOG.md")
-BUSY_SHARE = 0.1
-_BUSY_SECONDS = 2.0
+ADDED_GOAL_MS = 2.0
+LOST_GOAL_PERCENT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +75,6 @@ class Cost:
         if self.goal is None:
             return ""
         return f"< {self.goal:g} {'met' if self.value < self.goal else 'missed'}"
-
-
-ADDED_GOAL_MS = 2.0
-LOST_GOAL_PERCENT = 3.0
 
 
 def added(name: str, pairs: Sequence[Pair]) -> Cost:
@@ -183,7 +174,7 @@ def _rates(found: Sequence[tuple[StepFigures, StepFigures]]) -> list[Pair]:
     return [Pair(on.tokens_per_second, off.tokens_per_second) for on, off in found]
 
 
-_HEADINGS = ("figure", "on", "off", "cost", "spread", "goal")
+HEADINGS = ("figure", "on", "off", "cost", "spread", "goal")
 
 
 def cells(cost: Cost) -> tuple[str, ...]:
@@ -196,27 +187,6 @@ def cells(cost: Cost) -> tuple[str, ...]:
         f"{cost.least:+.3g} to {cost.most:+.3g}",
         cost.verdict,
     )
-
-
-def log_entry(
-    found: Sequence[Cost], settings: Mapping[str, object], notes: Sequence[str], note: str
-) -> str:
-    """An entry of LOG.md."""
-    machine = read_machine()
-    lines = [
-        f"## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {note}",
-        "",
-        f"- machine: {machine.processor}, {machine.cores} cores, {machine.memory_gib:.0f} GiB,"
-        f" {machine.system}",
-        f"- versions: localserve {read_version('localserve')} ({read_commit()})",
-        "- settings: " + ", ".join(f"{name} {value}" for name, value in settings.items()),
-        *(f"- note: {text}" for text in notes),
-        "",
-        "| " + " | ".join(_HEADINGS) + " |",
-        "|---" * len(_HEADINGS) + "|",
-        *("| " + " | ".join(cells(cost)) + " |" for cost in found),
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def main(
@@ -236,12 +206,10 @@ def main(
     """
     if quick:
         rounds, seconds = 1, 0.2
+    notes = () if quick else busy_notes()
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        notes += ("OpenTelemetry is not installed, so no spans were made",)
     console = Console(stderr=True)
-    notes = []
-    if not quick and (share := busy_share(_BUSY_SECONDS)) > BUSY_SHARE:
-        notes.append(f"the machine was {share:.0%} busy before: the figures mean little")
-    if find_spec("opentelemetry") is None:
-        notes.append("OpenTelemetry is not installed, so no spans were made")
     with tempfile.TemporaryDirectory(prefix="localserve-gateway-") as folder:
         try:
             found = costs(rounds, seconds, users, token_ms, Path(folder), console)
@@ -249,35 +217,13 @@ def main(
             console.print(f"error: {failure}", style="red", highlight=False, markup=False)
             raise typer.Exit(1) from failure
     settings = {"rounds": rounds, "seconds": seconds, "users": users, "token_ms": token_ms}
-    _tell(found, settings, notes, console, json_output)
-    if log is not None:
-        append_log_entry(LOG, log_entry(found, settings, notes, log))
-        console.print(f"added to {LOG}")
-
-
-def _tell(
-    found: Sequence[Cost],
-    settings: Mapping[str, object],
-    notes: Sequence[str],
-    console: Console,
-    json_output: bool,
-) -> None:
-    for note in notes:
-        console.print(note, style="yellow", highlight=False, markup=False)
-    if json_output:
-        figures = [{**asdict(cost), "verdict": cost.verdict} for cost in found]
-        print(json.dumps({"settings": settings, "notes": notes, "costs": figures}, indent=2))
-        return
-    table = Table(title="medians of the rounds; cost: of on against off", box=SIMPLE_HEAD)
-    for heading in _HEADINGS:
-        table.add_column(
-            heading, justify="left" if heading in ("figure", "goal") else "right", no_wrap=True
-        )
-    for cost in found:
-        table.add_row(*cells(cost))
-    tables = Console()
-    tables.width = max(tables.width, 100)
-    tables.print(table)
+    findings = Findings(
+        settings={name: f"{value:g}" for name, value in settings.items()},
+        sections=(Section(HEADINGS, tuple(map(cells, found))),),
+        samples=[{**asdict(cost), "verdict": cost.verdict} for cost in found],
+        notes=notes,
+    )
+    show(findings, json_output=json_output, log=log)
 
 
 if __name__ == "__main__":

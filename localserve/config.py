@@ -30,6 +30,9 @@ DEFAULT_CHECKPOINT_BYTES: Final = 512 << 20
 DEFAULT_PREFIX_DISK_BYTES: Final = 4 << 30
 """The bound on all kept prefixes on disk."""
 
+DEFAULT_RESPONSE_CACHE_BYTES: Final = 256 << 20
+"""The bound on all kept answers on disk."""
+
 MOST_CHECKPOINTS: Final = 16
 """Of each model: two for each of eight conversations."""
 
@@ -223,6 +226,38 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "share_prefixes", bool, False, "Share prefixes between API keys: timing tells of others."
     ),
+    Setting(
+        "response_cache", bool, False, "Keep answers that are determined, and give them again."
+    ),
+    Setting(
+        "response_cache_bytes",
+        int,
+        DEFAULT_RESPONSE_CACHE_BYTES,
+        "Disk for kept answers.",
+        1 << 20,
+        1 << 50,
+    ),
+    Setting(
+        "response_cache_seconds", float, 604_800.0, "How long answers are kept.", 1, 315_360_000
+    ),
+    Setting(
+        "response_cache_fold_space", bool, False, "Runs of white space in messages count as one."
+    ),
+    Setting(
+        "semantic_cache_model",
+        str,
+        None,
+        "Embedding model that finds kept answers to questions in other words.",
+    ),
+    Setting(
+        "semantic_cache_distance",
+        float,
+        0.05,
+        "Largest cosine distance of such a question.",
+        0.0,
+        1.0,
+    ),
+    Setting("share_responses", bool, False, "Share kept answers between API keys."),
     Setting("max_body_bytes", int, 32 << 20, "Largest request body.", 1024, 1 << 32),
     Setting("drain_seconds", float, 10.0, "Time for running answers at the end.", 0, 86_400),
     Setting("request_seconds", float, 0.0, "Longest time of an answer; 0: no limit.", 0, 86_400),
@@ -317,6 +352,13 @@ class Settings:
     prefix_disk_bytes: int
     prefixes_dir: Path
     share_prefixes: bool
+    response_cache: bool
+    response_cache_bytes: int
+    response_cache_seconds: float
+    response_cache_fold_space: bool
+    semantic_cache_model: str | None
+    semantic_cache_distance: float
+    share_responses: bool
     max_body_bytes: int
     drain_seconds: float
     request_seconds: float

@@ -19,7 +19,8 @@ LocalserveError
 │   ├── ModelLoading        the model is not ready yet
 │   ├── EngineFailed        the engine stopped in the middle of this answer
 │   ├── RouteClosed         every model of a route is outside its hours
-│   └── StoreFailed         a file of the data folder cannot be read or written
+│   ├── StoreFailed         a file of the data folder cannot be read or written
+│   └── CacheFailed         kept answers cannot be forgotten
 ├── AccessRefused           whoever asks may not
 │   ├── KeyMissing          an API key is needed, and none was sent
 │   ├── KeyInvalid          the API key is wrong, revoked or expired
@@ -298,6 +299,16 @@ class StoreFailed(Unavailable):
     description: ClassVar[str] = (
         "A file of the server's data folder cannot be read or written, so nothing was changed and "
         "nobody let in. The server's log has the reason."
+    )
+
+
+class CacheFailed(Unavailable):
+    """Kept answers could not be forgotten."""
+
+    code: ClassVar[str] = "cache_failed"
+    description: ClassVar[str] = (
+        "The store of kept answers cannot be reached or written, so what lies there was not "
+        "forgotten. Answers go on without it."
     )
 
 

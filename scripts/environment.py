@@ -2,8 +2,9 @@
 
     python3 scripts/environment.py [GROUP ...]
 
-installs localserve and the named dependency groups of pyproject.toml (test, check, bench, train).
-Needs only Python 3.11 or later, a C++ compiler and cmake. Does nothing when nothing has changed.
+installs localserve and the named dependency groups of pyproject.toml (test, check, browser, bench,
+train). Needs only Python 3.11 or later, a C++ compiler and cmake. Does nothing when nothing has
+changed.
 
 LOCALSERVE_BACKEND = cpu, cuda, metal or vulkan says what to compile llama.cpp for; without it, it
 is the GPU that is found (toolchain.py says how), else the CPU. CMAKE_ARGS reaches the build.

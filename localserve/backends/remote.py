@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -62,6 +63,8 @@ from localserve.errors import (
     WrongTask,
 )
 from localserve.planner.usage import MemoryUsage
+
+log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS: Final = 3
 """Of one request, over all servers."""
@@ -123,7 +126,7 @@ class RemoteBackend:
         self._max_tokens = spec.max_tokens
         self._closed = False
         self._servers = [Server(replica) for replica in engine.replicas]
-        self._clients = {id(one): _client(one.replica, engine) for one in self._servers}
+        self._clients = {one: _client(one.replica, engine) for one in self._servers}
         self.facts = _facts(spec, engine)
         self.memory: MemoryUsage | None = None
 
@@ -203,9 +206,25 @@ class RemoteBackend:
         return EngineStatus(not self._closed, running, 0, 0, 0, 0.0)
 
     def reconfigure(self, spec: ModelSpec) -> None:
-        """Take over names, sampling and caps; other servers only by a reload."""
+        """Take over names, sampling, caps and servers. What runs goes on where it is."""
+        if isinstance(spec.source, RemoteEngine) and spec.source != self._engine:
+            self._change_servers(spec, spec.source)
         self._sampling, self._max_tokens = spec.sampling, spec.max_tokens
         self.facts = replace(_facts(spec, self._engine), context_tokens=self.facts.context_tokens)
+
+    def _change_servers(self, spec: ModelSpec, engine: RemoteEngine) -> None:
+        """Those that are gone keep their connections until the model is unloaded."""
+        known = {one.replica: one for one in self._servers}
+        servers = [known.get(replica) or Server(replica) for replica in engine.replicas]
+        try:
+            made = {
+                one: _client(one.replica, engine) for one in servers if one not in self._clients
+            }
+        except ModelUnusable as error:
+            log.error("%s keeps its servers: %s", spec.name, error)
+            return
+        self._engine, self._servers = engine, servers
+        self._clients |= made
 
     async def responsive(self, timeout_seconds: float) -> bool:
         """Whether one of its servers answers in time."""
@@ -281,7 +300,7 @@ class RemoteBackend:
                     raise _TryAgain(lost, elsewhere=late) from None
                 if one == DONE and not begun:
                     server.breaker.failed()
-                    nothing = EngineFailed(f"{server.replica.base_url} answered with nothing.")
+                    nothing = EngineFailed(f"The server of {self.facts.name!r} said nothing.")
                     raise _TryAgain(nothing, elsewhere=True)
                 events = list(reader.end() if one == DONE else reader.take(one))
                 begun = begun or bool(events)
@@ -321,7 +340,7 @@ class RemoteBackend:
         self, server: Server, path: str, fields: Fields
     ) -> AsyncIterator[httpx2.Response]:
         """The response of a server that takes the request. Raises: _TryAgain; what it refuses."""
-        client = self._clients[id(server)]
+        client = self._clients[server]
         request = client.build_request("POST", f"{server.replica.base_url}{path}", json=fields)
         try:
             async with asyncio.timeout(self._first_seconds):
@@ -362,16 +381,15 @@ class RemoteBackend:
         return self._engine.first_token_seconds
 
     def _lost(self, server: Server, error: Exception) -> EngineFailed:
+        """Clients are not told where servers are; the log is."""
         if isinstance(error, TimeoutError):
             what = "said nothing in time"
         elif isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             what = "cannot be reached"
         else:
             what = "broke the connection off"
-        return EngineFailed(
-            f"The server {server.replica.base_url} of {self.facts.name!r} {what}.",
-            retry_after_seconds=5,
-        )
+        log.warning("%s of %s %s: %r", server.replica.base_url, self.facts.name, what, error)
+        return EngineFailed(f"The server of {self.facts.name!r} {what}.", retry_after_seconds=5)
 
     async def _ping(self, server: Server, timeout_seconds: float) -> Reply:
         problem: str | None = None
@@ -386,7 +404,7 @@ class RemoteBackend:
 
     async def _models_of(self, server: Server) -> bytes:
         """Its list of models; b"" where it has none to show. Raises: EngineFailed."""
-        client = self._clients[id(server)]
+        client = self._clients[server]
         try:
             async with asyncio.timeout(self._engine.connect_seconds):
                 async with client.stream("GET", f"{server.replica.base_url}/models") as response:
@@ -486,8 +504,8 @@ def _client(replica: Replica, engine: RemoteEngine) -> httpx2.AsyncClient:
         key = os.environ.get(replica.key_variable, "")
         if not key or not key.isascii() or not key.isprintable():
             raise ModelUnusable(
-                f"The environment variable {replica.key_variable} has no key for"
-                f" {replica.base_url}.",
+                f"The environment variable {replica.key_variable} has no key for a server of the"
+                " model.",
                 hint="Set it where the server is started.",
             )
         headers["authorization"] = f"Bearer {key}"
@@ -546,6 +564,6 @@ def _facts(spec: ModelSpec, engine: RemoteEngine) -> ModelFacts:
         fills_middle=False,
         has_chat_template=True,
         device="remote",
-        file=", ".join(one.base_url for one in engine.replicas),
+        file=engine.model,
         capabilities=capabilities,
     )

@@ -5,26 +5,19 @@ Blocks: call it on the engine thread, while the model is being loaded.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from localserve.catalog.filenames import shard_names
+from localserve.catalog.file_identity import file_identities
 from localserve.config import Settings
 from localserve.engine.disk.folder import PrefixFolder
 from localserve.engine.disk.shelf import Shelf
 from localserve.planner.runtime import Runtime
 
 log = logging.getLogger(__name__)
-
-HEADER_BYTES: Final = 8 << 20
-"""Holds most files' headers whole."""
-
-END_BYTES: Final = 1 << 20
-"""The last weights: files of one header and one size are told apart by them."""
 
 MOST_SAVE_SECONDS: Final = 5.0
 """Of the end of a server: half of what it gets beyond its drain time."""
@@ -52,7 +45,7 @@ def open_shelf(
     folder = PrefixFolder(settings.prefixes_dir, settings.prefix_disk_bytes)
     try:
         identity = {
-            "files": [_file_identity(path.with_name(part)) for part in shard_names(path.name)],
+            "files": file_identities(path),
             "runtime": {key: one for key, one in asdict(runtime).items() if key not in NEUTRAL},
             "llama.cpp": version,
             "byte_order": sys.byteorder,
@@ -71,13 +64,3 @@ def open_shelf(
 def save_seconds(settings: Settings | None) -> float:
     """How long a model that is closed may take to write its prefixes."""
     return min(settings.drain_seconds, MOST_SAVE_SECONDS) if settings is not None else 0.0
-
-
-def _file_identity(path: Path) -> list[object]:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        digest.update(stream.read(HEADER_BYTES))
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - END_BYTES))
-        digest.update(stream.read(END_BYTES))
-    return [size, path.stat().st_mtime_ns, digest.hexdigest()]

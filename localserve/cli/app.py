@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "paths": "localserve.cli.paths:paths",
     "hardware": "localserve.cli.hardware:hardware",
     "keys": "localserve.cli.keys:keys",
+    "cache": "localserve.cli.cache:cache",
 }
 """Where each command is, a function or a group, in the order in which help lists them."""
 

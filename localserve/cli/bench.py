@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from localserve.cli.bench_report import bench_document, notes, step_table
+from localserve.cli.bench_report import bench_document, notes, step_table, users_text
 from localserve.cli.download import INTERRUPTED
 from localserve.cli.reach import Port, find_server
 from localserve.cli.terminal import console, errors, plain, print_error, print_table
 from localserve.config import Settings, read_settings
 from localserve.errors import InvalidRequest, LocalserveError
+from localserve.loadtest.client import Load, load_client, parse_url
 from localserve.loadtest.figures import StepFigures
 from localserve.loadtest.slo import parse_slo
-
-if TYPE_CHECKING:  # all other commands would wait for the HTTP client
-    from localserve.loadtest.client import Load
+from localserve.loadtest.step import parse_users, run_step, warm_up
 
 BROKEN = 1
 FAILED = 2
@@ -80,9 +80,8 @@ def bench(
     port: Port = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from localserve.loadtest.client import Load
-    from localserve.loadtest.step import parse_users
-
+    if math.isnan(seconds):
+        raise typer.BadParameter("'nan' is no time.", param_hint="--seconds")
     steps: list[StepFigures] = []
     interrupted = False
     try:
@@ -118,8 +117,6 @@ def _target(url: str | None, port: int | None, settings: Settings) -> tuple[str,
 
     Raises: NoServer, InvalidRequest.
     """
-    from localserve.loadtest.client import parse_url
-
     if url is None:
         server = find_server(settings, port)
         return server.url, server.owner_key, False
@@ -134,9 +131,6 @@ async def _measure(
     load: Load, counts: tuple[int, ...], seconds: float, steps: list[StepFigures]
 ) -> None:
     """All steps, each added to `steps` as soon as it is measured. Raises: LoadTestFailed."""
-    from localserve.loadtest.client import load_client
-    from localserve.loadtest.step import run_step, warm_up
-
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
     progress = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
     with progress:
@@ -144,7 +138,7 @@ async def _measure(
         async with load_client(load) as client:
             await warm_up(client)
             for number, users in enumerate(counts):
-                progress.update(bar, description=f"{users} users" if users > 1 else "1 user")
+                progress.update(bar, description=users_text(users))
                 tell = _teller(progress, bar, number * seconds, seconds)
                 steps.append(await run_step(client, users, seconds, tell))
 

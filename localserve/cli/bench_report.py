@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
 from localserve.cli.terminal import plain
+from localserve.loadtest.client import Load
 from localserve.loadtest.figures import SATURATED_SHARE, Distribution, StepFigures, saturation
 from localserve.loadtest.slo import METRICS, Objective
-
-if TYPE_CHECKING:
-    from localserve.loadtest.client import Load
 
 _TITLES = ("users", "requests", "errors", "ttft ms", "itl ms", "total ms", "tokens/s")
 
 
 def step_table(steps: Sequence[StepFigures]) -> Table:
-    """One line for each step; times are p50 / p95 / p99."""
-    table = Table(
-        box=None, pad_edge=False, caption="times: p50 / p95 / p99", caption_justify="left"
-    )
+    """One line for each step, in 80 columns as long as answers take seconds."""
+    table = Table(box=None, pad_edge=False, caption="times: p50/p95/p99", caption_justify="left")
     for title in _TITLES:
-        table.add_column(title, no_wrap=True, justify="right")
+        table.add_column(title, overflow="fold", justify="right")
     for step in steps:
         cells = (
             str(step.users),
@@ -49,7 +45,7 @@ def notes(steps: Sequence[StepFigures], objectives: Sequence[Objective]) -> Iter
     for objective in objectives:
         yield f"{objective}: {_verdict(objective, steps)}"
     if len(objectives) > 1 and len(steps) > 1 and (most := held_up_to(steps, objectives)):
-        yield f"all objectives hold with up to {most} users"
+        yield f"all objectives hold with up to {users_text(most)}"
 
 
 def held_up_to(steps: Sequence[StepFigures], objectives: Sequence[Objective]) -> int | None:
@@ -60,6 +56,11 @@ def held_up_to(steps: Sequence[StepFigures], objectives: Sequence[Objective]) ->
             break
         most = step.users
     return most
+
+
+def users_text(users: int) -> str:
+    """Such as '1 user' or '8 users'."""
+    return f"{users} user" if users == 1 else f"{users} users"
 
 
 def bench_document(
@@ -118,13 +119,12 @@ def _errors(step: StepFigures) -> str:
 def _times(found: Distribution | None) -> str:
     if found is None:
         return "-"
-    return " / ".join(_milliseconds(one) for one in (found.p50, found.p95, found.p99))
+    return "/".join(_milliseconds(one) for one in (found.p50, found.p95, found.p99))
 
 
 def _milliseconds(seconds: float) -> str:
-    """Three digits that count."""
     ms = seconds * 1e3
-    return f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" if ms >= 10 else f"{ms:.2f}"
+    return f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}"
 
 
 def _saturation_note(steps: Sequence[StepFigures]) -> str:
@@ -136,7 +136,7 @@ def _saturation_note(steps: Sequence[StepFigures]) -> str:
             else ("one step says nothing of where the server saturates")
         )
     return (
-        f"saturated with {found.users} users, who get {found.tokens_per_second:.1f} tokens/s: more"
+        f"saturated with {users_text(found.users)} at {found.tokens_per_second:.1f} tokens/s: more"
         f" gain less than {1 / SATURATED_SHARE - 1:.0%}"
     )
 
@@ -150,4 +150,4 @@ def _verdict(objective: Objective, steps: Sequence[StepFigures]) -> str:
     first = broken[0]
     found = objective.measure(first)
     figure = "nothing was answered" if found is None else f"{found:.3g}"
-    return f"broken with {first.users} users: {figure}"
+    return f"broken with {users_text(first.users)}: {figure}"

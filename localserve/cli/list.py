@@ -13,7 +13,7 @@ from localserve.catalog.downloaded import entry_of, find_downloaded
 from localserve.catalog.filenames import by_preference
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.registry import Registry, load_registry
-from localserve.catalog.spec import HubFile, ModelSpec
+from localserve.catalog.spec import HubFile, ModelSpec, RemoteEngine
 from localserve.cli.found import found_document, with_builtin
 from localserve.cli.terminal import (
     console,
@@ -128,7 +128,9 @@ def _catalog_table(catalog: list[ModelSpec], here: set[str]) -> Table:
             count_text(spec.shape.parameters) if spec.shape else "",
             quantization,
             size_text(size_bytes) if size_bytes else "",
-            "yes" if spec.name in here else "",
+            "elsewhere"
+            if isinstance(spec.source, RemoteEngine)
+            else ("yes" if spec.name in here else ""),
         )
     return table
 
@@ -140,6 +142,9 @@ def spec_document(spec: ModelSpec, on_disk: bool) -> dict[str, object]:
         "aliases": list(spec.aliases),
         "kind": spec.kind,
         "repo": spec.source.repo if isinstance(spec.source, HubFile) else None,
+        "servers": [one.base_url for one in spec.source.replicas]
+        if isinstance(spec.source, RemoteEngine)
+        else [],
         "quantizations": dict(spec.quantizations),
         "parameters": spec.shape.parameters if spec.shape else None,
         "trained_context_tokens": spec.shape.trained_context_tokens if spec.shape else None,

@@ -12,7 +12,7 @@ from localserve.catalog.downloaded import entry_of, find_downloaded
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.locate import unknown_model
 from localserve.catalog.registry import Registry, load_registry
-from localserve.catalog.spec import HubFile, ModelSpec
+from localserve.catalog.spec import HubFile, ModelSpec, RemoteEngine
 from localserve.cli.found import found_document, match, with_builtin
 from localserve.cli.list import spec_document
 from localserve.cli.terminal import console, count_text, errors, memory_text, plain, size_text
@@ -54,11 +54,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(_document(found, entry, registry, plan), indent=2))
         return
-    rows = (
-        _found_rows(found, plan)
-        if found is not None
-        else {"on disk": f"no; localserve pull {name}"}
-    )
+    rows = _found_rows(found, plan) if found is not None else _elsewhere_rows(name, entry)
     rows |= _entry_rows(entry) if entry is not None else {}
     for title, text in rows.items():
         console.print(f"{title:14}", style="dim", end="")
@@ -115,6 +111,17 @@ def _memory(plan: Plan) -> str:
         f"{needed} of {place} with {plan.runtime.context_tokens} tokens of context, where models"
         f" may take {room} now" + ("" if plan.fits else ": it does not fit")
     )
+
+
+def _elsewhere_rows(name: str, entry: ModelSpec | None) -> dict[str, str]:
+    """Where a model is that has no files here."""
+    if entry is None or not isinstance(entry.source, RemoteEngine):
+        return {"on disk": f"no; localserve pull {name}"}
+    addresses = (one.base_url for one in entry.source.replicas)
+    return {
+        "served by": ("\n" + " " * 14).join(addresses),
+        "known there as": entry.source.model,
+    }
 
 
 def _entry_rows(entry: ModelSpec) -> dict[str, str]:

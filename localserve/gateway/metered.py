@@ -19,7 +19,7 @@ from localserve.gateway.caller import Caller, caller_of
 from localserve.gateway.cross_origin import Headers
 from localserve.gateway.keyring import OWNER_NAME
 from localserve.gateway.limits import RateLimits
-from localserve.gateway.paths import is_monitoring_path, is_open_path, route_path
+from localserve.gateway.paths import is_unmetered_path, route_path
 
 _METER: Final = "localserve.meter"
 
@@ -116,7 +116,7 @@ class Metered:
             await self.app(scope, receive, send)
             return
         path = route_path(scope)
-        if is_open_path(path) or is_monitoring_path(path):
+        if is_unmetered_path(path):
             await self.app(scope, receive, send)
             return
         meter = self._meter(scope, path)

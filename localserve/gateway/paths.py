@@ -24,9 +24,9 @@ def route_path(scope: Mapping[str, Any]) -> str:
 
 
 def is_open_path(path: str) -> bool:
-    """Whether it answers without a key: health, the greeting, what errors mean, and what the API
-    is like."""
-    return path in OPEN_PATHS or path.startswith(("/errors/", "/docs/"))
+    """Whether it answers without a key: health, the greeting, what errors mean, what the API is
+    like, and the files of the pages for browsers."""
+    return path in OPEN_PATHS or path.startswith(("/errors/", "/docs/", "/dashboard/"))
 
 
 MONITORING_PATHS: Final = frozenset({"/metrics", "/health/details"})
@@ -37,6 +37,15 @@ def is_monitoring_path(path: str) -> bool:
     """Whether it takes a key of the scope monitor, or admin. No rate limit holds there: one would
     hide what is to be seen when it matters."""
     return path in MONITORING_PATHS
+
+
+WATCHED_PATHS: Final = frozenset({"/admin/activity"})
+"""What the dashboard asks for every second."""
+
+
+def is_unmetered_path(path: str) -> bool:
+    """Whether no rate limit holds there."""
+    return is_open_path(path) or is_monitoring_path(path) or path in WATCHED_PATHS
 
 
 def is_admin_path(path: str) -> bool:

@@ -11,19 +11,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from localserve.config import Settings
-from localserve.errors import ConfigInvalid
 from localserve.gateway.bucket import Buckets, BucketState, Charge, MemoryBuckets, judge
+from localserve.redis_client import PAUSE_SECONDS, redis_client
 
 log = logging.getLogger(__name__)
-
-ANSWER_SECONDS: Final = 0.25
-"""Redis has so long for a connection, and for an answer."""
-
-PAUSE_SECONDS: Final = 5.0
-"""After a failure it is not asked for so long."""
 
 PREFIX: Final = "localserve:limits:"
 
@@ -64,7 +58,7 @@ class RedisBuckets:
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises: ConfigInvalid (the package is missing, or the URL is none)."""
-        self._client = _client(url)
+        self._client = redis_client(url)
         self._script = self._client.register_script(_SCRIPT)
         self._clock = clock
         self._alone = MemoryBuckets(clock)
@@ -122,25 +116,6 @@ class RedisBuckets:
 def buckets_for(settings: Settings) -> Buckets:
     """Where the configuration wants the levels to be kept. Raises: ConfigInvalid."""
     return RedisBuckets(settings.redis_url) if settings.redis_url else MemoryBuckets()
-
-
-def _client(url: str) -> Any:
-    try:
-        from redis.asyncio import Redis
-    except ImportError:
-        raise ConfigInvalid(
-            "LOCALSERVE_REDIS_URL is set, and the package redis is not installed.",
-            hint="`pip install 'localserve[redis]'` installs it.",
-        ) from None
-    try:
-        return Redis.from_url(
-            url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, retry=None
-        )
-    except ValueError as error:
-        raise ConfigInvalid(
-            f"LOCALSERVE_REDIS_URL is no address of a Redis: {error}.",
-            hint="Write redis://HOST:6379/0, rediss://... for TLS or unix://PATH.",
-        ) from None
 
 
 def _states(charges: Sequence[Charge], levels: Sequence[float]) -> tuple[BucketState, ...]:

@@ -156,6 +156,9 @@ DELTA: Final = _names("qwen3next qwen35 qwen35moe")
 
 RWKV: Final = _names("rwkv6 rwkv6qwen2 rwkv7 arwkv7")
 
+RWKV_7: Final = _names("rwkv7 arwkv7")
+"""Whose heads llama.cpp computes in whole vectors, reading and writing past an odd end."""
+
 NO_ROPE: Final = _names(
     "gpt2 gptj mpt refact bloom mamba mamba2 jamba jina-bert-v2 t5 t5encoder jais rwkv6 rwkv6qwen2"
     " rwkv7 arwkv7 wavtokenizer-dec nemotron_h nemotron_h_moe kimi-linear kimi-k3 glm5-next"

@@ -18,6 +18,7 @@ from localserve.gguf.architectures import (
     MAMBA_2,
     NO_ROPE,
     RWKV,
+    RWKV_7,
     SQUARE_QUERIES,
     WINDOW_LISTED,
     WINDOWS,
@@ -28,6 +29,8 @@ from localserve.gguf.hyperparameters import MAX_LAYERS
 MAX_EXPERTS: Final = 1024
 GATINGS: Final = range(5)
 MAX_WINDOW: Final = 1 << 24
+RWKV_7_HEAD: Final = 64
+"""Floats; what AVX-512 takes at once in ggml's WKV-7 loop, and every published model's head."""
 POOLING_TYPES: Final = range(5)
 ROPE_SCALINGS: Final = ("none", "linear", "yarn", "longrope")
 
@@ -216,6 +219,8 @@ def _recurrence(facts: GgufFacts) -> Iterator[str]:
         head = recurrence.wkv_head_size
         if not head or width % head:
             yield f"its embedding_length {width} does not divide into heads of {head} (wkv)."
+        elif name in RWKV_7 and head % RWKV_7_HEAD:
+            yield f"its wkv.head_size is {head}; llama.cpp needs a multiple of {RWKV_7_HEAD}."
     if name in ("lfm2", "lfm2moe") and recurrence.shortconv_length < 2:
         yield f"its shortconv.l_cache is {recurrence.shortconv_length}; at least 2 is needed."
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from statistics import median
 
 from localserve.llama.devices import proc_address, registry_of
 from localserve.llama.library import ggml
@@ -55,9 +56,10 @@ class Graphs:
         ggml("ggml_backend_free", None, [Pointer])(self._backend)
 
     def seconds(self, build: Build, tensors: int) -> float | None:
-        """The shortest time of one run of a graph with at most so many tensors in each context.
+        """The middle time of one run of a graph with at most so many tensors in each context.
 
-        The shortest because other programs can only make a run slower. Weights are in the buffer
+        The middle because that is what an answer takes, most of the time: the shortest run is a
+        lucky one. Weights are in the buffer
         type that llama.cpp would choose for them (repacked on some CPUs). None where the device
         cannot compute the graph.
         """
@@ -78,23 +80,22 @@ class Graphs:
                         ggml("ggml_backend_buffer_clear", None, [Pointer, ctypes.c_uint8])(
                             buffer, FILL
                         )
-                    return self._shortest(_expanded(others, outputs, tensors))
+                    return self._middle(_expanded(others, outputs, tensors))
         return None
 
-    def _shortest(self, graph: int) -> float:
+    def _middle(self, graph: int) -> float:
         compute = ggml("ggml_backend_graph_compute", ctypes.c_int, [Pointer, Pointer])
-        best, runs, end = math.inf, -1, math.inf
-        while runs < LEAST_RUNS or time.perf_counter() < end:
+        times: list[float] = []
+        end = math.inf
+        while len(times) <= LEAST_RUNS or time.perf_counter() < end:
             began = time.perf_counter()
             if status := compute(self._backend, graph):
                 raise RuntimeError(f"ggml could not compute (status {status})")
             ended = time.perf_counter()
-            runs += 1
-            if runs:
-                best = min(best, ended - began)
-            else:  # the first one warms up
+            if not times:  # it warms up, and is left out
                 end = ended + RUN_SECONDS
-        return best
+            times.append(ended - began)
+        return median(times[1:])
 
 
 def matrix(context: int, kind: int, columns: int, rows: int) -> int:

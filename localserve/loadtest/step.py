@@ -81,10 +81,11 @@ async def _use(client: LoadClient, until: float, exchanges: list[Exchange]) -> N
     while True:
         exchange = await client.ask()
         exchanges.append(exchange)
+        left = until - perf_counter()
+        if left <= PAUSE_SECONDS * exchange.refused:
+            return
         if exchange.refused:
             await asyncio.sleep(PAUSE_SECONDS)
-        if perf_counter() >= until:
-            return
 
 
 async def _keep_telling(began: float, tell: Tell) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.registry import Registry
-from localserve.catalog.spec import ModelSpec
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.errors import (
     EngineFailed,
     LocalserveError,
@@ -64,9 +64,6 @@ LOOK_AGAIN_SECONDS = 1.0
 """How often memory is measured while a load waits for it: other programs end, too."""
 
 NOTHING_WANTED = Wanted()
-
-LATEST = ":latest"
-"""Ends names as clients of Ollama write them; it means nothing here."""
 
 LEAST_CONTEXT_TOKENS = 256
 """A context is not made smaller than this to fit."""
@@ -176,7 +173,7 @@ class ModelManager:
         """
         model = self._default
         if not model.alive:
-            await self._wait_for(self._ensure_loading(model), model)
+            await self._have_loaded(model)
         return model.backend is not None and await model.backend.responsive(timeout_seconds)
 
     def report(self) -> tuple[ModelReport, ...]:
@@ -286,7 +283,7 @@ class ModelManager:
         try:
             async with asyncio.timeout(self._load_wait_seconds):
                 while not model.alive:
-                    await self._wait_for(self._ensure_loading(model), model)
+                    await self._have_loaded(model)
         except TimeoutError:
             raise ModelLoading(
                 f"{model.spec.name!r} is still being loaded after {self._load_wait_seconds:.0f} s.",
@@ -297,15 +294,19 @@ class ModelManager:
             model.waiting -= 1
             self._settle(model)
 
-    async def _wait_for(self, loading: asyncio.Task[Backend], model: ManagedModel) -> None:
+    async def _have_loaded(self, model: ManagedModel) -> None:
         """Wait for a load, which goes on if this wait is given up. Raises what the load raises."""
-        await asyncio.wait([loading])
-        if not loading.cancelled():
-            loading.result()
-        elif self._closed:
-            raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
-        else:
-            raise EngineFailed(f"{model.spec.name!r} was unloaded while it was being loaded.")
+        while True:
+            loading = self._ensure_loading(model)
+            given_up = loading.cancelling() > 0  # before anybody here waited: then it begins anew
+            await asyncio.wait([loading])
+            if not loading.cancelled():
+                loading.result()
+                return
+            if self._closed:
+                raise ModelLoading("The server is shutting down.", retry_after_seconds=5)
+            if not given_up:
+                raise EngineFailed(f"{model.spec.name!r} was unloaded while it was being loaded.")
 
     def _release(self, model: ManagedModel) -> None:
         model.leases -= 1
@@ -733,7 +734,12 @@ def _mark_retrieved(task: asyncio.Task[Backend]) -> None:
 def served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
     """`spec` as `registry` now describes it; itself where the registry does not know it.
 
-    The file stays the one that is served: the registry may only know where to get it.
+    The file stays the one that is served: the registry may only know where to get it. Other servers
+    may be others now.
     """
     found = registry.find(spec.name)
-    return replace(found, source=spec.source) if found is not None else spec
+    if found is None:
+        return spec
+    if isinstance(spec.source, RemoteEngine) and isinstance(found.source, RemoteEngine):
+        return found
+    return replace(found, source=spec.source)

@@ -27,7 +27,7 @@ from localserve.planner.hardware import Hardware
 from localserve.planner.readings import Readings
 
 BANDWIDTH_MODULE = "localserve.llama.bandwidth"
-FORMAT = 2
+FORMAT = 3
 
 MEASURE_SECONDS = 120.0
 """Time for one device: some drivers compile their kernels the first time."""

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -74,6 +74,10 @@ class Admin:
 
     async def list(self, request: Request) -> Response:
         """All models that were asked for, and the memory that they hold."""
+        return JSONResponse(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """What `list` answers."""
         ledger = self._manager.ledger
         held, capacity = ledger.charge(ledger.held), ledger.capacity
         devices = [
@@ -85,15 +89,13 @@ class Admin:
             }
             for device in sorted({*held, *capacity})
         ]
-        return JSONResponse(
-            {
-                "default": self._manager.spec.name,
-                "pid": os.getpid(),
-                "started_at": _time_text(self._started),
-                "models": [report_fields(report) for report in self._manager.report()],
-                "memory": devices,
-            }
-        )
+        return {
+            "default": self._manager.spec.name,
+            "pid": os.getpid(),
+            "started_at": _time_text(self._started),
+            "models": [report_fields(report) for report in self._manager.report()],
+            "memory": devices,
+        }
 
     async def load(self, request: Request) -> Response:
         """Load a model, as the body wants it; answers when it is loaded."""

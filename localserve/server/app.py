@@ -1,4 +1,4 @@
-"""The application: routes, middleware and the life of the manager, all in one place.
+"""The application: routes, middleware and the life of the manager, put together.
 
 Every route is served with and without `/v1`; `/completions` and `/embeddings` without it are those
 of llama-server. Lives on the event loop.
@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,24 +35,35 @@ from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
-from localserve.server import llama_server
+from localserve.server.activity import Activity
 from localserve.server.admin import Admin
+from localserve.server.cache_admin import CacheAdmin, CacheMetrics
+from localserve.server.caching import caching_for
 from localserve.server.callers import add_headers, note_caller
-from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
+from localserve.server.dashboard import Dashboard, wants_page
+from localserve.server.endpoints import (
+    Endpoints,
+    Parts,
+    admin_routes,
+    anthropic_routes,
+    bare_routes,
+    llama_server_routes,
+    lm_studio_routes,
+    openai_routes,
+    post,
+    probe_routes,
+    with_and_without_v1,
+)
 from localserve.server.errors import (
     Failures,
     RouteUnknown,
     answer_error,
     answer_http_error,
-    describe_error,
 )
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.lag import LagWatched, LoopLag
-from localserve.server.lm_studio import LmStudioModels
-from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
-from localserve.server.models import Models
 from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
 from localserve.server.openapi import documentation_routes
@@ -61,12 +71,8 @@ from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
 from localserve.server.remote_checks import remote_checks
 from localserve.server.request_lines import log_request
-from localserve.server.response_store import ResponseStore
-from localserve.server.responses import ResponseEndpoint, Responses
 from localserve.server.router import Router
-from localserve.server.routes import RouteExplanation
 from localserve.server.tracing import Traced
-from localserve.server.vectors import EMBEDDING, RERANK, AtOnceEndpoint
 from localserve.server.vitals import own_checks
 from localserve.telemetry.spans import Tracing
 
@@ -111,6 +117,8 @@ def create_app(
             await manager.close()
             await checks.close()
             await buckets.close()
+            if caching is not None:
+                await caching.cache.close()
             if own_tracing is not None:
                 await asyncio.to_thread(own_tracing.close)
 
@@ -126,21 +134,27 @@ def create_app(
     checks = own_checks(manager, settings, store, buckets)
     checks.add_source(lambda: remote_checks(manager))
     metrics = Metrics(manager, _version())
+    caching = caching_for(settings, manager)
+    if caching is not None:
+        metrics.add(CacheMetrics(caching.cache))
+    admin = Admin(manager)
+    activity = Activity(admin)
     own_tracing = tracing_for(settings, _version()) if tracing is None else None
     traced = tracing or own_tracing
     app = Starlette(
         routes=_routes(
-            manager,
-            settings,
-            keys,
+            Parts(manager, settings, headers_after_seconds, f"localserve-{_version()}"),
             reload,
             library,
-            headers_after_seconds,
             Health(manager, checks, lag),
             metrics,
+            CacheAdmin(caching.cache if caching is not None else None),
+            keys,
+            admin,
+            activity,
         ),
         middleware=[
-            _recorded(settings, metrics, on_request),
+            _recorded(settings, metrics, activity, on_request),
             Middleware(LagWatched, lag=lag),
             *([Middleware(Traced, tracing=traced)] if traced is not None else []),
             Middleware(Failures),
@@ -153,16 +167,20 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.health_checks = checks
+    app.state.caching = caching
     app.state.router = Router(manager, routes)
     return app
 
 
-def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Middleware:
+def _recorded(
+    settings: Settings, metrics: Metrics, activity: Activity, on_request: OnRequest
+) -> Middleware:
     """What is remembered of requests, for whom: figures, texts in the log, `on_request`."""
     sampler = sampler_for(settings)
 
     def begin(record: RequestRecord) -> None:
         metrics.begin(record)
+        activity.begin(record)
         if sampler is None:
             return
         if not is_admin_path(route_path({"path": normal_path(record.path)})):
@@ -170,6 +188,7 @@ def _recorded(settings: Settings, metrics: Metrics, on_request: OnRequest) -> Mi
 
     def end(record: RequestRecord) -> None:
         metrics.end(record)
+        activity.end(record)
         on_request(record)
 
     return Middleware(Recorded, on_request=end, on_begin=begin)
@@ -198,103 +217,39 @@ def _gateway(settings: Settings, keyring: Keyring, buckets: Buckets) -> list[Mid
 
 
 def _routes(
-    manager: ModelManager,
-    settings: Settings,
-    keys: Keys,
+    parts: Parts,
     reload: Reload | None,
     library: Library | None,
-    headers_after_seconds: float,
     health: Health,
     metrics: Metrics,
+    cache: CacheAdmin,
+    keys: Keys,
+    admin: Admin,
+    activity: Activity,
 ) -> list[BaseRoute]:
-    fingerprint = f"localserve-{_version()}"
-
-    def post(path: str, endpoint: object) -> Route:
-        return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
-
-    def answers(exchange: Exchange[Any]) -> object:
-        return AnswerEndpoint(
-            exchange, manager, settings, headers_after_seconds=headers_after_seconds
-        )
-
-    chat = answers(chat_exchange(fingerprint))
-    store = ResponseStore()
-    response = ResponseEndpoint(
-        store, manager, settings, headers_after_seconds=headers_after_seconds
-    )
-    responses = Responses(store)
-    message, count = answers(MESSAGE), AtOnceEndpoint(COUNT, manager, settings)
-    native_embedding = AtOnceEndpoint(llama_server.EMBEDDING, manager, settings)
-    tokenize = AtOnceEndpoint(llama_server.TOKENIZE, manager, settings)
-    detokenize = AtOnceEndpoint(llama_server.DETOKENIZE, manager, settings)
-    template = AtOnceEndpoint(llama_server.TEMPLATE, manager, settings)
-    chat_count = AtOnceEndpoint(llama_server.COUNT, manager, settings)
-    embedding = AtOnceEndpoint(EMBEDDING, manager, settings)
-    rerank = AtOnceEndpoint(RERANK, manager, settings)
-    inspection = llama_server.Inspection(manager, fingerprint)
-    native = answers(llama_server.COMPLETION)
-    completion = answers(completion_exchange(fingerprint))
-    lm_studio = LmStudioModels(manager)
-    models, admin = Models(manager), Admin(manager)
-    everywhere: list[BaseRoute] = []
-    for prefix in ("/v1", ""):
-        everywhere += [
-            post(f"{prefix}/chat/completions", chat),
-            post(f"{prefix}/responses", response),
-            Route(f"{prefix}/responses/{{id}}", responses.show, methods=["GET"]),
-            Route(f"{prefix}/responses/{{id}}", responses.delete, methods=["DELETE"]),
-            post(f"{prefix}/messages", message),
-            post(f"{prefix}/messages/count_tokens", count),
-            post(f"{prefix}/chat/completions/input_tokens", chat_count),
-            post(f"{prefix}/infill", answers(llama_server.INFILL)),
-            post(f"{prefix}/completion", native),
-            post(f"{prefix}/embedding", native_embedding),
-            post(f"{prefix}/tokenize", tokenize),
-            post(f"{prefix}/detokenize", detokenize),
-            post(f"{prefix}/apply-template", template),
-            Route(f"{prefix}/props", inspection.properties, methods=["GET"]),
-            post(f"{prefix}/props", inspection.change_properties),
-            Route(f"{prefix}/slots", inspection.slots),
-            post(f"{prefix}/slots/{{slot}}", inspection.change_slot),
-            post(f"{prefix}/rerank", rerank),
-            post(f"{prefix}/reranking", rerank),
-            Route(f"{prefix}/models", models.list),
-            Route(f"{prefix}/models/{{name:path}}", models.show),
-            Route(f"{prefix}/health", health.ready),
-            Route(f"{prefix}/health/ready", health.ready),
-            Route(f"{prefix}/health/live", health.live),
-            Route(f"{prefix}/health/details", health.details),
-            Route(f"{prefix}/metrics", metrics.show),
-            Route(f"{prefix}/errors/{{code}}", describe_error),
-            post(f"{prefix}/admin/reload", _reload_endpoint(reload)),
-            Route(f"{prefix}/admin/models", admin.list),
-            Route(f"{prefix}/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
-            Route(f"{prefix}/admin/keys", keys.list, methods=["GET"]),
-            post(f"{prefix}/admin/keys", keys.create),
-            post(f"{prefix}/admin/keys/{{name}}/rotate", keys.rotate),
-            post(f"{prefix}/admin/keys/{{name}}/revoke", keys.revoke),
-            *(
-                post(
-                    f"{prefix}/admin/models/{{name:path}}/{change.__name__}",
-                    change,
-                )
-                for change in (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
-            ),
-            Route(prefix or "/", _greet),
-        ]
+    dashboard, endpoints = Dashboard(), Endpoints(parts)
     return [
-        *everywhere,
+        *with_and_without_v1(
+            [
+                *openai_routes(parts, endpoints),
+                *anthropic_routes(parts),
+                *llama_server_routes(parts, endpoints),
+                *probe_routes(health, metrics),
+                post("/admin/reload", _reload_endpoint(reload)),
+                *admin_routes(parts.settings, admin, activity, cache, keys),
+                Route("/", _greeting(dashboard)),
+            ]
+        ),
+        *ollama_routes(
+            parts.manager,
+            parts.settings,
+            library,
+            headers_after_seconds=parts.headers_after_seconds,
+        ),
+        *bare_routes(endpoints),
+        Route("/dashboard/{name}", dashboard.file),
         *documentation_routes(_version()),
-        *ollama_routes(manager, settings, library, headers_after_seconds=headers_after_seconds),
-        post("/v1/completions", completion),
-        post("/v1/embeddings", embedding),
-        post("/completions", native),
-        post("/embeddings", native_embedding),
-        Route("/api/v0/models", lm_studio.list),
-        Route("/api/v0/models/{name:path}", lm_studio.show),
-        post("/api/v0/chat/completions", chat),
-        post("/api/v0/completions", completion),
-        post("/api/v0/embeddings", embedding),
+        *lm_studio_routes(parts, endpoints),
     ]
 
 
@@ -308,10 +263,20 @@ def _reload_endpoint(reload: Reload | None) -> Callable[[Request], Awaitable[Res
     return reload_now
 
 
-async def _greet(request: Request) -> Response:
-    if means_ollama(request):
-        return PlainTextResponse(GREETING)
-    return PlainTextResponse("localserve is running. GET /v1/models lists its models.\n")
+def _greeting(dashboard: Dashboard) -> Callable[[Request], Awaitable[Response]]:
+    async def greet(request: Request) -> Response:
+        if wants_page(request):
+            return dashboard.page(request)
+        if means_ollama(request):
+            return PlainTextResponse(GREETING, headers=_BY_ACCEPT)
+        return PlainTextResponse(
+            "localserve is running. GET /v1/models lists its models.\n", headers=_BY_ACCEPT
+        )
+
+    return greet
+
+
+_BY_ACCEPT = {"vary": "Accept"}
 
 
 def _version() -> str:

@@ -24,6 +24,7 @@ from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import Lease, ModelManager
 from localserve.server.attempts import Way, along, leased
 from localserve.server.bodies import read_body
+from localserve.server.caching import kept_events
 from localserve.server.callers import check_model
 from localserve.server.feed import ClientLeft, Feed, Limits
 from localserve.server.keystrokes import Keystrokes
@@ -129,7 +130,7 @@ class AnswerEndpoint(Generic[Asking]):
         request = of_caller(asked.request, caller_of(scope))
         answer = self._exchange.answer(asked)
 
-        def ask(model: str) -> AsyncGenerator[ChatEvent, None]:
+        def compute(model: str) -> AsyncGenerator[ChatEvent, None]:
             return leased(
                 self._manager,
                 model,
@@ -138,6 +139,9 @@ class AnswerEndpoint(Generic[Asking]):
                 measured=router_of(scope).measured,
             )
 
+        def ask(model: str) -> AsyncGenerator[ChatEvent, None]:
+            return kept_events(scope, replace(request, model=model), lambda: compute(model))
+
         source = ask(request.model) if way is None else along(way, ask)
         async with Feed(
             source,
@@ -145,6 +149,7 @@ class AnswerEndpoint(Generic[Asking]):
             Limits.of(self._settings),
             deadline_seconds=_seconds_left(scope, request.deadline_seconds),
         ) as feed:
+            record_of(scope).cancel = feed.end
             with self._keystrokes.under_way(scope, request, feed.end):
                 if asked.stream:
                     await EventStream(

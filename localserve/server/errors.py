@@ -114,6 +114,20 @@ class PreviousResponseUnknown(InvalidRequest):
     )
 
 
+class RequestNotRunning(InvalidRequest):
+    """No request of that id is answered now."""
+
+    code: ClassVar[str] = "request_not_running"
+    description: ClassVar[str] = "No request of that id is answered now: it may have ended."
+
+
+class RequestCancelled(InvalidRequest):
+    """The administrator ended the request."""
+
+    code: ClassVar[str] = "request_cancelled"
+    description: ClassVar[str] = "The administrator of the server ended this request by hand."
+
+
 class MethodUnsupported(InvalidRequest):
     """The path exists, but not for this method."""
 
@@ -138,6 +152,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (MediaTypeUnsupported, 415),
     (RouteUnknown, 404),
     (ResponseUnknown, 404),
+    (RequestNotRunning, 404),
     (MethodUnsupported, 405),
     (CrossSite, 403),
     (HostRefused, 403),
@@ -287,6 +302,11 @@ def internal_error(scope: Scope, error: BaseException) -> LocalserveError:
 def shutting_down() -> Unavailable:
     """What is told to whoever is not answered when the drain is over."""
     return Unavailable("The server is shutting down.", retry_after_seconds=5)
+
+
+def request_cancelled() -> RequestCancelled:
+    """What the client of a request is told that was ended by hand."""
+    return RequestCancelled("The administrator of this server cancelled the request.")
 
 
 class Failures:

@@ -35,6 +35,10 @@ class Metrics:
         self._instruments.registry.register(_Present(manager, version))
         manager.watch_loads(self._instruments.load_ended)
 
+    def add(self, collector: Collector) -> None:
+        """Show what this one collects, too."""
+        self._instruments.registry.register(collector)
+
     async def show(self, request: Request) -> Response:
         """All figures, in the text format that is asked for."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -53,7 +57,7 @@ class Metrics:
         instruments.request_ended(route, record.status, record.error, record.total_ms / 1e3)
         if record.client_left:
             instruments.client_left()
-        if record.served_by is not None:
+        if record.served_by is not None and record.cache != "hit":
             self._count_answer(record, record.served_by)
 
     def _measure_of(self, model: str) -> Callable[[float], None]:

@@ -31,6 +31,7 @@ from localserve.chat import (
     TextDelta,
     ToolCallBegun,
 )
+from localserve.errors import LocalserveError
 from localserve.telemetry.bodies import BodyExcerpt
 from localserve.telemetry.request_id import answering
 
@@ -54,6 +55,8 @@ class Question(Protocol):
 _GIVEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _KEY = "localserve.record"
 
+CACHE_HEADER: Final = b"x-localserve-cache"
+
 
 def _nobody_measures(seconds: float) -> None:
     pass
@@ -70,10 +73,11 @@ class RequestRecord:
     `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
     `model_route` which models of a route were asked and why,
     `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
-    `headers` go out with the response, besides its own. `began_at` is in seconds since the epoch;
-    of the times, `asked_ms`, `first_token_ms` and `total_ms` run from there, `lease_ms` is the wait
-    for the model itself and `queue_ms` that for room in it. `measure_of` gives for a model what is
-    told of the times between pieces.
+    `cache` says what the response cache had. `headers` go out with the response, besides its own.
+    `began_at` is in seconds since the epoch; of the times, `asked_ms`, `first_token_ms` and
+    `total_ms` run from there, `lease_ms` is the wait for the model itself and `queue_ms` that for
+    room in it. `measure_of` gives for a model what is told of the times between pieces. `cancel`
+    ends the answer with that error.
     """
 
     request_id: str
@@ -107,8 +111,10 @@ class RequestRecord:
     total_ms: float = 0.0
     finish_reasons: tuple[str, ...] = ()
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    cache: str | None = None
     excerpt: BodyExcerpt | None = None
     measure_of: Callable[[str], Measure] | None = None
+    cancel: Callable[[LocalserveError], None] | None = None
     _between: Measure = _nobody_measures
     _last_piece: float = 0.0
 
@@ -124,6 +130,11 @@ class RequestRecord:
         """Let this header go out with the response; what was said under that name is replaced."""
         self.headers[:] = [one for one in self.headers if one[0] != name]
         self.headers.append((name, value))
+
+    def kept(self, outcome: str) -> None:
+        """What the response cache had for it: `hit`, `miss` or `bypass`; the response says so."""
+        self.cache = outcome
+        self.set_header(CACHE_HEADER, outcome.encode())
 
     def leased(self) -> None:
         """The model is there."""
@@ -155,6 +166,8 @@ class RequestRecord:
                     self.prompt_tokens = usage.prompt_tokens
                     self.cached_tokens = usage.cached_tokens
                     self.completion_tokens = usage.completion_tokens
+                    if self.cache == "hit":
+                        continue  # its times are another request's
                     self.tokens_per_second = timings.tokens_per_second
                     self.queue_ms, self.prompt_ms = timings.queue_ms, timings.prompt_ms
                     self.decode_ms = timings.answer_ms
@@ -177,7 +190,10 @@ class RequestRecord:
 
     @property
     def tokens_used(self) -> int:
-        """Of the prompt and of what was answered; of an answer that was cut off its pieces."""
+        """Of the prompt and of what was answered; of an answer that was cut off its pieces. What
+        was kept uses none."""
+        if self.cache == "hit":
+            return 0
         return (self.prompt_tokens or 0) + self.tokens_answered
 
     @property
@@ -188,6 +204,7 @@ class RequestRecord:
 
     def end(self) -> None:
         """The response is out, or the client gone."""
+        self.cancel = None
         self.total_ms = self._elapsed_ms()
 
     def _elapsed_ms(self) -> float:

@@ -17,13 +17,21 @@ MAX_LOGGED_CHARACTERS = 200
 """Of a path or a model's name."""
 
 _PROBED: Final = frozenset(
-    {"/health", "/health/live", "/health/ready", "/health/details", "/metrics"}
+    {
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/health/details",
+        "/metrics",
+        "/admin/activity",
+        "/dashboard/{name}",
+    }
 )
 
 
 def is_probe(record: RequestRecord) -> bool:
     """Whether it only asked how the server does, every few seconds, and all was well."""
-    return record.route in _PROBED and record.status == 200
+    return record.route in _PROBED and record.status in (200, 304)
 
 
 def log_request(record: RequestRecord) -> None:
@@ -46,6 +54,8 @@ def format_record(record: RequestRecord) -> str:
     if record.prompt_tokens is not None:
         cached = f" ({record.cached_tokens} cached)" if record.cached_tokens else ""
         parts.append(f"prompt {record.prompt_tokens}{cached}")
+    if record.cache == "hit":
+        parts.append("kept answer")
     if record.completion_tokens is not None:
         parts.append(f"answer {record.completion_tokens}")
     if record.tokens_per_second is not None:
@@ -90,6 +100,7 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "prompt_tokens": record.prompt_tokens,
         "cached_tokens": record.cached_tokens,
         "completion_tokens": record.completion_tokens,
+        "cache": record.cache,
         "pieces": record.answer_pieces or None,
         "finish_reasons": list(record.finish_reasons) or None,
         "tokens_per_second": record.tokens_per_second,

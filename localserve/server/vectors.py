@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,6 +23,7 @@ from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import ModelManager
 from localserve.server.attempts import Way, first_answer
 from localserve.server.bodies import read_body
+from localserve.server.caching import kept_vectors
 from localserve.server.callers import check_model
 from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
 from localserve.server.errors import shutting_down
@@ -145,10 +146,19 @@ class AtOnceEndpoint(Generic[Question, Answer]):
         try:
             async with asyncio.timeout(seconds):
                 if way is None:
-                    return await self._ask_model(scope, request.model, request)
-                return await first_answer(way, lambda model: self._ask_model(scope, model, request))
+                    return await self._ask_once(scope, request.model, request)
+                return await first_answer(way, lambda model: self._ask_once(scope, model, request))
         except TimeoutError:
             raise TimedOut(f"The answer was not complete within {seconds or 0:g} s.") from None
+
+    async def _ask_once(self, scope: Scope, model: str, request: Question) -> Answer:
+        """What is kept of a model's answer, else the answer."""
+        if not isinstance(request, EmbeddingRequest):
+            return await self._ask_model(scope, model, request)
+        asked = replace(request, model=model)
+        return await kept_vectors(  # type: ignore[return-value]  # a question's own kind of answer
+            scope, asked, lambda: self._ask_model(scope, model, request)
+        )
 
     async def _ask_model(self, scope: Scope, model: str, request: Question) -> Answer:
         async with self._manager.lease(model) as lease:

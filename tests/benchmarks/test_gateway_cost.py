@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from benchmarks.client import BenchmarkFailed
-from benchmarks.gateway_cost import Asked, Pair, added, cells, log_entry, lost, server
+from benchmarks.gateway_cost import HEADINGS, Asked, Pair, added, cells, lost, server
 from localserve.loadtest.answer import Answer, read_exchange
 from localserve.loadtest.client import Load, load_client
 
@@ -39,14 +39,10 @@ def test_a_rate_of_nothing_is_no_rate() -> None:
         lost("tokens/s", [Pair(10, 0)], goal=3.0)
 
 
-def test_an_entry_of_the_log_has_all_figures() -> None:
-    cost = added("first token", PAIRS)
-    entry = log_entry([cost], {"rounds": 3}, ["busy"], "what changed")
-    assert entry.startswith("## ")
-    assert "UTC: what changed\n" in entry
-    assert "- settings: rounds 3\n- note: busy\n" in entry
-    assert entry.endswith("| " + " | ".join(cells(cost)) + " |\n")
-    assert "+1.5 ms | +1 to +2.5 | < 2 met" in entry
+def test_a_line_of_the_table_has_the_cost_and_its_spread() -> None:
+    line = cells(added("first token", PAIRS))
+    assert len(line) == len(HEADINGS)
+    assert line == ("first token", "4", "2.5", "+1.5 ms", "+1 to +2.5", "< 2 met")
 
 
 def ask(load: Load) -> httpx2.Response:
@@ -86,7 +82,7 @@ def test_a_quick_run_tells_all_figures() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["settings"]["rounds"] == 1
-    names = [cost["figure"] for cost in document["costs"]]
+    assert document["settings"]["rounds"] == "1"
+    names = [cost["figure"] for cost in document["samples"]]
     assert names == ["first token, p50", "tokens/s", "tokens/s, unpaced"]
-    assert all(cost["on"] > 0 and cost["off"] > 0 for cost in document["costs"])
+    assert all(cost["on"] > 0 and cost["off"] > 0 for cost in document["samples"])

@@ -14,6 +14,7 @@ import pytest
 
 from localserve.config import Settings
 from localserve.errors import Overloaded
+from localserve.loadtest.step import run_step
 from localserve.server.app import create_app
 from localserve.server.running import announced
 from localserve.server.web import WebServer
@@ -63,7 +64,7 @@ def test_the_running_server_is_measured_step_by_step(run: Run, found: str) -> No
     assert head.split()[:3] == ["users", "requests", "errors"]
     assert (one.split()[0], two.split()[0]) == ("1", "2")
     assert one.split()[2] == two.split()[2] == "0"
-    assert "p50 / p95 / p99" in rest[0]
+    assert "p50/p95/p99" in rest[0]
     assert "saturated" in rest[1]
 
 
@@ -78,7 +79,7 @@ def test_an_slo_that_holds_ends_with_0(run: Run, found: str) -> None:
 def test_an_slo_that_is_broken_ends_with_1(run: Run, found: str) -> None:
     ran = run(*QUICK, "--slo", "p99_total=0.000001,error_rate=0")
     assert ran.status == 1
-    assert "p99_total ≤ 1e-06: broken with 1 users" in ran.out
+    assert "p99_total ≤ 1e-06: broken with 1 user" in ran.out
     assert "error_rate ≤ 0: held" in ran.out
     assert "all objectives" not in ran.out
 
@@ -122,11 +123,11 @@ def test_requests_that_fail_are_told_by_reason(
     async def fail_from_now_on(client: object) -> None:
         backend.failure = Overloaded("Too many wait.")
 
-    monkeypatch.setattr("localserve.loadtest.step.warm_up", fail_from_now_on)
+    monkeypatch.setattr("localserve.cli.bench.warm_up", fail_from_now_on)
     ran = run(*QUICK, "--slo", "error_rate=0.5,p50_ttft=9")
     assert ran.status == 1
     assert "× 503 overloaded" in ran.out
-    assert "p50_ttft ≤ 9: broken with 1 users: nothing was answered" in ran.out
+    assert "p50_ttft ≤ 9: broken with 1 user: nothing was answered" in ran.out
     assert "100.0%" in ran.out
 
 
@@ -167,6 +168,7 @@ def test_an_unknown_model_ends_with_2_and_the_servers_words(run: Run, found: str
         (("--url", "nowhere"), "no address"),
         (("--url", "http://127.0.0.1:1", "--port", "2"), "two servers"),
         (("--seconds", "0"), "--seconds"),
+        (("--seconds", "nan"), "--seconds"),
         (("--max-tokens", "1"), "--max-tokens"),
     ],
 )
@@ -181,16 +183,12 @@ def test_wrong_usage_ends_with_2_before_anything_is_asked(
 def test_ctrl_c_tells_what_was_measured(
     run: Run, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from localserve.loadtest import step
-
-    measure = step.run_step
-
     async def interrupted(client: object, users: int, *more: object) -> object:
         if users == 2:
             raise KeyboardInterrupt
-        return await measure(client, users, *more)  # type: ignore[arg-type]
+        return await run_step(client, users, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(step, "run_step", interrupted)
+    monkeypatch.setattr("localserve.cli.bench.run_step", interrupted)
     ran = run(*QUICK, "--json")
     assert ran.status == 130
     assert [one["users"] for one in json.loads(ran.out)["steps"]] == [1]

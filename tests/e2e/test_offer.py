@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +15,7 @@ import pytest
 from localserve.catalog.registry import SHIPPED_FILE
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.e2e.conftest import WAIT_SECONDS
-
-pty = pytest.importorskip("pty", reason="Windows has no such terminals")
+from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -39,56 +34,27 @@ head_size = 64, vocabulary = 4105, trained_context = 32768 }}
 TOO_LITTLE_FOR_OTHERS = str(250 << 20)
 
 
-class Window:
-    """A server on a terminal of its own; `text` is all that was shown on it."""
+class Window(Terminal):
+    """A server on a terminal of its own."""
 
     def __init__(self, home: Path, hub: Hub, *arguments: str) -> None:
-        self._window, terminal = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "localserve", "up", "--port", "0", *arguments],
-            env={
-                **os.environ,
-                "HOME": str(home),
-                "LOCALSERVE_HOME": str(home / "home"),
-                "LOCALSERVE_MODEL": "",
-                "LOCALSERVE_MODEL_RAM_BYTES": TOO_LITTLE_FOR_OTHERS,
-                "HF_HOME": str(home / "hf"),
-                "HF_HUB_CACHE": str(home / "hf" / "hub"),
-                "LLAMA_CACHE": str(home / "llama"),
-                "OLLAMA_MODELS": str(home / "ollama"),
-                "LOCALSERVE_LM_STUDIO_MODELS_DIR": str(home / "lm-studio"),
-                "HF_ENDPOINT": hub.url,
-                "TERM": "xterm",
-                "COLUMNS": "400",
-            },
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        self.text = ""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self._window, 1 << 16)
-            except OSError:  # the last one who had it open is gone
-                return
-            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode("utf-8", "replace"))
-
-    def type(self, text: str) -> None:
-        os.write(self._window, text.encode())
-
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while (match := re.search(pattern, self.text)) is None:
-            assert time.monotonic() < deadline, self.text
-            assert self.process.poll() is None, self.text
-            time.sleep(0.02)
-        return match
+        environment = {
+            **os.environ,
+            "HOME": str(home),
+            "LOCALSERVE_HOME": str(home / "home"),
+            "LOCALSERVE_MODEL": "",
+            "LOCALSERVE_MODEL_RAM_BYTES": TOO_LITTLE_FOR_OTHERS,
+            "HF_HOME": str(home / "hf"),
+            "HF_HUB_CACHE": str(home / "hf" / "hub"),
+            "LLAMA_CACHE": str(home / "llama"),
+            "OLLAMA_MODELS": str(home / "ollama"),
+            "LOCALSERVE_LM_STUDIO_MODELS_DIR": str(home / "lm-studio"),
+            "HF_ENDPOINT": hub.url,
+            "TERM": "xterm",
+            "COLUMNS": "400",
+        }
+        command = [sys.executable, "-m", "localserve", "up", "--port", "0", *arguments]
+        super().__init__(command, environment)
 
     def answering_model(self) -> str:
         """Which model answers a request that names none."""
@@ -101,15 +67,7 @@ class Window:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(WAIT_SECONDS)
-        self._reader.join(WAIT_SECONDS)
-        return status
-
-    def kill(self) -> None:
-        self.process.kill()  # its worker notices by itself
-        self.process.wait()
-        self._reader.join(WAIT_SECONDS)
-        os.close(self._window)
+        return self.wait()
 
 
 @pytest.fixture

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +14,8 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import WAIT_SECONDS, Start
+from tests.e2e.terminal import Terminal
 
-pty = pytest.importorskip("pty", reason="Windows has no such terminals")
 fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
 
@@ -43,53 +40,12 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-class Chat:
-    """`localserve run` on a terminal of its own; `text` is all that was shown on it."""
+class Chat(Terminal):
+    """`localserve run` on a terminal of its own."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
-        self._window, terminal = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "localserve", "run", *arguments],
-            env=environment(home),
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-            preexec_fn=_take_terminal,
-        )
-        os.close(terminal)
-        self.text = ""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self._window, 1 << 16)
-            except OSError:  # the last one who had it open is gone
-                return
-            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode("utf-8", "replace"))
-
-    def type(self, text: str) -> None:
-        os.write(self._window, text.encode())
-
-    def wait_for(self, pattern: str, times: int = 1) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(re.findall(pattern, self.text)) < times:
-            assert time.monotonic() < deadline, self.text
-            assert self.process.poll() is None, self.text
-            time.sleep(0.02)
-
-    def wait(self) -> int:
-        status = self.process.wait(WAIT_SECONDS)
-        self._reader.join(WAIT_SECONDS)
-        return status
-
-    def kill(self) -> None:
-        self.process.kill()  # a server that it has started notices by itself
-        self.process.wait()
-        self._reader.join(WAIT_SECONDS)
-        os.close(self._window)
+        command = [sys.executable, "-m", "localserve", "run", *arguments]
+        super().__init__(command, environment(home), preexec_fn=_take_terminal)
 
 
 @pytest.fixture

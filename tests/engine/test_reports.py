@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -103,7 +104,7 @@ def test_a_short_indentation_ends_an_answer_by_its_length() -> None:
 
 
 async def test_running_answers_can_be_looked_at() -> None:
-    runner = ScriptedRunner(script=lambda text: ord("a"))
+    runner = ScriptedRunner(script=lambda text: ord("a"), on_run=lambda slices: time.sleep(0.01))
     engine = Engine("test", lambda: runner, max_running=4)
     await engine.start()
     try:

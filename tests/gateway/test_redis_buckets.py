@@ -13,7 +13,8 @@ import pytest
 from localserve.config import read_settings
 from localserve.errors import ConfigInvalid
 from localserve.gateway.bucket import BucketState, Charge, Limit, MemoryBuckets
-from localserve.gateway.redis_buckets import PAUSE_SECONDS, RedisBuckets, buckets_for
+from localserve.gateway.redis_buckets import RedisBuckets, buckets_for
+from localserve.redis_client import PAUSE_SECONDS
 from tests.redis_server import RedisServer, redis_server
 
 HOURLY = Limit(1, 60.0)

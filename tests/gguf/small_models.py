@@ -405,7 +405,7 @@ def _rwkv7() -> SmallModel:
     }
     keys = _keys(3, 0, 0, feed_forward=inner) | {
         "attention.layer_norm_epsilon": 1e-5,
-        "wkv.head_size": 32,
+        "wkv.head_size": 64,
         "attention.decay_lora_rank": decay,
         "attention.iclr_lora_rank": iclr,
         "attention.value_residual_mix_lora_rank": mix,

@@ -120,6 +120,8 @@ def test_a_file_without_an_architecture_is_malformed() -> None:
         ("qwen2", {"attention.value_length": 8}, "keys are 16 and its values 8 long"),
         ("phi3", {"attention.key_length": 8, "attention.value_length": 8}, "4 heads of 8 are not"),
         ("lfm2", {"shortconv.l_cache": 1}, "shortconv.l_cache is 1"),
+        ("rwkv7", {"wkv.head_size": 48}, "does not divide into heads of 48"),
+        ("rwkv7", {"wkv.head_size": 32}, "wkv.head_size is 32; llama.cpp needs a multiple of 64"),
         ("mixtral", {"expert_used_count": [2, 2, 4]}, "layers use from 2 to 4 experts"),
         ("deepseek2", {"attention.head_count_kv": [1, 1, 2]}, "layers have 1, 2 key-value heads"),
         ("llama", {"attention.head_count_kv": [4, 4, 2]}, "blk.2.attn_k.weight has 64 rows"),

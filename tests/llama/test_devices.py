@@ -90,7 +90,7 @@ def test_weights_may_lie_in_the_buffers_that_llama_cpp_repacks_into() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_rates_are_bytes_and_operations_by_the_shortest_run(
+def test_rates_are_bytes_and_operations_by_the_middle_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run takes half a second by a clock of our own: the rest is arithmetic."""
@@ -112,7 +112,7 @@ def test_rates_are_bytes_and_operations_by_the_shortest_run(
 def test_a_run_that_is_too_short_is_measured_with_more_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(graphs.Graphs, "_shortest", lambda *_: 0.001)
+    monkeypatch.setattr(graphs.Graphs, "_middle", lambda *_: 0.001)
     types, _ = measured()
     assert types["F16"]["prompt_flops_per_second"] == 2 * 256 * 128 * 8 * 2 / 0.001
 

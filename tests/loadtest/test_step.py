@@ -173,3 +173,13 @@ def test_users_rise() -> None:
     for wrong in ("", "0", "1,1", "2,1", "a", "1.5", "-1,2", f"{MAX_USERS + 1}"):
         with pytest.raises(InvalidRequest, match="no steps of users"):
             parse_users(wrong)
+
+
+async def test_who_is_refused_waits_before_asking_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localserve.loadtest.step.PAUSE_SECONDS", 0.2)
+    backend = FakeBackend(ANSWER, failure=Overloaded("Too many wait."))
+    async with serve(backend) as served, load_client(load_on(served)) as client:
+        figures = await run_step(client, 1, 1.0)
+    assert 1 <= figures.requests <= 5

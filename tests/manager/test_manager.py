@@ -219,6 +219,22 @@ async def test_an_unload_by_force_gives_up_a_load() -> None:
     assert rig.held_bytes() == 0
 
 
+async def test_who_comes_while_a_load_is_being_given_up_has_it_loaded_anew() -> None:
+    seconds = iter([60.0])
+    rig = Rig({"chat": 1}, 100, load_seconds=lambda name: next(seconds, 0.0))
+    left = asyncio.create_task(rig.use("chat"))
+    await until_waiting(rig, "chat")
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.wait([left])
+    unloading = asyncio.create_task(rig.manager.unload("chat"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await rig.use("chat")
+        await unloading
+    assert rig.loads == ["chat", "chat"]
+
+
 async def test_a_keep_alive_that_ran_out_unloads_and_a_pin_keeps() -> None:
     rig = Rig(
         {"chat": 1, "code": 1},

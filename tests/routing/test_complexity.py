@@ -71,6 +71,14 @@ def test_a_huge_text_is_searched_at_both_ends_only() -> None:
     assert complexity(Features(f"{middle} Prove it. {middle}")).parts["demand"] == 0
 
 
+def test_code_and_lists_are_seen_line_by_line() -> None:
+    assert complexity(Features("x = 1;\n\n   y = 2;")).parts["code"] == 0.2
+    assert complexity(Features("x = 1;\n\n   y = 2")).parts["code"] == 0.0
+    listed = "Do:\n  - one\n  2) two\n c) three"
+    assert complexity(Features(listed)).parts["parts"] == pytest.approx(0.15)
+    assert complexity(Features("\n \n" * 5000)).parts["code"] == 0.0
+
+
 def test_a_conversation_is_seen_by_its_last_question() -> None:
     request = ChatRequest(
         "",

@@ -144,11 +144,12 @@ async def _serve(
     manager: ModelManager | None = None,
     ready: bool = True,
     shutdown_seconds: int = 1,
+    listen_on: int = 0,
     **options: Any,
 ) -> AsyncIterator[Served]:
     settings, served = _made(backend, manager, options | {"drain_seconds": shutdown_seconds})
     server = served.server = WebServer(served.app, settings)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", listen_on))
     served.port = listener.getsockname()[1]
     serving = asyncio.create_task(server.serve([listener]))
     try:

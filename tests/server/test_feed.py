@@ -8,10 +8,18 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.types import Message
 
-from localserve.chat import Accepted, ChatEvent, ChatRequest, Completed, TextDelta
+from localserve.chat import (
+    Accepted,
+    ChatEvent,
+    ChatRequest,
+    Completed,
+    TextDelta,
+    Timings,
+    Usage,
+)
 from localserve.errors import EngineFailed, Superseded
 from localserve.server.attempts import leased
-from localserve.server.feed import ClientLeft, Feed
+from localserve.server.feed import ClientLeft, Feed, Limits
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import until
 
@@ -120,6 +128,19 @@ async def test_an_answer_that_is_ended_from_outside_stops_at_once_and_says_why()
             await feed.next(20)
         await until(lambda: backend.running == 0)
     assert backend.cancelled == 1
+
+
+async def test_an_answer_that_has_begun_has_its_whole_time() -> None:
+    async def slow() -> AsyncGenerator[ChatEvent, None]:
+        yield Accepted("fake", 1)
+        yield TextDelta(0, "a")
+        await asyncio.sleep(0.05)
+        yield Completed(Usage(1, 1), Timings())
+
+    async with Feed(slow(), nothing, Limits(first_token_seconds=0.01)) as feed:
+        events: list[ChatEvent] = []
+        while not (events and isinstance(events[-1], Completed)):
+            events += await feed.next(20)
 
 
 async def test_an_answer_that_is_complete_cannot_be_ended() -> None:

@@ -172,9 +172,10 @@ async def test_openmetrics_is_given_where_it_is_asked_for(call: Serve) -> None:
 
 
 async def test_every_metric_of_the_dashboard_exists_and_every_metric_is_documented(
-    call: Serve,
+    call: Serve, tmp_path: Path
 ) -> None:
-    async with call(FakeBackend("a b c", token_delay_seconds=0.001)) as served:
+    backend = FakeBackend("a b c", token_delay_seconds=0.001)
+    async with call(backend, response_cache=True, cache_dir=tmp_path) as served:
         await served.client.post(CHAT, json=HELLO | {"stream": True})
         await served.client.get("/nothing")
         names = {name for name, _ in await scrape(served)}

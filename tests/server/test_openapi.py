@@ -17,7 +17,7 @@ from localserve.server.app import create_app
 from localserve.server.openapi import openapi_document
 from localserve.server.openapi.declared import JSON, Declared
 from localserve.server.openapi.document import DECLARED
-from localserve.server.openapi.endpoints import FILES, VIEWER
+from localserve.server.openapi.pages import FILES, VIEWER
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import Serve
 

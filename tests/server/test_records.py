@@ -105,6 +105,19 @@ async def test_a_probe_that_goes_well_is_one_and_one_that_does_not_is_none(call:
             assert not is_probe(await served.record()), path
 
 
+async def test_the_dashboards_files_and_its_looking_are_probes_also_where_they_are_there(
+    call: Serve,
+) -> None:
+    async with call() as served:
+        page = await served.client.get("/dashboard/app.js")
+        assert is_probe(await served.record())
+        tag = {"if-none-match": page.headers["etag"]}
+        assert (await served.client.get("/dashboard/app.js", headers=tag)).status_code == 304
+        assert is_probe(await served.record())
+        await served.client.get("/admin/activity")
+        assert is_probe(await served.record())
+
+
 def test_what_a_client_sent_is_shown_in_part_and_as_valid_text() -> None:
     assert shortened("no\ud800ne") == "no?ne"
     assert shortened("x" * 1000) == "x" * 200 + "..."

@@ -238,7 +238,7 @@ async def test_nobody_is_asked_after_the_first_token(call: Serve, stream: bool) 
 
 async def test_a_model_that_says_nothing_in_time_is_given_up(call: Serve) -> None:
     small = FakeBackend(name="small", token_delay_seconds=60)
-    route = table(first_token_seconds=0.05)
+    route = table(first_token_seconds=0.5)
     async with call(manager=two(small), arguments=route) as served:
         answer = await served.client.post(CHAT, json=EASY)
         assert answer.headers["x-localserve-route"].startswith("auto -> small (timeout) -> large:")
@@ -269,7 +269,7 @@ async def test_a_route_that_changes_after_the_headers_stands_in_the_last_chunk(
     call: Serve, path: str, body: dict[str, Any], last: str
 ) -> None:
     small = FakeBackend(name="small", accept_delay_seconds=60)
-    options = {"arguments": table(first_token_seconds=0.1) | LATE}
+    options = {"arguments": table(first_token_seconds=0.5) | LATE}
     async with call(manager=two(small), **options) as served:
         body = body | {"model": "auto", "stream": True}
         answer = await served.client.post(path, json=body)
@@ -314,13 +314,6 @@ async def test_the_servers_time_limits_hold_without_a_route(
             assert answer.status_code == 504
 
 
-async def test_an_answer_that_has_begun_has_its_whole_time(call: Serve) -> None:
-    backend = FakeBackend("one two three", token_delay_seconds=0.04)
-    async with call(backend, first_token_seconds=0.08) as served:
-        answer = await served.client.post(CHAT, json={"messages": EASY["messages"]})
-        assert answer.json()["choices"][0]["message"]["content"] == "one two three"
-
-
 @pytest.mark.parametrize(
     ("path", "body", "kind"),
     [
@@ -351,7 +344,7 @@ async def test_a_busy_model_is_passed_over(call: Serve) -> None:
 
 
 async def test_a_route_by_latency_learns_who_is_quick(call: Serve) -> None:
-    slow = FakeBackend(name="small", accept_delay_seconds=0.2)
+    slow = FakeBackend(name="small", accept_delay_seconds=0.5)
     async with call(manager=two(slow), arguments=table(by="latency")) as served:
         routes = [
             (await served.client.post(CHAT, json=EASY)).headers["x-localserve-route"]

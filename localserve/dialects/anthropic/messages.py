@@ -26,22 +26,10 @@ from localserve.dialects.anthropic.blocks import Content, system_text
 from localserve.dialects.anthropic.refusals import refuse_unsupported, unsupported
 from localserve.dialects.anthropic.tools import ToolChoice, WireTools, read_tools
 from localserve.dialects.anthropic.turns import WireMessage, read_turns
+from localserve.dialects.bounds import LARGEST_TOKEN, MAX_STOPS, Name, StopText
 from localserve.dialects.schema import WireBody, WireModel, read_json
 from localserve.dialects.schemas import Schema, schema_text
 from localserve.errors import InvalidRequest
-
-MAX_NAME_CHARACTERS = 256
-"""Of a model's name."""
-
-MAX_STOPS = 64
-"""Stop sequences of one request."""
-
-MAX_STOP_CHARACTERS = 1_000
-"""Of one stop sequence. As many characters may be held back from a stream."""
-
-_LARGEST = (1 << 31) - 1
-
-StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +54,7 @@ class AskedCount:
 
 class Thinking(WireModel):
     type: str
-    budget_tokens: Annotated[int, Field(ge=0, le=_LARGEST)] | None = None
+    budget_tokens: Annotated[int, Field(ge=0, le=LARGEST_TOKEN)] | None = None
 
 
 class OutputFormat(WireModel):
@@ -83,14 +71,14 @@ class MessagesBody(WireBody):
     """`max_tokens` may be left out: then the model's own limits hold."""
 
     messages: Annotated[list[WireMessage], Field(min_length=1)]
-    model: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
+    model: Name | None = None
     system: Content | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     stop_sequences: Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, le=_LARGEST)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=LARGEST_TOKEN)] | None = None
     tools: WireTools | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None

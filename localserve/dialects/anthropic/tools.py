@@ -8,19 +8,15 @@ from pydantic import Field
 
 from localserve.chat import CallPolicy, Tool
 from localserve.dialects.anthropic.refusals import unsupported
+from localserve.dialects.bounds import MAX_TOOLS, ToolName
 from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
-
-MAX_TOOLS = 1_024
-"""Of one request; agents with many servers send a few hundred."""
-
-MAX_NAME_CHARACTERS = 256
 
 
 class WireTool(WireModel):
     """A tool of the client's own has the type "custom" or none, and a schema."""
 
-    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+    name: ToolName
     type: str | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None

@@ -14,22 +14,24 @@ from pydantic import Field
 
 from localserve.chat import Generation, GrammarShape, JsonShape, Report, Sampling, Shape
 from localserve.dialects.biases import read_biases
+from localserve.dialects.bounds import (
+    LARGEST_TOKEN,
+    MAX_CHOICES,
+    MAX_PENALTY_WINDOW_TOKENS,
+    MAX_STOPS,
+    Limit,
+    Name,
+    Penalty,
+    Seed,
+    Share,
+    StopText,
+)
 from localserve.dialects.llama_server.refusals import refuse_unsupported
 from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
 from localserve.dialects.schema import WireBody
 from localserve.dialects.schemas import Schema, schema_text
 from localserve.dialects.urgency import EditorFields
 from localserve.errors import InvalidRequest
-
-MAX_NAME_CHARACTERS = 256
-"""Of a model's name, and of a sampler's."""
-
-MAX_CHOICES = 16
-"""Answers to one prompt."""
-
-MAX_STOPS = 64
-MAX_STOP_CHARACTERS = 1_000
-"""Of one stop string. As many characters may be held back from a stream."""
 
 MAX_PROBABILITIES = 256
 """Tokens that are told for each place of the answer."""
@@ -39,19 +41,6 @@ MAX_INDENT_CHARACTERS = 1_000
 
 MAX_FIELDS = 128
 """In `response_fields`."""
-
-MAX_PENALTY_WINDOW_TOKENS = 1 << 20
-"""The largest `repeat_last_n`; also what -1, 'all of them', stands for."""
-
-_LARGEST_INTEGER = (1 << 63) - 1
-_LARGEST_TOKEN = (1 << 31) - 1
-
-Limit = Annotated[int, Field(ge=-1, le=_LARGEST_INTEGER)]
-Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
-Stop = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Penalty = Annotated[float, Field(ge=-5, le=5)]
-Seed = Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=2 * _LARGEST_INTEGER + 1)]
 
 
 class AnswerBody(EditorFields, WireBody):
@@ -65,16 +54,16 @@ class AnswerBody(EditorFields, WireBody):
     max_completion_tokens: Limit | None = None
     n_cmpl: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
     ignore_eos: bool | None = None
     cache_prompt: bool | None = None
-    n_indent: Annotated[int, Field(ge=0, le=_LARGEST_TOKEN)] | None = None
+    n_indent: Annotated[int, Field(ge=0, le=LARGEST_TOKEN)] | None = None
     t_max_predict_ms: Limit | None = None
     t_max_prompt_ms: Limit | None = None
     samplers: Name | Annotated[list[Name], Field(max_length=MAX_SAMPLERS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
     top_p: Share | None = None
-    top_k: Annotated[int, Field(ge=-1, le=_LARGEST_TOKEN)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=LARGEST_TOKEN)] | None = None
     min_p: Share | None = None
     typical_p: Share | None = None
     repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from localserve.chat import EmbeddingAnswer, EmbeddingRequest
-from localserve.dialects.llama_server.body import Name
+from localserve.dialects.bounds import Name
 from localserve.dialects.llama_server.prompts import read_prompts
 from localserve.dialects.schema import WireBody, read_json
 from localserve.errors import InvalidRequest

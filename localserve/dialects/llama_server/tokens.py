@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from localserve.chat import Prompt
-from localserve.dialects.llama_server.body import Name
+from localserve.dialects.bounds import Name
 from localserve.dialects.llama_server.prompts import LARGEST_TOKEN, read_parts
 from localserve.dialects.schema import WireBody, read_json
 from localserve.errors import FieldProblem, InvalidSchema

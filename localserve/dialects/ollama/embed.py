@@ -12,8 +12,9 @@ from typing import Annotated
 from pydantic import Field
 
 from localserve.chat import EmbeddingAnswer, EmbeddingRequest
+from localserve.dialects.bounds import Name
 from localserve.dialects.ollama.keep_alive import KeepAlive
-from localserve.dialects.ollama.options import ModelName, Whole
+from localserve.dialects.ollama.options import Whole
 from localserve.dialects.ollama.times import Clock, nanoseconds
 from localserve.dialects.schema import WireBody, read_json
 from localserve.errors import InvalidRequest
@@ -27,14 +28,14 @@ Inputs = Annotated[list[str], Field(fail_fast=True)]
 class EmbedBody(WireBody):
     """`truncate` needs no field: nothing is truncated, and what is too long is refused."""
 
-    model: ModelName | None = None
+    model: Name | None = None
     input: str | Inputs | None = None
     dimensions: Annotated[int, Whole, Field(ge=1)] | None = None
     keep_alive: KeepAlive = None
 
 
 class EmbeddingBody(WireBody):
-    model: ModelName | None = None
+    model: Name | None = None
     prompt: str | None = None
     keep_alive: KeepAlive = None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from localserve.chat import Sampling
-from localserve.dialects.ollama.options import ModelName
+from localserve.dialects.bounds import Name
 from localserve.dialects.ollama.times import NEVER, date_text
 from localserve.dialects.schema import WireBody, read_json
 from localserve.errors import InvalidRequest
@@ -61,8 +61,8 @@ class Running:
 class ShowBody(WireBody):
     """Newer clients write `model`, older ones `name`."""
 
-    model: ModelName | None = None
-    name: ModelName | None = None
+    model: Name | None = None
+    name: Name | None = None
 
 
 def parse_show(body: bytes) -> str:

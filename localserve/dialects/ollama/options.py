@@ -13,25 +13,22 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from localserve.chat import Generation, JsonShape, Sampling, Shape
+from localserve.dialects.bounds import (
+    LARGEST_INTEGER,
+    LARGEST_TOKEN,
+    MAX_PENALTY_WINDOW_TOKENS,
+    MAX_STOPS,
+    Name,
+    Penalty,
+    Share,
+    StopText,
+)
 from localserve.dialects.ollama.keep_alive import KeepAlive
 from localserve.dialects.schema import WireBody, WireModel
 from localserve.dialects.schemas import ANY_OBJECT, schema_text
 from localserve.errors import UnsupportedField
 
-MAX_NAME_CHARACTERS = 256
-"""Of a model's name."""
-
-MAX_STOPS = 64
-MAX_STOP_CHARACTERS = 1_000
-"""Of one stop string. As many characters may be held back from a stream."""
-
 MAX_TOP_LOGPROBS = 20
-
-MAX_PENALTY_WINDOW_TOKENS = 1 << 20
-"""The largest `repeat_last_n`; also what -1, 'all of them', stands for."""
-
-_LARGEST_INTEGER = (1 << 63) - 1
-_LARGEST_TOKEN = (1 << 31) - 1
 
 
 def _whole(value: Any) -> Any:
@@ -40,11 +37,7 @@ def _whole(value: Any) -> Any:
 
 
 Whole = BeforeValidator(_whole)
-Count = Annotated[int, Whole, Field(ge=-_LARGEST_INTEGER - 1, le=_LARGEST_INTEGER)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Penalty = Annotated[float, Field(ge=-5, le=5)]
-StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
-ModelName = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
+Count = Annotated[int, Whole, Field(ge=-LARGEST_INTEGER - 1, le=LARGEST_INTEGER)]
 Think = bool | Annotated[str, Field(max_length=32)] | None
 
 
@@ -53,7 +46,7 @@ class Options(WireModel):
 
     num_predict: Count | None = None
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
-    top_k: Annotated[int, Whole, Field(ge=-1, le=_LARGEST_TOKEN)] | None = None
+    top_k: Annotated[int, Whole, Field(ge=-1, le=LARGEST_TOKEN)] | None = None
     top_p: Share | None = None
     min_p: Share | None = None
     typical_p: Share | None = None
@@ -100,7 +93,7 @@ class Options(WireModel):
 class AnswerBody(WireBody):
     """What both kinds of answers have in common."""
 
-    model: ModelName | None = None
+    model: Name | None = None
     stream: bool | None = None
     format: Any = None
     keep_alive: KeepAlive = None

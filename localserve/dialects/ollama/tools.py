@@ -14,14 +14,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from localserve.chat import Tool, ToolCall
+from localserve.dialects.bounds import MAX_TOOLS, ToolName
 from localserve.dialects.ollama.options import unsupported
 from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
-
-MAX_TOOLS = 1_024
-MAX_TOOL_NAME_CHARACTERS = 256
-
-ToolName = Annotated[str, Field(min_length=1, max_length=MAX_TOOL_NAME_CHARACTERS)]
 
 
 class FunctionTool(WireModel):

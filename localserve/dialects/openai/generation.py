@@ -13,37 +13,25 @@ from pydantic import Field
 
 from localserve.chat import Generation, Report, Sampling
 from localserve.dialects.biases import read_biases
+from localserve.dialects.bounds import (
+    LARGEST_TOKEN,
+    MAX_CHOICES,
+    MAX_PENALTY_WINDOW_TOKENS,
+    MAX_STOPS,
+    Limit,
+    Name,
+    Penalty,
+    Seed,
+    Share,
+    StopText,
+)
 from localserve.dialects.openai.shapes import ShapeFields
 from localserve.dialects.samplers import MAX_SAMPLERS, read_samplers, select
 from localserve.dialects.schema import WireBody, WireModel
 from localserve.dialects.urgency import UrgencyFields
 from localserve.errors import InvalidRequest
 
-MAX_NAME_CHARACTERS = 256
-"""Of a model's name."""
-
-MAX_CHOICES = 16
-"""Answers to one prompt (`n`)."""
-
-MAX_STOPS = 64
-"""Stop strings of one request; editors send a few dozen for autocompletion."""
-
-MAX_STOP_CHARACTERS = 1_000
-"""Of one stop string. As many characters may be held back from a stream."""
-
-MAX_PENALTY_WINDOW_TOKENS = 1 << 20
-"""The largest `repeat_last_n`; also what -1, 'all of them', stands for."""
-
-_LARGEST_INTEGER = (1 << 63) - 1
-_LARGEST_TOKEN = (1 << 31) - 1
-
-
-Limit = Annotated[int, Field(ge=-1, le=_LARGEST_INTEGER)]
-StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
-Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=5)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Penalty = Annotated[float, Field(ge=-5, le=5)]
 RepeatPenalty = Annotated[float, Field(gt=0, le=10)]
 
 
@@ -80,7 +68,7 @@ class GenerationBody(ShapeFields, UrgencyFields, WireBody):
     ignore_eos: bool | None = None
     temperature: Temperature | None = None
     top_p: Share | None = None
-    top_k: Annotated[int, Field(ge=-1, le=_LARGEST_TOKEN)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=LARGEST_TOKEN)] | None = None
     min_p: Share | None = None
     typical_p: Share | None = None
     repeat_penalty: RepeatPenalty | None = None
@@ -89,7 +77,7 @@ class GenerationBody(ShapeFields, UrgencyFields, WireBody):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: Any = None
-    seed: Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=2 * _LARGEST_INTEGER + 1)] | None = None
+    seed: Seed | None = None
     samplers: Name | Annotated[list[Name], Field(max_length=MAX_SAMPLERS)] | None = None
     cache_prompt: bool | None = None
     t_max_predict_ms: Limit | None = None

@@ -10,18 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from localserve.chat import CallPolicy, Tool
+from localserve.dialects.bounds import MAX_TOOLS, ToolName
 from localserve.dialects.openai.refusals import unsupported
 from localserve.dialects.schema import WireModel
 from localserve.errors import InvalidRequest
 
-MAX_TOOLS = 1_024
-"""Of one request; agents with many servers send a few hundred."""
-
-MAX_NAME_CHARACTERS = 256
-
 
 class FunctionTool(WireModel):
-    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+    name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None

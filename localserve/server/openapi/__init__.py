@@ -1,10 +1,10 @@
 """The description of the API: OpenAPI 3.1 at `/openapi.json`, and a page to read and try it.
 
 `declared.py` what is said of a route; `conversation_routes.py`, `other_routes.py` all of them;
-`bodies.py` the answers as models; `document.py` puts it together; `endpoints.py` serves it.
+`bodies.py` the answers as models; `document.py` puts it together; `pages.py` serves it.
 """
 
 from localserve.server.openapi.document import openapi_document
-from localserve.server.openapi.endpoints import documentation_routes
+from localserve.server.openapi.pages import documentation_routes
 
 __all__ = ["documentation_routes", "openapi_document"]

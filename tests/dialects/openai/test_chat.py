@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from localserve.chat import ChatRequest, Message, Priority, ToolCall
+from localserve.dialects.bounds import MAX_PENALTY_WINDOW_TOKENS
 from localserve.dialects.openai import parse_chat
-from localserve.dialects.openai.generation import MAX_PENALTY_WINDOW_TOKENS
 from localserve.dialects.openai.refusals import REFUSED
 from localserve.errors import InvalidRequest, InvalidSchema, UnsupportedField
 

@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from localserve.chat import ChatRequest, Generation, JsonShape, Message, Shape
-from localserve.dialects.openai.generation import GenerationBody, Limit
+from localserve.dialects.bounds import Limit
+from localserve.dialects.openai.generation import GenerationBody
 from localserve.dialects.openai.refusals import Refusal, refuse_unsupported, unsupported
 from localserve.dialects.openai.responses.items import (
     Item,

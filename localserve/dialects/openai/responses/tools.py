@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from localserve.dialects.bounds import MAX_TOOLS, ToolName
 from localserve.dialects.openai.refusals import unsupported
 from localserve.dialects.openai.tools import (
-    MAX_NAME_CHARACTERS,
-    MAX_TOOLS,
     ChosenTools,
     FunctionTool,
     NamedFunction,
@@ -31,7 +30,7 @@ class FlatTool(WireModel):
     """A tool whose fields lie beside its type. Functions need a name."""
 
     type: str = "function"
-    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)] | None = None
+    name: ToolName | None = None
     description: str | None = None
     parameters: Annotated[dict[str, Any], AfterValidator(_finite)] | None = None
     strict: bool | None = None

@@ -1,0 +1,77 @@
+// The server's routes, with the key of this tab; what it refuses becomes a Refusal.
+
+const KEY = "localserve.key";
+
+export class Refusal extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY) || "",
+  set: (text) => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY)),
+};
+
+export async function request(method, path, body, signal) {
+  const headers = {};
+  if (key.get()) headers.authorization = `Bearer ${key.get()}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const answer = await fetch(path, {
+    method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (answer.ok) return answer;
+  let message = `The server answered ${answer.status}.`;
+  try {
+    message = problemOf(await answer.json()) || message;
+  } catch {
+    // No JSON: the status is all there is to say.
+  }
+  throw new Refusal(answer.status, message);
+}
+
+export async function get(path) {
+  return (await request("GET", path)).json();
+}
+
+export async function post(path, body = {}) {
+  return (await request("POST", path, body)).json();
+}
+
+export function problemOf(document) {
+  if (document.detail) return document.detail;
+  return typeof document.error === "string" ? document.error : document.error?.message;
+}
+
+// The lines of a stream as they come.
+export async function* lines(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const parts = (rest + value).split("\n");
+      rest = parts.pop();
+      yield* parts;
+    }
+    if (rest) yield rest;
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+// The JSON data of server-sent events, until [DONE].
+export async function* events(answer) {
+  for await (const line of lines(answer)) {
+    if (!line.startsWith("data:")) continue;
+    const data = line.slice(5).trim();
+    if (data === "[DONE]") continue;
+    yield JSON.parse(data);
+  }
+}
+
+export function modelPath(name, change) {
+  return `/admin/models/${name.split("/").map(encodeURIComponent).join("/")}/${change}`;
+}

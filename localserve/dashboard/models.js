@@ -1,0 +1,161 @@
+// What is on the server's disk and in its catalog: load, unload, pin, fetch, delete.
+
+import { get, lines, modelPath, post, request } from "./api.js";
+import { bytes, count, h, replace, workButton } from "./dom.js";
+import { ask, live, watch } from "./live.js";
+
+// Downloads go on while other pages are shown.
+const pulls = new Map();
+const pullListeners = new Set();
+
+export const models = {
+  title: "Models",
+  show(main, fail) {
+    const filter = h("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter models by name", oninput: draw });
+    const name = h("input", { class: "grow", placeholder: "name, owner/repository or https://…", "aria-label": "Model to fetch", required: true });
+    const form = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); pull(name.value.trim()); name.value = ""; } },
+      name, h("button", { class: "main" }, "Fetch"));
+    const arriving = h("div");
+    const here = h("div", { class: "card" });
+    const shelf = h("div", { class: "card" });
+    main.append(h("section", null, h("h2", null, "Fetch a model"), form, arriving), h("p", null, filter), here, shelf);
+    let disk = null;
+    let catalog = null;
+    let drawn = "";
+
+    async function look() {
+      try {
+        const [tags, entries] = await Promise.all([get("/api/tags"), get("/admin/catalog")]);
+        disk = tags.models;
+        catalog = entries.models;
+      } catch (error) {
+        fail(error);
+      }
+      draw();
+    }
+
+    async function change(one, what, body = {}) {
+      await post(modelPath(one, what), body);
+      await ask();
+    }
+
+    function draw() {
+      const states = live.now ? live.now.models : [];
+      const facts = JSON.stringify([disk, catalog, filter.value, states.map((one) => [one.id, one.state, one.pinned, one.progress, one.problem]), live.now?.default]);
+      if (facts === drawn) return;
+      drawn = facts;
+      const wanted = (...names) => names.some((one) => one.toLowerCase().includes(filter.value.trim().toLowerCase()));
+      if (!disk) {
+        replace(here, h("p", { class: "empty" }, "Looking at the disk…"));
+        return;
+      }
+      const stateOf = (one) => states.find((state) => `${state.id}:latest` === one.name || state.id === one.name);
+      const known = disk.map(stateOf);
+      const elsewhere = states.filter((state) => !known.includes(state)).map((state) => ({ name: state.id }));
+      const own = [...disk, ...elsewhere].filter((one) => wanted(one.name));
+      replace(here, h("h2", null, "On this server"),
+        own.map((one) => diskItem(one, stateOf(one))),
+        own.length ? null : h("p", { class: "empty" }, disk.length ? "No model has that in its name." : "There is none yet. Fetch one above."));
+      const others = catalog.filter((one) => wanted(one.name, one.repo, ...one.aliases));
+      replace(shelf, h("h2", null, "In the catalog"), others.map(shelfItem),
+        others.length ? null : h("p", { class: "empty" }, "No entry has that in its name."));
+    }
+
+    function diskItem(one, state) {
+      const id = state ? state.id : one.name.replace(/:latest$/, "");
+      const loaded = state && (state.state === "loaded" || state.state === "loading");
+      const button = (label, work, properties) => workButton(label, work, fail, { "data-key": `${label} ${id}`, "aria-label": `${label} ${id}`, ...properties });
+      return h("div", { class: "item" },
+        h("div", { class: "row" }, h("h3", null, id),
+          state && state.state !== "unloaded" ? h("span", { class: `badge ${{ loaded: "good", failed: "bad" }[state.state] || ""}` }, state.state) : null,
+          live.now?.default === id ? h("span", { class: "badge" }, "default") : null,
+          state?.pinned ? h("span", { class: "badge" }, "pinned") : null,
+          h("span", { class: "end row" },
+            loaded ? button("Unload", () => change(id, "unload")) : button("Load", () => change(id, "load"), { class: "main" }),
+            state?.pinned ? button("Unpin", () => change(id, "unpin")) : button("Pin", () => change(id, "pin")),
+            live.now?.default === id ? null : button("Make default", () => change(id, "default")),
+            one.size === undefined ? null : button("Delete", () => remove(id), { class: "danger" }))),
+        h("div", { class: "soft small" }, [one.size === undefined ? "not on this disk" : bytes(one.size), one.details?.parameter_size, one.details?.quantization_level, one.details?.family].filter(Boolean).join(" · ")),
+        state?.state === "loading" && state.progress !== null ? h("progress", { max: 1, value: state.progress, "aria-label": `loading ${id}` }) : null,
+        state?.problem ? h("div", { class: "problem small" }, state.problem) : null);
+    }
+
+    async function remove(id) {
+      if (!confirm(`Delete the files of ${id} from the server's disk?`)) return;
+      await request("DELETE", "/api/delete", { model: id });
+      await Promise.all([look(), ask()]);
+    }
+
+    function shelfItem(one) {
+      const sizes = Object.entries(one.quantizations).sort((a, b) => a[1] - b[1]);
+      const choice = h("select", { "aria-label": `Quantization of ${one.name}`, "data-key": `choice ${one.name}` },
+        h("option", { value: "" }, "what fits best"),
+        sizes.map(([quantization, size]) => h("option", { value: quantization }, `${quantization} · ${bytes(size)}`)));
+      const facts = [one.kind, one.parameters ? `${parameters(one.parameters)} parameters` : "",
+        one.active_parameters && one.active_parameters < one.parameters ? `${parameters(one.active_parameters)} active` : "",
+        one.trained_context_tokens ? `${count(one.trained_context_tokens)} tokens of context` : "", one.repo];
+      return h("div", { class: "item" },
+        h("div", { class: "row" }, h("h3", null, one.name),
+          h("span", { class: "end row" }, sizes.length ? choice : null,
+            h("button", { "data-key": `fetch ${one.name}`, "aria-label": `Fetch ${one.name}`, onclick: () => pull(choice.value ? `${one.name}:${choice.value}` : one.name) }, "Fetch"))),
+        h("div", { class: "soft small" }, facts.filter(Boolean).join(" · ")));
+    }
+
+    function drawPulls() {
+      replace(arriving, [...pulls.values()].map((one) => h("div", { class: "item" },
+        h("div", { class: "row" }, h("h3", null, one.name), h("span", { class: `end small ${one.failed ? "problem" : "soft"}`, role: "status" }, one.said),
+          one.ended
+            ? h("button", { onclick: () => { pulls.delete(one.name); drawPulls(); } }, "Dismiss")
+            : h("button", { "data-key": `pause ${one.name}`, onclick: () => one.abort.abort() }, "Pause"),
+          one.failed || one.paused ? h("button", { onclick: () => pull(one.name) }, "Go on") : null),
+        one.total ? h("progress", { max: one.total, value: one.completed, "aria-label": `fetching ${one.name}` }) : null)));
+      if ([...pulls.values()].some((one) => one.fresh)) {
+        for (const one of pulls.values()) one.fresh = false;
+        look();
+      }
+    }
+
+    pullListeners.add(drawPulls);
+    const unwatch = watch(draw);
+    look();
+    drawPulls();
+    return () => { unwatch(); pullListeners.delete(drawPulls); };
+  },
+};
+
+async function pull(name) {
+  if (!name || (pulls.has(name) && !pulls.get(name).ended)) return;
+  const one = { name, said: "looking for it", abort: new AbortController(), total: 0, completed: 0, ended: false };
+  pulls.set(name, one);
+  tell();
+  try {
+    const answer = await request("POST", "/api/pull", { model: name }, one.abort.signal);
+    for await (const line of lines(answer)) {
+      const news = JSON.parse(line);
+      if (news.error) throw new Error(news.error);
+      if (news.total) {
+        one.total = news.total;
+        one.completed = news.completed || 0;
+      }
+      one.said = news.total ? `${bytes(one.completed)} of ${bytes(one.total)}` : news.status;
+      tell();
+    }
+    one.said = "here";
+    one.total = 0;
+    one.fresh = true;
+  } catch (error) {
+    one.paused = error.name === "AbortError";
+    one.failed = !one.paused;
+    one.said = one.paused ? "paused; what has come is kept" : error.message;
+  }
+  one.ended = true;
+  tell();
+}
+
+function tell() {
+  for (const listener of pullListeners) listener();
+}
+
+function parameters(number) {
+  return number >= 1e9 ? `${(number / 1e9).toFixed(1)}B` : `${Math.round(number / 1e6)}M`;
+}

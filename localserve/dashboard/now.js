@@ -1,0 +1,153 @@
+// What is loaded, what it holds, what is answered now and was of late.
+
+import { post } from "./api.js";
+import { bytes, count, h, milliseconds, replace, table, workButton } from "./dom.js";
+import { ask, live, watch } from "./live.js";
+import { requestTable } from "./manage.js";
+
+const PARTS = [["weights", "weights"], ["cache", "context (KV)"], ["compute", "compute"], ["other", "other"], ["free", "free"]];
+
+export const now = {
+  title: "Now",
+  show(main, fail) {
+    const tiles = h("div", { class: "tiles" });
+    const models = h("section", { "aria-label": "Loaded models" });
+    const running = h("section", { "aria-label": "Running requests" });
+    const recent = h("section", { "aria-label": "Recent requests" });
+    main.append(tiles, models, running, recent);
+    const shown = new Map();
+
+    // What did not change stays, so that a selection in it stays, too.
+    function put(node, facts, make) {
+      const text = JSON.stringify(facts);
+      if (shown.get(node) === text) return;
+      shown.set(node, text);
+      replace(node, make());
+    }
+
+    function update() {
+      const document = live.now;
+      if (!document) {
+        put(models, live.problem, () => h("p", { class: "empty" }, live.problem || "Asking the server…"));
+        running.hidden = recent.hidden = true;
+        return;
+      }
+      running.hidden = recent.hidden = false;
+      const there = document.models.filter((one) => one.state !== "unloaded");
+      put(tiles, [there, live.rates, live.recent], () => tileRow(there));
+      put(models, [there, document.memory], () => [h("h2", null, "Models and memory"), memory(document, there), there.map(model),
+        there.length ? null : h("p", { class: "empty" }, "No model is loaded. The next request loads one, or load one under ", h("a", { href: "#models" }, "Models"), ".")]);
+      put(running, document.running, () => [h("h2", null, "Running requests"), runningTable(document.running, fail)]);
+      put(recent, live.recent.slice(0, 12), () => [h("h2", null, "Recent requests"), requestTable(live.recent.slice(0, 12)),
+        live.recent.length > 12 ? h("p", { class: "small" }, h("a", { href: "#requests" }, `All ${live.recent.length}`)) : null]);
+    }
+    update();
+    return watch(update);
+  },
+};
+
+function tileRow(models) {
+  const sum = (name) => models.reduce((total, one) => total + one[name], 0);
+  const rate = live.rates.at(-1) || 0;
+  const first = median(live.recent.slice(0, 20).map((one) => one.first_token_ms).filter((one) => one !== undefined));
+  const counted = live.recent.filter((one) => one.cached_tokens !== undefined);
+  const prompts = counted.reduce((total, one) => total + one.prompt_tokens, 0);
+  const cached = counted.reduce((total, one) => total + one.cached_tokens, 0);
+  return [["tokens/s", rate.toFixed(1), sparkline(live.rates)], ["running", sum("running")], ["waiting", sum("waiting")],
+    ["first token", first === null ? "–" : milliseconds(first), null, "the median of the last 20 answers"],
+    ["prompts cached", prompts ? `${Math.round((100 * cached) / prompts)} %` : "–", null, "tokens of the last 100 requests"],
+    ["models loaded", models.filter((one) => one.state === "loaded").length]]
+    .map(([title, value, picture, hint]) => h("div", { class: "tile", title: hint }, h("b", null, value), h("span", null, title), picture));
+}
+
+function median(values) {
+  return values.length ? [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] : null;
+}
+
+// The last minute of a rate.
+function sparkline(values) {
+  const most = Math.max(...values, 1);
+  const points = values.map((value, at) => `${(100 * (at + 60 - values.length)) / 59},${(20 - (18 * value) / most).toFixed(2)}`);
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  picture.setAttribute("viewBox", "0 0 100 21");
+  picture.setAttribute("preserveAspectRatio", "none");
+  picture.setAttribute("class", "sparkline");
+  picture.setAttribute("aria-hidden", "true");
+  line.setAttribute("points", points.join(" "));
+  picture.append(line);
+  return picture;
+}
+
+function memory(document, models) {
+  const devices = document.memory.map((device) => {
+    const sizes = { weights: 0, cache: 0, compute: 0 };
+    for (const one of models) {
+      for (const use of (one.measured || one.predicted || { devices: [] }).devices) {
+        if (use.device !== device.device) continue;
+        for (const part of Object.keys(sizes)) sizes[part] += use[`${part}_bytes`] || 0;
+      }
+    }
+    const told = sizes.weights + sizes.cache + sizes.compute;
+    sizes.other = Math.max(0, device.held_bytes - told);
+    const held = Math.max(told, device.held_bytes);
+    const whole = Math.max(device.capacity_bytes || held, held, 1);
+    sizes.free = whole - held;
+    const text = device.capacity_bytes ? `${bytes(held)} of ${bytes(device.capacity_bytes)} for models` : `${bytes(held)} held by models`;
+    const bar = h("div", { class: "bar", role: "img", "aria-label": `${device.device}: ${text}` },
+      PARTS.filter(([part]) => sizes[part] > 0 && part !== "free").map(([part, title]) => {
+        const piece = h("i", { class: part, title: `${title}: ${bytes(sizes[part])}` });
+        piece.style.width = `${(100 * sizes[part]) / whole}%`;
+        return piece;
+      }));
+    return h("div", { class: "item" },
+      h("div", { class: "row" }, h("h3", null, device.device), device.part_of ? h("span", { class: "soft small" }, `part of ${device.part_of}`) : null, h("span", { class: "end soft small" }, text)),
+      bar,
+      h("div", { class: "legend" }, PARTS.filter(([part]) => sizes[part] > 0).map(([part, title]) =>
+        h("span", null, h("i", { class: part }), `${title} ${bytes(sizes[part])}`))));
+  });
+  return devices;
+}
+
+function model(one) {
+  const kind = { loaded: "good", failed: "bad" }[one.state] || "";
+  const total = Object.values(one.memory_bytes).reduce((sum, size) => sum + size, 0);
+  const facts = [];
+  if (one.context_tokens) facts.push(`${count(one.context_tokens)} tokens of context`);
+  if (one.parallel) facts.push(`${one.parallel} at once`);
+  if (one.cells) facts.push(`${count(one.cells_used)} of ${count(one.cells)} cells used`);
+  if (total) facts.push(bytes(total));
+  if (one.measured && one.predicted) facts.push(`predicted ${bytes(sizeOf(one.predicted))}, measured ${bytes(sizeOf(one.measured))}`);
+  if (one.prefix_disk_bytes) facts.push(`${bytes(one.prefix_disk_bytes)} of kept prefixes on disk`);
+  return h("div", { class: "item" },
+    h("div", { class: "row" }, h("h3", null, one.id), h("span", { class: `badge ${kind}` }, one.state),
+      one.pinned ? h("span", { class: "badge" }, "pinned") : null,
+      h("span", { class: "end soft small" }, one.running ? `${one.tokens_per_second.toFixed(1)} tokens/s, ` : "", `${one.running} running, ${one.waiting} waiting`)),
+    one.progress === null ? null : h("progress", { max: 1, value: one.progress, "aria-label": `loading ${one.id}` }),
+    one.problem ? h("div", { class: "problem small" }, one.problem) : null,
+    one.context_reduced_from_tokens ? h("div", { class: "small" }, `The context is smaller than the ${count(one.context_reduced_from_tokens)} tokens that were wanted: memory ran short.`) : null,
+    h("div", { class: "soft small" }, facts.join(" · ")));
+}
+
+function sizeOf(usage) {
+  const parts = ["weights_bytes", "cache_bytes", "compute_bytes"];
+  const own = usage.devices.reduce((sum, device) => sum + parts.reduce((all, part) => all + (device[part] || 0), 0), 0);
+  return own + (usage.output_bytes || 0) + (usage.beside || []).reduce((sum, one) => sum + sizeOf(one), 0);
+}
+
+function runningTable(rows, fail) {
+  if (!rows.length) return h("p", { class: "empty" }, "Nothing is being answered.");
+  return table([
+    ["model", (one) => one.model],
+    ["route", (one) => one.path],
+    ["key", (one) => one.key || ""],
+    ["prompt", (one) => count(one.prompt_tokens), "n"],
+    ["answered", (one) => count(one.pieces), "n"],
+    ["first token", (one) => milliseconds(one.first_token_ms), "n"],
+    ["so far", (one) => milliseconds(one.elapsed_ms), "n"],
+    ["", (one) => one.can_cancel ? workButton("Cancel", async () => {
+      await post(`/admin/requests/${one.request_id.split("/").map(encodeURIComponent).join("/")}/cancel`);
+      await ask();
+    }, fail, { class: "danger", "data-key": `cancel ${one.request_id}`, "aria-label": `Cancel ${one.request_id}` }) : ""],
+  ], rows);
+}
