@@ -14,22 +14,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from localserve.catalog.locate import find_model
-from localserve.catalog.registry import Registry, load_registry
 from localserve.catalog.spec import ModelSpec
 from localserve.client import AsyncClient
 from localserve.config import SETTINGS, Settings, read_settings
 from localserve.errors import LocalserveError
-from localserve.gateway.exposure import check_gateway
-from localserve.server.app import create_app
-from localserve.server.listeners import listen
-from localserve.server.local_models import LocalModels, Watcher
+from localserve.gateway.keys import new_secret
+from localserve.server.configured import Configured, check_startable
+from localserve.server.listeners import listen_as_set
+from localserve.server.local_models import Watcher
+from localserve.server.serving import Serving
 from localserve.server.web import WebServer
 
 log = logging.getLogger(__name__)
@@ -39,14 +38,17 @@ STARTED_LOOK_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A server of this process: where it answers, and the name of its default model."""
+    """A server of this process: where it answers, and the name of its default model. `owner_key` is
+    an API key with all rights, good for as long as the server lasts."""
 
     url: str
     model: str
+    owner_key: str = field(repr=False)
 
     def client(self) -> AsyncClient:
-        """A client of it."""
-        return AsyncClient(self.url)
+        """A client of it, with all rights."""
+        # The certificate is for the names that others use; this is the process itself.
+        return AsyncClient(self.url, api_key=self.owner_key, verify=False)
 
 
 @asynccontextmanager
@@ -54,23 +56,26 @@ async def serve(model: str | Path | None = None, **options: object) -> AsyncIter
     """Serve for as long as the block lasts, which begins when the model is loaded.
 
     `model` is a name or a path, None the built-in one; nothing is downloaded for it. `options` are
-    settings by name, such as `context_tokens=8192`; `port` is any free one unless it is given.
-    Raises: ConfigInvalid, UnknownModel, ModelUnusable, and what a load raises.
+    settings by name, such as `context_tokens=8192`; `port` is any free one unless it is given, and
+    further ports are taken only if they are.
+    Raises: TypeError (no such setting), ConfigInvalid, StoreFailed, UnknownModel, ModelUnusable,
+    and what a load raises.
     """
-    settings, spec, registry = await asyncio.to_thread(_prepare, model, {"port": 0, **options})
+    served = await asyncio.to_thread(_prepare, model, {"port": 0, **options})
+    owner_key, _ = new_secret()
     async with AsyncExitStack() as stack:
-        models = LocalModels(settings, spec, registry, Watcher(on_failure=_log_failure))
-        stack.push_async_callback(models.close)
-        listeners = listen(settings.host, settings.port)
+        serving = served.serving(owner_key)
+        stack.push_async_callback(serving.close)
+        listeners = listen_as_set(served.settings)
         stack.callback(listeners.close)
-        server = WebServer(_application(models, settings), settings)
-        serving = asyncio.create_task(server.serve([*listeners.sockets]), name="embedded server")
-        stack.push_async_callback(_end, server, serving)
-        while not (server.started or serving.done()):  # noqa: ASYNC110 (uvicorn tells nobody)
+        server = WebServer(serving.app, served.settings)
+        running = asyncio.create_task(server.serve([*listeners.sockets]), name="embedded server")
+        stack.push_async_callback(_end, server, running)
+        while not (server.started or running.done()):  # noqa: ASYNC110 (uvicorn tells nobody)
             await asyncio.sleep(STARTED_LOOK_SECONDS)
-        async with models.manager.lease(spec.name):
+        async with serving.manager.lease(served.spec.name):
             pass
-        yield Embedded(listeners.url, spec.name)
+        yield Embedded(listeners.url, served.spec.name, owner_key)
 
 
 @asynccontextmanager
@@ -80,36 +85,42 @@ async def application(model: str | Path | None = None, **options: object) -> Asy
     The block belongs in the lifespan of that other one. Arguments and errors as of `serve`; `host`
     is where the outer one listens, which decides whether API keys are needed.
     """
-    settings, spec, registry = await asyncio.to_thread(_prepare, model, options)
+    served = await asyncio.to_thread(_prepare, model, options)
     async with AsyncExitStack() as stack:
-        models = LocalModels(settings, spec, registry, Watcher(on_failure=_log_failure))
-        stack.push_async_callback(models.close)
-        app = _application(models, settings)
-        await stack.enter_async_context(app.router.lifespan_context(app))
-        async with models.manager.lease(spec.name):
+        serving = served.serving()
+        stack.push_async_callback(serving.close)
+        await stack.enter_async_context(serving.app.router.lifespan_context(serving.app))
+        async with serving.manager.lease(served.spec.name):
             pass
-        yield app
+        yield serving.app
 
 
-def _prepare(
-    model: str | Path | None, options: Mapping[str, object]
-) -> tuple[Settings, ModelSpec, Registry]:
-    """Raises: TypeError (no such option), ConfigInvalid, UnknownModel, ModelUnusable."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    settings: Settings
+    spec: ModelSpec
+    configured: Configured
+
+    def serving(self, owner_key: str | None = None) -> Serving:
+        watcher = Watcher(on_failure=_log_failure)
+        return Serving(self.settings, self.spec, self.configured, watcher, owner_key=owner_key)
+
+
+def _prepare(model: str | Path | None, options: Mapping[str, object]) -> _Prepared:
+    """Raises: TypeError (no such setting), and what `serve` says."""
     if unknown := sorted(options.keys() - {setting.name for setting in SETTINGS}):
         raise TypeError(f"{unknown[0]!r} is no setting; README.md, 'models.toml', has them all.")
     settings = read_settings(options)
-    registry = load_registry(settings)
-    check_gateway(settings)
-    return settings, find_model(None if model is None else str(model), registry, settings), registry
+    if "also_ports" not in options:  # those of models.toml are for `localserve up`
+        settings = replace(settings, also_ports=None)
+    configured = check_startable(settings)
+    spec = find_model(None if model is None else str(model), configured.models, settings)
+    return _Prepared(settings, spec, configured)
 
 
-def _application(models: LocalModels, settings: Settings) -> Starlette:
-    return create_app(models.manager, settings, reload=models.reload, library=models.library)
-
-
-async def _end(server: WebServer, serving: asyncio.Task[None]) -> None:
+async def _end(server: WebServer, running: asyncio.Task[None]) -> None:
     server.stop()
-    await serving
+    await running
 
 
 def _log_failure(spec: ModelSpec, error: LocalserveError) -> None:

@@ -5,8 +5,6 @@ Lives on the event loop.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +12,7 @@ from weakref import WeakSet
 
 from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend, ModelFacts
-from localserve.catalog.registry import Registry, load_registry
+from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
 from localserve.errors import LocalserveError
@@ -29,18 +27,18 @@ from localserve.planner.plan import wanted_of
 from localserve.planner.usage import RAM
 from localserve.prompting.sandbox import TemplateProcess
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who is told what. `on_loaded` gets the seconds that it took; `on_abort` is called on the
-    thread that failed, and llama.cpp ends the process when it returns."""
+    """Who is told what. `on_loaded` gets the seconds that it took, `on_reload` the default model;
+    `on_abort` is called on the thread that failed, and llama.cpp ends the process when it
+    returns."""
 
     on_progress: Callable[[ModelSpec, float], None] = lambda spec, share: None
     on_loaded: Callable[[ModelSpec, ModelFacts, float], None] = lambda spec, facts, seconds: None
     on_failure: Callable[[ModelSpec, LocalserveError], None] = lambda spec, error: None
     on_default: Callable[[ModelSpec], None] = lambda spec: None
+    on_reload: Callable[[ModelSpec], None] = lambda spec: None
     on_abort: Callable[[str], None] = lambda reason: None
 
 
@@ -54,7 +52,6 @@ class LocalModels:
         self._watcher = watcher
         self._templates = TemplateProcess()
         self._backends: WeakSet[local.LocalBackend | embedding.EmbeddingBackend] = WeakSet()
-        self._reloading = asyncio.Lock()
         limit = settings.model_ram_bytes
         ledger = Ledger({RAM: limit} if limit is not None else {})
         room = MachineRoom(settings)
@@ -85,17 +82,10 @@ class LocalModels:
         for backend in self._backends:
             backend.break_all(error)
 
-    async def reload(self) -> None:
-        """Read models.toml again. Raises: ConfigInvalid; then all stays as it was."""
-        async with self._reloading:
-            try:
-                registry = await asyncio.to_thread(load_registry, self._settings)
-            except LocalserveError as error:
-                log.error("models.toml stays as it was: %s", error)
-                raise
-            self._offer.reconfigure(registry)
-            self.manager.reconfigure(registry)
-            log.info("models.toml was read again: %d models", len(registry))
+    def reconfigure(self, registry: Registry) -> None:
+        """Offer these models from now on; loaded ones stay."""
+        self._offer.reconfigure(registry)
+        self.manager.reconfigure(registry)
 
     def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
         """What the user decided. The command line's context is the default model's: others have

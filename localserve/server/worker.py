@@ -22,13 +22,13 @@ from collections.abc import Iterable
 import psutil
 
 from localserve.backends.base import ModelFacts
-from localserve.catalog.registry import Registry, load_registry, shipped_registry
-from localserve.catalog.routes import RouteTable, load_routes
+from localserve.catalog.registry import load_registry, shipped_registry
+from localserve.catalog.routes import load_routes
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
-from localserve.server.app import create_app
-from localserve.server.local_models import LocalModels, Watcher
+from localserve.server.configured import Configured
+from localserve.server.local_models import Watcher
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
 from localserve.server.records import RequestRecord
@@ -44,7 +44,7 @@ from localserve.server.reports import (
     Reloaded,
 )
 from localserve.server.request_lines import format_record, is_probe, request_fields
-from localserve.server.router import Router
+from localserve.server.serving import Serving
 from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
 from localserve.server.web import WebServer
 
@@ -75,23 +75,19 @@ class Worker:
             on_loaded=self._on_loaded,
             on_failure=self._on_failure,
             on_default=lambda spec: reporter.report(DefaultChanged(spec)),
+            on_reload=lambda spec: reporter.report(Reloaded(spec)),
             on_abort=self._say_goodbye,
         )
-        self._models = LocalModels(
-            self._settings, arguments.spec, _registry(self._settings), watcher
-        )
-        self._manager = self._models.manager
-        app = create_app(
-            self._manager,
+        self._serving = Serving(
             self._settings,
-            reload=self._reload,
-            library=self._models.library,
+            arguments.spec,
+            _configured(self._settings),
+            watcher,
             owner_key=arguments.owner_key,
             on_request=self._tell_request,
-            routes=_routes(self._settings),
         )
-        self._router: Router = app.state.router
-        self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
+        self._manager = self._serving.manager
+        self._server = WebServer(self._serving.app, self._settings, lambda: reporter.report(Live()))
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def serve(self, sockets: list[socket.socket], orders: Iterable[bytes]) -> bool:
@@ -99,7 +95,7 @@ class Worker:
         loop = self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._obey, args=(orders, loop), name="orders", daemon=True).start()
         await self._server.serve(sockets)
-        await self._models.close()
+        await self._serving.close()
         return not self._failed
 
     def _tell_request(self, record: RequestRecord) -> None:
@@ -146,7 +142,7 @@ class Worker:
         assert loop is not None
 
         def break_all() -> None:
-            self._models.break_all(EngineFailed(f"llama.cpp gave up: {reason}"))
+            self._serving.break_all(EngineFailed(f"llama.cpp gave up: {reason}"))
             loop.call_later(GOODBYE_SECONDS / 4, told.set)
 
         with contextlib.suppress(RuntimeError):
@@ -154,25 +150,10 @@ class Worker:
             told.wait(GOODBYE_SECONDS)
         self._reporter.flush(GOODBYE_SECONDS)
 
-    async def _reload(self) -> None:
-        """Read models.toml again. Raises: ConfigInvalid; then all stays as it was."""
-        routes = await asyncio.to_thread(self._read_routes)
-        await self._models.reload()
-        self._router.reconfigure(routes)
-        self._reporter.report(Reloaded(self._manager.spec))
-
-    def _read_routes(self) -> RouteTable:
-        """Raises: ConfigInvalid."""
-        try:
-            return load_routes(self._settings)
-        except LocalserveError as error:
-            log.error("models.toml stays as it was: %s", error)
-            raise
-
     def _reload_soon(self) -> None:
         async def reload() -> None:
             with contextlib.suppress(LocalserveError):
-                await self._reload()
+                await self._serving.reload()
 
         task = asyncio.create_task(reload(), name="reload")
         self._reloads.add(task)
@@ -203,23 +184,19 @@ def main() -> None:
         os._exit(0 if well else LOAD_FAILED_STATUS)
 
 
-def _registry(settings: Settings) -> Registry:
-    """The models by name. A mistake made in models.toml since the server was started costs the
-    user's entries, not the server."""
+def _configured(settings: Settings) -> Configured:
+    """What can be named. A mistake made in models.toml since the server was started costs the
+    user's entries, or the routes alone, not the server."""
     try:
-        return load_registry(settings)
+        models = load_registry(settings)
     except LocalserveError as error:
         log.error("models.toml is passed over: %s", error)
-        return shipped_registry()
-
-
-def _routes(settings: Settings) -> RouteTable:
-    """The routes by name; as with models, a mistake costs the routes, not the server."""
+        models = shipped_registry()
     try:
-        return load_routes(settings)
+        return Configured(models, load_routes(settings))
     except LocalserveError as error:
         log.error("the routes of models.toml are passed over: %s", error)
-        return RouteTable()
+        return Configured(models)
 
 
 def _take_signals(worker: Worker) -> None:

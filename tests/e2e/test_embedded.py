@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,20 @@ import pytest
 from starlette.applications import Starlette
 
 import localserve
-from localserve.client import AsyncClient, Client, ClientError, ConnectionFailed, Retrying, collect
+from localserve.client import (
+    AsyncClient,
+    AuthenticationFailed,
+    Client,
+    ClientError,
+    ConnectionFailed,
+    PermissionDenied,
+    Retrying,
+    collect,
+)
+from localserve.config import read_settings
 from localserve.errors import ConfigInvalid, UnknownModel
+from localserve.gateway.store import key_store
+from tests.certificates import make_certificate
 from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.e2e
@@ -34,6 +47,55 @@ async def test_a_program_serves_for_as_long_as_a_block_lasts() -> None:
     async with AsyncClient(server.url, retrying=Retrying(attempts=1)) as client:
         with pytest.raises(ConnectionFailed):
             await client.models()
+
+
+async def test_keys_routes_and_kept_answers_are_those_of_any_server(tmp_path: Path) -> None:
+    settings = read_settings({}, {"LOCALSERVE_HOME": str(tmp_path)})
+    issued = key_store(settings).create("ci", now=time.time())
+    write_models(tmp_path, "auto")
+    async with (
+        localserve.serve(context_tokens=512, response_cache=True) as server,
+        server.client() as owner,
+        AsyncClient(server.url) as nobody,
+        AsyncClient(server.url, api_key=issued.secret) as user,
+        httpx2.AsyncClient(headers={"x-api-key": issued.secret}) as http,
+    ):
+        assert server.owner_key not in repr(server)
+        with pytest.raises(AuthenticationFailed):
+            await nobody.models()
+        with pytest.raises(PermissionDenied):
+            await user.loaded()
+        assert [one.name for one in await owner.loaded()] == [server.model]
+        body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}]}
+        kept = []
+        for _ in range(2):
+            answer = await http.post(
+                f"{server.url}/v1/chat/completions", json=body | {"temperature": 0}, timeout=60
+            )
+            kept.append(answer.headers["x-localserve-cache"])
+        assert kept == ["miss", "hit"]
+        assert answer.headers["x-localserve-route"].startswith("auto -> localserve-tiny")
+        write_models(tmp_path, "quick")
+        async with httpx2.AsyncClient(headers={"x-api-key": server.owner_key}) as admin:
+            reloaded = await admin.post(f"{server.url}/admin/reload", json={}, timeout=60)
+        assert reloaded.status_code == 200
+        names = [one.name for one in await user.models()]
+        assert ("quick" in names, "auto" in names) == (True, False)
+
+
+def write_models(home: Path, route: str) -> None:
+    """A models.toml with one route to the built-in model."""
+    (home / "config").mkdir(exist_ok=True)
+    text = f"[routes.{route}.models]\nlocalserve-tiny = {{}}\n"
+    (home / "config" / "models.toml").write_text(text)
+
+
+async def test_a_certificate_is_served_and_its_client_connects(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "server")
+    tls = {"tls_cert": str(certificate), "tls_key": str(key)}
+    async with localserve.serve(context_tokens=512, **tls) as server, server.client() as client:
+        assert server.url.startswith("https://")
+        assert await client.models()
 
 
 async def test_the_application_is_mounted_in_another_one() -> None:
