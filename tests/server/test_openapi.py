@@ -8,43 +8,136 @@ from typing import Any
 
 import httpx2
 import jsonschema
+import openapi_spec_validator
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from localserve.catalog.routes import Route as ModelRoute
+from localserve.catalog.routes import RouteTable, Target
 from localserve.config import read_settings
+from localserve.errors import (
+    AmbiguousName,
+    ContextOverflow,
+    FieldProblem,
+    InvalidSchema,
+    LocalserveError,
+    NoFillMiddle,
+    RateLimited,
+    UnknownModel,
+    WrongTask,
+    error_types,
+)
 from localserve.server.app import create_app
+from localserve.server.errors import status_of
 from localserve.server.openapi import openapi_document
+from localserve.server.openapi.declarations import DECLARED
 from localserve.server.openapi.declared import JSON, Declared
-from localserve.server.openapi.document import DECLARED
 from localserve.server.openapi.pages import FILES, VIEWER
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import Serve
 
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/{file}"}
-"""The description itself."""
+UNDESCRIBED = {
+    "/openapi.json": "is the description",
+    "/docs": "is the page that shows it",
+    "/docs/{file}": "is what that page is made of",
+    "/dashboard/{name}": "is what the dashboard is made of",
+}
+"""Why a route is not in the description."""
 
 DOCUMENT = openapi_document("1")
 
 
 def test_it_is_valid_openapi() -> None:
-    validator = pytest.importorskip("openapi_spec_validator")
-    validator.validate(DOCUMENT)
+    openapi_spec_validator.validate(DOCUMENT)
+
+
+def served_routes() -> set[tuple[str, str]]:
+    """Methods and paths of the application."""
+    app = create_app(fake_manager(FakeBackend()), read_settings({}, {}))
+    found = set()
+    for route in app.routes:
+        assert isinstance(route, Route), f"{route} is none of ours: describe what is below it"
+        methods = (route.methods or {"GET"}) - {"HEAD"}
+        found |= {(method, route.path or "/") for method in methods}
+    return found
 
 
 def test_every_route_is_described_and_nothing_else() -> None:
-    app = create_app(fake_manager(FakeBackend()), read_settings({}, {}))
-    served = set()
-    for route in app.routes:
-        assert isinstance(route, Route)
-        methods = (route.methods or {"GET"}) - {"HEAD"}
-        served |= {(method, route.path or "/") for method in methods}
+    served = served_routes()
     described = {(one.method, one.path) for one in DECLARED}
-    assert described <= served
+    assert described - served == set()
+    assert UNDESCRIBED.keys() <= {path for _, path in served}
     without_version = {(method, path.removeprefix("/v1") or "/") for method, path in described}
-    for method, path in served:
-        if path not in UNDESCRIBED and (method, path) not in described:
-            assert (method, path.removeprefix("/v1") or "/") in without_version
+    missing = {
+        (method, path)
+        for method, path in served - described
+        if (method, path.removeprefix("/v1") or "/") not in without_version
+    }
+    assert {path for _, path in missing} == set(UNDESCRIBED)
+
+
+ARGUMENTS: dict[type[LocalserveError], tuple[object, ...]] = {
+    InvalidSchema: ((FieldProblem("a", "It failed.", "wrong"),),),
+    ContextOverflow: (2, 1),
+    NoFillMiddle: ("fake", None),
+    UnknownModel: ("none", ()),
+    AmbiguousName: ("both", ("a", "b")),
+    RateLimited: ("requests", 1, 1, 0, 1),
+}
+"""What errors are made of that say more than a message."""
+
+MODULES = ("localserve.errors", "localserve.server.errors", "localserve.gateway.refusals")
+KINDS = [kind for kind in error_types() if kind.__module__ in MODULES]
+
+
+def made(kind: type[LocalserveError]) -> LocalserveError:
+    """An error of that kind."""
+    if kind is WrongTask:
+        return WrongTask("It failed.", hint="")
+    return kind(*ARGUMENTS.get(kind, ("It failed.",)))  # type: ignore[arg-type]
+
+
+FAILING = ["/v1/chat/completions", "/v1/messages", "/infill", "/api/chat", "/api/v0/completions"]
+
+
+@pytest.mark.parametrize("path", FAILING)
+async def test_errors_have_the_statuses_that_their_dialect_gives_them(
+    path: str, call: Serve
+) -> None:
+    (dialect,) = {one.dialect.name: one.dialect for one in DECLARED if one.path == path}.values()
+    (example,) = [one.example for one in DECLARED if one.path == path]
+    for kind in KINDS:
+        error = made(kind)
+        async with call(FakeBackend(failure=error)) as served:
+            answer = await served.client.post(path, json=example)
+        assert dialect.status(kind, status_of(kind)) == answer.status_code, kind.__name__
+
+
+def test_answers_that_ask_for_patience_say_how_much() -> None:
+    for path, operations in DOCUMENT["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                headers = answer.get("headers", {})
+                if status in ("429", "503", "529") and path != "/health/details":
+                    assert "Retry-After" in headers, (path, status)
+                if status == "401":
+                    assert "WWW-Authenticate" in headers, path
+                assert status == "default" or "X-Request-Id" in headers
+
+
+def test_a_query_is_described_by_the_model_that_reads_it() -> None:
+    parameters = DOCUMENT["paths"]["/admin/routes/explain"]["get"]["parameters"]
+    by_name = {one["name"]: one for one in parameters}
+    assert by_name["route"]["required"]
+    assert by_name["turns"]["schema"] == {
+        "type": "integer",
+        "default": 1,
+        "minimum": 1,
+        "maximum": 100_000,
+    }
+    assert by_name["max_tokens"]["schema"]["type"] == "integer"
+    assert "null" not in json.dumps(parameters)
 
 
 def test_operations_have_names_of_their_own() -> None:
@@ -84,31 +177,45 @@ def test_every_body_has_an_example_that_fits(one: Declared) -> None:
     check(one.example, media["schema"])
 
 
-NEEDS_MORE = {"/api/pull", "/api/delete", "/admin/keys", "/api/show", "/admin/reload"}
-"""The network, a file of a model, or folders that can be written."""
+NEEDS_MORE = (
+    *("/api/pull", "/api/delete", "/api/show", "/admin/keys", "/admin/reload"),
+    *("/v1/responses/{", "/admin/requests/{"),
+)
+"""The network, a file of a model, folders that can be written, or what was asked before."""
 
 ANSWERED = [
-    one
-    for one in DECLARED
-    if one.answer is not None and one.path not in NEEDS_MORE and "/{" not in one.path
+    one for one in DECLARED if one.answer is not None and not one.path.startswith(NEEDS_MORE)
 ]
+
+ROUTES = RouteTable((ModelRoute("auto", "order", (Target("fake"),)),))
 
 
 @pytest.mark.parametrize("one", ANSWERED, ids=named)
 async def test_answers_are_as_described(one: Declared, call: Serve) -> None:
-    async with call(FakeBackend("Paris it is.")) as served:
-        response = await served.client.request(one.method, one.path, json=one.example)
+    query = {"route": "auto"} if one.path == "/admin/routes/explain" else {}
+    async with call(FakeBackend("Paris it is."), arguments={"routes": ROUTES}) as served:
+        response = await served.client.request(
+            one.method, filled(one), json=one.example, params=query
+        )
     assert response.status_code == 200, response.text
     media = response.headers["content-type"].partition(";")[0]
-    described = operation(one)["responses"]["200"]["content"]
-    check(response.json(), described[media]["schema"])
+    described = operation(one)["responses"]["200"]
+    check(response.json(), described["content"][media]["schema"])
+    for name in described["headers"]:
+        needed = DOCUMENT["components"]["headers"][name]["required"]
+        assert name.lower() in response.headers or not needed, name
+
+
+def filled(one: Declared) -> str:
+    """The path, with a model, a key or an error for what it leaves open."""
+    path = one.path.replace("{name:path}", "fake").replace("{name}", "ci")
+    return path.replace("{code}", "overloaded")
 
 
 @pytest.mark.parametrize("one", WITH_BODY, ids=named)
 async def test_refusals_are_as_described(one: Declared, call: Serve) -> None:
-    path = one.path.replace("{name:path}", "fake").replace("{name}", "ci")
     async with call() as served:
-        response = await served.client.request(one.method, path, json=[1])
+        response = await served.client.request(one.method, filled(one), json=[1])
     answers = operation(one)["responses"]
     assert str(response.status_code) in answers
     assert response.status_code in (400, 422)

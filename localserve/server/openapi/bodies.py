@@ -290,8 +290,150 @@ class HeldModel(Answer):
 
 class HeldModels(Answer):
     default: str
+    pid: int
+    started_at: str
     models: list[HeldModel]
     memory: list[dict[str, Any]]
+
+
+class RunningRequest(Answer):
+    """A request that is answered now."""
+
+    request_id: str
+    path: str
+    key: str | None
+    model: str
+    stream: bool | None
+    prompt_tokens: int | None
+    pieces: int
+    first_token_ms: float | None
+    elapsed_ms: float
+    can_cancel: bool
+
+
+class ActivityReport(HeldModels):
+    """`recent` are those that ended, newest first, with what their lines in the log have; `ended`
+    is the number to ask with the next time."""
+
+    running: list[RunningRequest]
+    recent: list[dict[str, Any]]
+    ended: int
+
+
+class Cancelled(Answer):
+    request_id: str
+    cancelled: int
+
+
+class RouteChoice(Answer):
+    model: str
+    why: str
+    against: list[str]
+
+
+class ClosedChoice(Answer):
+    model: str
+    hours: str
+
+
+class RouteExplained(Answer):
+    """The models in the order in which they would be asked."""
+
+    route: str
+    by: str
+    at: str
+    tokens: int
+    complexity: float
+    complexity_parts: dict[str, float]
+    order: list[RouteChoice]
+    closed: list[ClosedChoice]
+    max_waiting: int | None
+    first_token_seconds: float | None
+
+
+class CacheMemory(Answer):
+    entries: int
+    bytes: int
+    evictions: int
+
+
+class CacheStore(Answer):
+    kind: str
+    works: bool
+    entries: int | None
+    bytes: int | None
+    evictions: int | None
+
+
+class CacheReport(Answer):
+    """Where the cache is off, only `enabled`."""
+
+    enabled: bool
+    hits: int = 0
+    misses: int = 0
+    bypasses: int = 0
+    saved_tokens: int = 0
+    memory: CacheMemory | None = None
+    store: CacheStore | None = None
+
+
+class Purged(Answer):
+    purged: int
+    model: str | None
+
+
+class SettingEntry(Answer):
+    """Of a secret, `value` is null and `secret_is_set` says whether there is one."""
+
+    name: str
+    value: str | int | float | bool | None
+    source: str
+    variable: str
+    help: str
+
+
+class SettingsReport(Answer):
+    settings: list[SettingEntry]
+
+
+class CatalogEntry(Answer):
+    """Quantizations by name, with the bytes of each."""
+
+    name: str
+    aliases: list[str]
+    kind: str
+    repo: str
+    parameters: int | None
+    active_parameters: int | None
+    trained_context_tokens: int | None
+    quantizations: dict[str, int | None]
+
+
+class Catalog(Answer):
+    models: list[CatalogEntry]
+
+
+class ClientFile(Answer):
+    path: str
+    snippet: str
+
+
+class ClientSetup(Answer):
+    name: str
+    title: str
+    installed: bool
+    routes: list[str]
+    least_context_tokens: int
+    files: list[ClientFile]
+    variables: dict[str, str]
+    steps: list[str]
+    problem: str | None
+
+
+class Connections(Answer):
+    url: str
+    needs_key: bool
+    clients: list[ClientSetup]
 
 
 class ApiKey(Answer):

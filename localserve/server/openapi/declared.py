@@ -10,7 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from localserve.errors import (
+    AmbiguousName,
     ContextOverflow,
+    DeadlineExceeded,
     EngineFailed,
     GrammarFailed,
     GrammarInvalid,
@@ -22,50 +24,65 @@ from localserve.errors import (
     LocalserveError,
     MemoryBusy,
     ModelLoading,
+    ModelMalformed,
+    ModelTooLarge,
     ModelUnusable,
+    NotDownloaded,
     NotSupported,
+    OutOfMemory,
     Overloaded,
     RateLimited,
+    RouteClosed,
+    StoreFailed,
+    Superseded,
     TemplateFailed,
+    TimedOut,
     UnknownModel,
     UnsupportedField,
     WrongTask,
 )
-from localserve.server.errors import RequestTooLarge, RequestTooSlow
+from localserve.server.errors import RequestCancelled, RequestTooLarge, RequestTooSlow
 
 Errors = tuple[type[LocalserveError], ...]
 
 BODY: Errors = (InvalidRequest, InvalidSchema, RequestTooLarge, RequestTooSlow)
 """Of any route that reads a body."""
+UNUSABLE: Errors = (ModelUnusable, ModelMalformed, ModelTooLarge, NotDownloaded, OutOfMemory)
 LEASE: Errors = (
     UnknownModel,
-    ModelUnusable,
+    AmbiguousName,
     NotSupported,
     WrongTask,
     Overloaded,
     MemoryBusy,
     ModelLoading,
     EngineFailed,
+    *UNUSABLE,
 )
 """Of any route that needs a model."""
+ROUTED: Errors = (RouteClosed, TimedOut)
+"""Of any route whose model may be the name of one of several."""
 ANSWERS: Errors = (
     *BODY,
     *LEASE,
+    *ROUTED,
     UnsupportedField,
     ContextOverflow,
     TemplateFailed,
     GrammarInvalid,
     GrammarFailed,
+    DeadlineExceeded,
+    Superseded,
+    RequestCancelled,
 )
 """Of any route that answers with text."""
-AT_ONCE: Errors = (*BODY, *LEASE, ContextOverflow)
-KEYS: Errors = (KeyMissing, KeyInvalid, KeyForbidden)
+AT_ONCE: Errors = (*BODY, *LEASE, *ROUTED, ContextOverflow)
+KEYS: Errors = (KeyMissing, KeyInvalid, KeyForbidden, StoreFailed)
 LIMITS: Errors = (RateLimited,)
 
 EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
 JSON = "application/json"
-TEXT = "text/plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +103,12 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One route: what it is for, takes and answers. `example` is a body that is answered with
-    `answer`; `stream` is the media type of an answer in pieces, `query` what `?name=` may say."""
+    """One route: what it is for, takes and answers.
+
+    `example` is a body that is answered with `answer`; `stream` the media type of an answer in
+    pieces, `texts` those of one that is no JSON; `query` has what `?name=` may say. With
+    `also_failing` an answer may have the status 503 as well.
+    """
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
@@ -97,9 +118,10 @@ class Declared:
     body: type[BaseModel] | None = None
     example: Mapping[str, Any] | None = None
     errors: Errors = ()
-    media: str = JSON
     stream: str | None = None
-    query: Mapping[str, str] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    query: type[BaseModel] | None = None
+    also_failing: bool = False
 
     @property
     def url(self) -> str:

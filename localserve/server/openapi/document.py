@@ -6,7 +6,7 @@ dialects give a model one name, it has the dialect's before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -16,16 +16,18 @@ from localserve.errors import LocalserveError
 from localserve.gateway.paths import is_admin_path, is_open_path
 from localserve.gateway.refusals import CrossSite, HostRefused, MediaTypeUnsupported
 from localserve.server.errors import status_of
-from localserve.server.openapi.conversation_routes import CONVERSATIONS
-from localserve.server.openapi.declared import JSON, KEYS, LIMITS, TEXT, Declared, Errors
-from localserve.server.openapi.other_routes import OTHERS
-
-DECLARED: tuple[Declared, ...] = (*CONVERSATIONS, *OTHERS)
+from localserve.server.openapi.declarations import DECLARED
+from localserve.server.openapi.declared import JSON, KEYS, LIMITS, Declared, Errors
+from localserve.server.openapi.headers import HEADERS, headers_of
 
 DESCRIPTION = """\
 Every path also answers with `/v1` before it, and those that have it without it, but for
 `/completions` and `/embeddings`, which are llama-server's without it. Where the server has API
-keys, each request needs one; paths below `/admin/` need one of the scope admin.
+keys, each request needs one; paths below `/admin/` need one of the scope admin, `/metrics` and
+`/health/details` one of the scope monitor or admin.
+
+Errors have the form of their API. What is refused before its path is known has OpenAI's: no HTTP
+(400), a head that is too large (431), too many connections (503).
 """
 
 REFERENCE = "#/components/schemas/"
@@ -61,7 +63,7 @@ def openapi_document(version: str, server: str = "/") -> Document:
         "security": NEEDS_KEY,
         "tags": [{"name": name, "description": text} for name, text in dialects],
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": SCHEMES},
+        "components": {"schemas": schemas, "securitySchemes": SCHEMES, "headers": HEADERS},
     }
 
 
@@ -120,7 +122,7 @@ def _operation(one: Declared, references: References) -> Document:
         "tags": [one.dialect.name],
         "responses": _responses(one, references),
     }
-    if parameters := [*map(_in_path, one.parameters), *map(_in_query, one.query.items())]:
+    if parameters := [*map(_in_path, one.parameters), *_in_query(one)]:
         operation["parameters"] = parameters
     if one.body is not None:
         content: Document = {"schema": references[one.body, "validation"]}
@@ -136,22 +138,47 @@ def _in_path(name: str) -> Document:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def _in_query(item: tuple[str, str]) -> Document:
-    name, description = item
-    return {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}
+def _in_query(one: Declared) -> Iterator[Document]:
+    """What `?name=` may say; of what may be left out, nothing is said by null."""
+    if one.query is None:
+        return
+    asked = one.query.model_json_schema()
+    for name, schema in asked["properties"].items():
+        plain = {key: schema[key] for key in schema.keys() - {"title", "description", "anyOf"}}
+        for choice in schema.get("anyOf", ()):
+            if choice != {"type": "null"}:
+                plain |= choice
+        if plain.get("default", "") is None:
+            del plain["default"]
+        parameter: Document = {"name": name, "in": "query", "schema": plain}
+        if "description" in schema:
+            parameter["description"] = schema["description"]
+        if name in asked.get("required", ()):
+            parameter["required"] = True
+        yield parameter
 
 
 def _responses(one: Declared, references: References) -> Document:
     problem = {JSON: {"schema": references[one.dialect.problem, "serialization"]}}
-    kinds = (*one.errors, *_of_the_gateway(one))
     responses: Document = {}
     if not one.refused:
         responses["200"] = {
             "description": one.summary,
+            "headers": headers_of(one, 200, ()),
             "content": _content(one, references),
         }
-    for status, meant in sorted(_by_status(one, kinds).items()):
-        responses[str(status)] = {"description": _described(meant), "content": problem}
+    for status, kinds in sorted(_by_status(one).items()):
+        responses[str(status)] = {
+            "description": _described(kinds),
+            "headers": headers_of(one, status, kinds),
+            "content": problem,
+        }
+    if one.also_failing:
+        either = [content[JSON]["schema"] for content in (_content(one, references), problem)]
+        responses["503"] |= {
+            "headers": responses["200"]["headers"],
+            "content": {JSON: {"schema": {"anyOf": either}}},
+        }
     responses["default"] = {"description": "Any other error.", "content": problem}
     return responses
 
@@ -165,24 +192,18 @@ def _of_the_gateway(one: Declared) -> Errors:
 
 
 def _content(one: Declared, references: References) -> Document:
-    text: Document = {"schema": {"type": "string"}}
-    content: Document = {}
-    if one.media == TEXT:
-        content[TEXT] = text
-    elif one.answer is not None:
-        content[JSON] = {"schema": references[one.answer, "serialization"]}
-    if one.stream is not None:
-        content[one.stream] = text
+    texts = (*one.texts, one.stream) if one.stream is not None else one.texts
+    content: Document = {media: {"schema": {"type": "string"}} for media in texts}
+    if one.answer is not None:
+        content = {JSON: {"schema": references[one.answer, "serialization"]}} | content
     return content
 
 
-def _by_status(
-    one: Declared, kinds: Iterable[type[LocalserveError]]
-) -> dict[int, list[type[LocalserveError]]]:
+def _by_status(one: Declared) -> dict[int, list[type[LocalserveError]]]:
+    """The kinds of errors of a route."""
     found: dict[int, list[type[LocalserveError]]] = {}
-    for kind in dict.fromkeys(kinds):
-        usual = status_of(kind)
-        found.setdefault(one.dialect.status(kind, usual), []).append(kind)
+    for kind in dict.fromkeys((*one.errors, *_of_the_gateway(one))):
+        found.setdefault(one.dialect.status(kind, status_of(kind)), []).append(kind)
     return found
 
 
