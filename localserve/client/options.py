@@ -27,7 +27,7 @@ class ClientOptions(TypedDict, total=False):
     verify                  certificates: a context, or False for none
     """
 
-    api_key: str
+    api_key: str | None
     timeout_seconds: float
     answer_timeout_seconds: float
     retrying: Retrying

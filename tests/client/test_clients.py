@@ -30,9 +30,10 @@ from localserve.client import (
     UnreadableAnswer,
     collect,
 )
-from localserve.errors import EngineFailed
+from localserve.errors import EngineFailed, UnknownModel
 from localserve.testing import FakeBackend, Thought
 from tests.server.conftest import Serve, until
+from tests.server.test_ollama import NEWS, FakeLibrary
 
 SOON = Retrying(first_delay_seconds=0.001, most_delay_seconds=0.002)
 
@@ -223,6 +224,35 @@ def test_a_download_tells_how_far_it_is() -> None:
         told = list(progress)
     assert [one.status for one in told] == ["pulling manifest", "pulling abc", "success"]
     assert (told[1].done_bytes, told[1].total_bytes) == (4, 10)
+
+
+async def test_a_server_downloads_for_as_long_as_somebody_listens(serve: Serve) -> None:
+    library = FakeLibrary(NEWS)
+    options = {"library": library}
+    async with (
+        connected(serve, FakeBackend(), arguments=options) as url,
+        AsyncClient(url) as client,
+    ):
+        told = [one async for one in await client.pull("qwen3-8b")]
+        assert told[-1].status == "success"
+        assert (4, 4) in [(one.done_bytes, one.total_bytes) for one in told]
+        assert library.pulled == ["qwen3-8b"]
+
+        library.ended, library.news = False, NEWS * 10_000
+        async with await client.pull("qwen3-8b") as progress:
+            await anext(aiter(progress))
+        await until(lambda: library.ended)
+
+
+async def test_a_download_that_cannot_begin_says_why(serve: Serve) -> None:
+    library = FakeLibrary(failure=UnknownModel("qwen", ("qwen3-8b",)))
+    options = {"library": library}
+    async with (
+        connected(serve, FakeBackend(), arguments=options) as url,
+        AsyncClient(url) as client,
+    ):
+        with pytest.raises(NotFound, match="qwen3-8b"):
+            await client.pull("qwen")
 
 
 @pytest.mark.parametrize("end", [b"", b'{"error": "The disk is full."}\n'])

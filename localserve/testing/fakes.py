@@ -1,7 +1,4 @@
-"""A backend that answers from a script, for tests that need no model.
-
-    backend = FakeBackend(lambda messages: f"You said {messages[-1].content!r}.")
-    app = create_app(fake_manager(backend), read_settings())
+"""What stands in for a model, its file and the machine: a backend that answers from a script.
 
 It counts words as tokens and obeys limits, stop strings, choices and log probabilities. Vectors are
 by the bytes of a text, scores by the words that a document shares with the query. Knows nothing of
