@@ -143,12 +143,21 @@ class Ranked(Answer):
     relevance_score: float
 
 
-class Ranking(Answer):
+class RankedDocuments(Answer):
     """The documents, best first."""
 
     model: str
     results: list[Ranked]
     usage: Usage
+
+
+class PlainRank(Answer):
+    index: int
+    score: float
+
+
+class Ranking(RootModel[RankedDocuments | list[PlainRank]]):
+    """A list alone where the question has `texts` in place of `documents`."""
 
 
 class ModelEntry(Answer):

@@ -192,10 +192,13 @@ def _of_the_gateway(one: Declared) -> Errors:
 
 
 def _content(one: Declared, references: References) -> Document:
-    texts = (*one.texts, one.stream) if one.stream is not None else one.texts
-    content: Document = {media: {"schema": {"type": "string"}} for media in texts}
+    """By media type. A stream has no schema: 3.1 has none for its single events."""
+    content: Document = {}
     if one.answer is not None:
-        content = {JSON: {"schema": references[one.answer, "serialization"]}} | content
+        content[JSON] = {"schema": references[one.answer, "serialization"]}
+    content |= {media: {"schema": {"type": "string"}} for media in one.texts}
+    if one.stream is not None:
+        content[one.stream] = {}
     return content
 
 
