@@ -26,6 +26,7 @@ from localserve.client import (
     NotFound,
     Retrying,
     StreamBroken,
+    TimedOut,
     Unavailable,
     UnreadableAnswer,
     collect,
@@ -170,6 +171,56 @@ async def test_a_server_that_is_busy_and_cuts_connections_is_asked_again() -> No
                 assert client.models() == ()
 
         await asyncio.to_thread(ask)
+
+
+async def test_silence_is_waited_for_as_long_as_was_said() -> None:
+    async with silent() as url:
+        async with AsyncClient(url, timeout_seconds=0.05) as client:
+            with pytest.raises(TimedOut, match="timeout_seconds") as late:
+                await client.models()
+        assert late.value.request_id
+        async with AsyncClient(url, answer_timeout_seconds=0.05) as client:
+            with pytest.raises(TimedOut, match="answer_timeout_seconds"):
+                await client.chat("Hello")
+
+        def ask() -> None:
+            with Client(url, timeout_seconds=0.05) as client, pytest.raises(TimedOut):
+                client.models()
+
+        await asyncio.to_thread(ask)
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """A server that takes requests and never answers."""
+    ended = asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ended.set()
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+async def test_no_more_connections_are_open_than_the_pool_has(
+    serve: Serve, connections: int
+) -> None:
+    backend = FakeBackend(accept_delay_seconds=3600)
+    async with (
+        connected(serve, backend) as url,
+        AsyncClient(url, connections=connections) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        asking = [group.create_task(client.chat("Hello")) for _ in range(4)]
+        await until(lambda: backend.running == connections)
+        await asyncio.sleep(0.05)
+        assert backend.running == connections
+        for one in asking:
+            one.cancel()
 
 
 async def test_a_stream_whose_connection_ends_is_broken() -> None:

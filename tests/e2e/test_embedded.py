@@ -25,6 +25,7 @@ from localserve.client import (
 from localserve.config import read_settings
 from localserve.errors import ConfigInvalid, UnknownModel
 from localserve.gateway.store import key_store
+from localserve.testing import FakeBackend, fake_server
 from tests.certificates import make_certificate
 from tests.e2e.conftest import Server
 
@@ -88,6 +89,16 @@ def write_models(home: Path, route: str) -> None:
     (home / "config").mkdir(exist_ok=True)
     text = f"[routes.{route}.models]\nlocalserve-tiny = {{}}\n"
     (home / "config" / "models.toml").write_text(text)
+
+
+async def test_models_of_other_servers_are_served_as_well(tmp_path: Path) -> None:
+    with fake_server(FakeBackend("From afar.")) as far:
+        (tmp_path / "config").mkdir()
+        entry = f'[models.far]\nengine = "openai"\nbase_url = "{far.url}/v1"\nmodel = "fake"\n'
+        (tmp_path / "config" / "models.toml").write_text(entry)
+        async with localserve.serve("far") as server, server.client() as client:
+            assert (await client.chat("Hello")).text == "From afar."
+    assert len(far.backend.requests) == 1
 
 
 async def test_a_certificate_is_served_and_its_client_connects(tmp_path: Path) -> None:
