@@ -250,7 +250,7 @@ def _routes(
         ),
         *bare_routes(endpoints),
         Route("/dashboard/{name}", dashboard.file),
-        *documentation_routes(_version()),
+        *documentation_routes(version_of("localserve")),
         *lm_studio_routes(parts, endpoints),
     ]
 
