@@ -122,6 +122,12 @@ async def test_what_has_no_vector_is_refused(inputs: tuple[str | tuple[int, ...]
     assert caught.value.param == "input"
 
 
+async def test_no_vector_is_longer_than_the_models() -> None:
+    with pytest.raises(InvalidRequest, match="65 dimensions") as caught:
+        await FakeBackend().embed(EmbeddingRequest("fake", ("a",), dimensions=65))
+    assert caught.value.param == "dimensions"
+
+
 async def test_a_query_without_words_shares_none() -> None:
     answer = await FakeBackend().rerank(RerankRequest("fake", " ", ("a", "")))
     assert answer.scores == (0.0, 0.0)

@@ -178,7 +178,12 @@ class FakeBackend:
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         """Vectors of `embedding_length` numbers, by how often which bytes occur."""
         await self._ask(request)
-        width = request.dimensions or self.facts.embedding_length
+        most = self.facts.embedding_length
+        width = request.dimensions or most
+        if width > most:
+            raise InvalidRequest(
+                f"{width} dimensions are asked for; the vectors have {most}.", param="dimensions"
+            )
         texts = [await self._bytes(text) for text in request.inputs]
         if not all(texts):
             raise InvalidRequest("Nothing can be said of an empty text.", param="input")
