@@ -7,6 +7,7 @@ A test compares the pages with what this writes, so that they cannot drift.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -32,6 +33,8 @@ from localserve.connect.client import Client, ConfigFile
 from localserve.connect.clients import CLIENTS
 from localserve.connect.places import Surroundings, System
 from localserve.connect.served import Served, ServedModel
+from localserve.errors import error_types
+from localserve.server.openapi.document import openapi_document
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 HELP_COLUMNS: Final = 88
@@ -71,6 +74,7 @@ def pages() -> dict[str, str]:
         "reference/cli.md": cli_page(),
         "reference/models-toml.md": models_toml_page(),
         "reference/settings.md": settings_page(),
+        "reference/api.md": api_page(),
         "clients/all.md": clients_page(),
         **clients,
     }
@@ -239,6 +243,90 @@ def default_of(setting: Setting) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return "" if default in (None, "", ()) else code(str(default))
+
+
+# The HTTP API
+
+
+def api_page() -> str:
+    document = openapi_document("")
+    parts = [
+        part
+        for tag in document["tags"]
+        for part in (f"## {tag['name']}", tag["description"], *operations_of(tag["name"], document))
+    ]
+    return page(
+        "Every route",
+        "Every route, from the description that a running server gives as `/openapi.json`. Its page"
+        " `/docs` is there to try them. [HTTP API](../api.md) says in words what they do.",
+        document["info"]["description"].strip(),
+        *parts,
+        "## Errors",
+        "`GET /errors/CODE` of the server says the same of each.",
+        errors_table(),
+    )
+
+
+def operations_of(tag: str, document: Mapping[str, Any]) -> Iterator[str]:
+    schemas = document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if tag in operation.get("tags", ()):
+                yield f"### {method.upper()} {path}"
+                yield f"{operation['summary']}."
+                yield from body_of(operation, schemas)
+                yield statuses_of(operation)
+
+
+def body_of(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of what is sent, and an example."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    schema = resolved(content.get("schema", {}), schemas)
+    if fields := schema.get("properties"):
+        required = schema.get("required", ())
+        rows = (
+            (code(name), kind_of(field, schemas), "yes" if name in required else "")
+            for name, field in fields.items()
+        )
+        yield table(("field", "value", "must be given"), rows)
+
+
+def resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref")
+    found: Mapping[str, Any] = schemas[reference.rpartition("/")[2]] if reference else schema
+    return found
+
+
+def kind_of(field: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    """The kind of a field's value, in a few words."""
+    if "$ref" in field:
+        return kind_of(resolved(field, schemas), schemas)
+    for key in ("anyOf", "oneOf"):
+        if key in field:
+            kinds = (kind_of(one, schemas) for one in field[key] if one.get("type") != "null")
+            return " or ".join(dict.fromkeys(kinds))
+    if "enum" in field:
+        return ", ".join(code(json.dumps(one)) for one in field["enum"])
+    if "const" in field:
+        return code(json.dumps(field["const"]))
+    kind = field.get("type", "anything")
+    if kind == "array":
+        return f"list of {kind_of(field.get('items', {}), schemas)}"
+    return kind if isinstance(kind, str) else " or ".join(one for one in kind if one != "null")
+
+
+def statuses_of(operation: Mapping[str, Any]) -> str:
+    """Statuses with the codes of errors that come with each."""
+    found = []
+    for status, response in sorted(operation["responses"].items()):
+        codes = re.findall(r"^- `(\w+)`:", response["description"], re.MULTILINE)
+        found.append(f"{status} ({', '.join(map(code, codes))})" if codes else status)
+    return f"Statuses: {'; '.join(found)}."
+
+
+def errors_table() -> str:
+    rows = ((code(kind.code), kind.description) for kind in error_types())
+    return table(("code", "meaning"), iter(sorted(rows)))
 
 
 # The clients

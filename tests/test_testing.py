@@ -12,12 +12,14 @@ from localserve.chat import (
     ChatRequest,
     Completed,
     CompletionRequest,
+    EmbeddingRequest,
     Finished,
     Generation,
     Message,
+    RerankRequest,
     TextDelta,
 )
-from localserve.errors import ContextOverflow, EngineFailed
+from localserve.errors import ContextOverflow, EngineFailed, InvalidRequest
 from localserve.manager import Ready
 from localserve.testing import FakeBackend, fake_manager
 
@@ -111,6 +113,24 @@ async def test_a_completion_is_asked_as_one_message_a_prompt() -> None:
     assert text(events, 0) == "a after a"
     assert text(events, 1) == "<1><2> after <1><2>"
     assert events[0] == Accepted("fake", 3)
+
+
+@pytest.mark.parametrize("inputs", [((257,),), ("", "a"), ((),)])
+async def test_what_has_no_vector_is_refused(inputs: tuple[str | tuple[int, ...], ...]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await FakeBackend().embed(EmbeddingRequest("fake", inputs))
+    assert caught.value.param == "input"
+
+
+async def test_no_vector_is_longer_than_the_models() -> None:
+    with pytest.raises(InvalidRequest, match="65 dimensions") as caught:
+        await FakeBackend().embed(EmbeddingRequest("fake", ("a",), dimensions=65))
+    assert caught.value.param == "dimensions"
+
+
+async def test_a_query_without_words_shares_none() -> None:
+    answer = await FakeBackend().rerank(RerankRequest("fake", " ", ("a", "")))
+    assert answer.scores == (0.0, 0.0)
 
 
 async def test_the_manager_hands_out_the_backend() -> None:

@@ -12,8 +12,6 @@ from urllib.parse import quote
 
 import typer
 
-from localserve.catalog.registry import load_registry
-from localserve.catalog.routes import load_routes
 from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
 from localserve.cli.json_log import JsonLog
@@ -34,11 +32,9 @@ from localserve.cli.screen import Screen
 from localserve.cli.sink import Sink
 from localserve.cli.terminal import Lasting, is_terminal, outlast_output
 from localserve.config import Settings, read_settings
-from localserve.gateway.exposure import check_gateway
 from localserve.gateway.keys import new_secret
-from localserve.gateway.tls import check_tls
-from localserve.server.listeners import listen, parse_ports
-from localserve.server.observing import check_observing
+from localserve.server.configured import check_startable
+from localserve.server.listeners import listen_as_set
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
 from localserve.server.supervisor import Supervisor, Told
@@ -141,15 +137,10 @@ def up(
             "tls_key": tls_key,
         }
     )
-    registry = load_registry(settings)
-    load_routes(settings)  # a mistake in them is told here, not in the log
-    check_gateway(settings)
-    check_observing(settings)
-    scheme = "https" if check_tls(settings) else "http"
+    registry = check_startable(settings).models  # a mistake is told here, not in the log
     with _remarks_apart(settings, out):
         spec, fallback = choose_model(model, registry, settings)
-    also_ports = parse_ports(settings.also_ports)
-    listeners = listen(settings.host, settings.port, also=also_ports, scheme=scheme)
+    listeners = listen_as_set(settings)
     screen = _screen(settings, listeners.url, out, err)
     logged = _log(settings, listeners.url, listeners.port)
     for url in listeners.also_urls:

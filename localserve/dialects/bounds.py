@@ -36,4 +36,6 @@ ToolName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 StopText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-5, le=5)]
+RepeatPenalty = Annotated[float, Field(ge=0.01, le=10)]
+"""Logits are divided by it: a hair above 0 would make them infinite."""
 Seed = Annotated[int, Field(ge=-LARGEST_INTEGER - 1, le=2 * LARGEST_INTEGER + 1)]

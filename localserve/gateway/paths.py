@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-OPEN_PATHS: Final = frozenset({"", "/", "/health", "/health/live", "/health/ready"})
-"""What tells whether the server is there: those who probe it have no key."""
+OPEN_PATHS: Final = frozenset(
+    {"", "/", "/health", "/health/live", "/health/ready", "/openapi.json", "/docs"}
+)
+"""What tells whether the server is there, and what it can be asked: those who probe it have no key,
+and a browser that opens a page sends none."""
 ADMIN_PATHS: Final = frozenset({"/api/pull", "/api/delete"})
 """What changes the server below the paths of another wire format."""
 
@@ -21,9 +24,9 @@ def route_path(scope: Mapping[str, Any]) -> str:
 
 
 def is_open_path(path: str) -> bool:
-    """Whether it answers without a key: health, the greeting, what errors mean, and the files that
-    the dashboard is made of."""
-    return path in OPEN_PATHS or path.startswith(("/errors/", "/dashboard/"))
+    """Whether it answers without a key: health, the greeting, what errors mean, what the API is
+    like, and the files of the pages for browsers."""
+    return path in OPEN_PATHS or path.startswith(("/errors/", "/docs/", "/dashboard/"))
 
 
 MONITORING_PATHS: Final = frozenset({"/metrics", "/health/details"})

@@ -65,6 +65,7 @@ from localserve.server.lag import LagWatched, LoopLag
 from localserve.server.metrics import Metrics
 from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
+from localserve.server.openapi import documentation_routes
 from localserve.server.paths import NormalPaths, normal_path
 from localserve.server.records import OnRequest, Recorded, RequestRecord, RouteNoted
 from localserve.server.remote_checks import remote_checks
@@ -249,6 +250,7 @@ def _routes(
         ),
         *bare_routes(endpoints),
         Route("/dashboard/{name}", dashboard.file),
+        *documentation_routes(version_of("localserve")),
         *lm_studio_routes(parts, endpoints),
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from localserve.config import Settings
 from localserve.errors import ConfigInvalid
 
 BACKLOG = 2048
@@ -56,6 +57,16 @@ class Listeners:
     def close(self) -> None:
         for one in self.sockets:
             one.close()
+
+
+def listen_as_set(settings: Settings) -> Listeners:
+    """On all ports of the settings; https where they have a certificate. Raises: ConfigInvalid."""
+    return listen(
+        settings.host,
+        settings.port,
+        also=parse_ports(settings.also_ports),
+        scheme="http" if settings.tls_cert is None else "https",
+    )
 
 
 def listen(host: str, port: int, *, also: Sequence[int] = (), scheme: str = "http") -> Listeners:

@@ -17,31 +17,18 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterable
-from dataclasses import replace
-from weakref import WeakSet
 
 import psutil
 
-from localserve.backends import embedding, local, remote
-from localserve.backends.base import Backend
-from localserve.catalog.registry import Registry, load_registry, shipped_registry
-from localserve.catalog.routes import RouteTable, load_routes
-from localserve.catalog.spec import ModelSpec, RemoteEngine
+from localserve.backends.base import ModelFacts
+from localserve.catalog.registry import load_registry, shipped_registry
+from localserve.catalog.routes import load_routes
+from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
 from localserve.errors import EngineFailed, LocalserveError
-from localserve.manager import ModelManager, Progress
-from localserve.manager.estimate import FileEstimate
-from localserve.manager.ledger import Ledger
-from localserve.manager.library import DiskLibrary
-from localserve.manager.need import Need
-from localserve.manager.offer import DiskOffer
-from localserve.manager.room import MachineRoom
-from localserve.planner.plan import wanted_of
-from localserve.planner.usage import RAM
-from localserve.prompting.sandbox import TemplateProcess
-from localserve.server.app import create_app
+from localserve.server.configured import Configured
+from localserve.server.local_models import Watcher
 from localserve.server.orders import Order, read_orders
 from localserve.server.process import RELOAD_SIGNALS, STOP_SIGNALS, WorkerArguments
 from localserve.server.records import RequestRecord
@@ -57,7 +44,7 @@ from localserve.server.reports import (
     Reloaded,
 )
 from localserve.server.request_lines import format_record, is_probe, request_fields
-from localserve.server.router import Router
+from localserve.server.serving import Serving
 from localserve.server.supervisor import GRACE_SECONDS, LOAD_FAILED_STATUS
 from localserve.server.web import WebServer
 
@@ -81,49 +68,34 @@ class Worker:
         self._reporter = reporter
         self._failed = False
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
-        self._templates = TemplateProcess()
-        self._backends: WeakSet[local.LocalBackend | embedding.EmbeddingBackend] = WeakSet()
         self._served = False
-        settings = self._settings
-        limit = settings.model_ram_bytes
-        ledger = Ledger({RAM: limit} if limit is not None else {})
-        room = MachineRoom(settings)
-        self._offer = DiskOffer(settings, _registry(settings))
-        self._manager = ModelManager(
-            arguments.spec,
-            self._load,
-            offer=self._offer,
-            estimate=FileEstimate(
-                self._options_of, room.look, lambda: ledger.held, lambda: self._offer.registry
-            ),
-            room=room,
-            ledger=ledger,
-            memory_wait_seconds=settings.memory_wait_seconds,
-            keep_alive_seconds=settings.unload_after_seconds,
+        self._loop: asyncio.AbstractEventLoop | None = None
+        watcher = Watcher(
+            on_progress=lambda spec, share: reporter.report(LoadProgress(spec.name, share)),
+            on_loaded=self._on_loaded,
             on_failure=self._on_failure,
             on_default=lambda spec: reporter.report(DefaultChanged(spec)),
-            max_waiting=settings.max_waiting,
+            on_reload=lambda spec: reporter.report(Reloaded(spec)),
+            on_abort=self._say_goodbye,
         )
-        app = create_app(
-            self._manager,
+        self._serving = Serving(
             self._settings,
-            reload=self._reload,
-            library=DiskLibrary(settings, self._offer),
+            arguments.spec,
+            _configured(self._settings),
+            watcher,
             owner_key=arguments.owner_key,
             on_request=self._tell_request,
-            routes=_routes(settings),
         )
-        self._router: Router = app.state.router
-        self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))
-        self._reloading = asyncio.Lock()
+        self._manager = self._serving.manager
+        self._server = WebServer(self._serving.app, self._settings, lambda: reporter.report(Live()))
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def serve(self, sockets: list[socket.socket], orders: Iterable[bytes]) -> bool:
         """Serve until told to stop; returns whether all was well."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._obey, args=(orders, loop), name="orders", daemon=True).start()
         await self._server.serve(sockets)
-        await self._templates.close()
+        await self._serving.close()
         return not self._failed
 
     def _tell_request(self, record: RequestRecord) -> None:
@@ -148,55 +120,11 @@ class Worker:
                     with contextlib.suppress(RuntimeError):  # the loop has ended
                         loop.call_soon_threadsafe(self._reload_soon)
 
-    def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
-        """What the user decided. The command line's context is the default model's: others have
-        their own, or what models.toml says."""
-        settings = self._settings
-        wanted, default = wanted_of(settings), self._manager.is_default(spec)
-        return local.LoadOptions(
-            wanted=wanted if default else replace(wanted, context_tokens=None),
-            threads=settings.threads,
-            max_waiting=settings.max_waiting,
-            step_budget_seconds=(
-                None if settings.step_budget_ms is None else settings.step_budget_ms / 1e3
-            ),
-            default_max_tokens=settings.default_max_tokens,
-            share_prefixes=settings.share_prefixes,
-            settings=settings,
-        )
-
-    async def _load(self, spec: ModelSpec, need: Need, progress: Progress) -> Backend:
-        began = time.monotonic()
-        loop = asyncio.get_running_loop()
-
-        def report(share: float) -> None:
-            progress(share)
-            self._reporter.report(LoadProgress(spec.name, share))
-
-        def on_abort(reason: str) -> None:
-            self._say_goodbye(reason, loop)
-
-        options, placed = self._options_of(spec), need.placed
-        if isinstance(spec.source, RemoteEngine):
-            return self._loaded(spec, await remote.connect(spec), began)
-        backend: local.LocalBackend | embedding.EmbeddingBackend
-        if need.runtime.pooling is not None:
-            backend = await embedding.load(spec, options, report, placed=placed, on_abort=on_abort)
-        else:
-            backend = await local.load(
-                spec, options, report, self._templates, placed=placed, on_abort=on_abort
-            )
-        self._backends.add(backend)
-        return self._loaded(spec, backend, began)
-
-    def _loaded(self, spec: ModelSpec, backend: Backend, began: float) -> Backend:
-        """Tell of it."""
-        seconds = time.monotonic() - began
+    def _on_loaded(self, spec: ModelSpec, facts: ModelFacts, seconds: float) -> None:
         memory_bytes = psutil.Process().memory_info().rss
         default = self._manager.is_default(spec)
         self._served = self._served or default
-        self._reporter.report(Loaded(backend.facts, seconds, memory_bytes, default))
-        return backend
+        self._reporter.report(Loaded(facts, seconds, memory_bytes, default))
 
     def _on_failure(self, spec: ModelSpec, error: LocalserveError) -> None:
         """Without its default model a server that never had it says why, and ends."""
@@ -207,14 +135,14 @@ class Worker:
         self._reporter.report(LoadFailed(error.message, error.hint))
         self.stop()
 
-    def _say_goodbye(self, reason: str, loop: asyncio.AbstractEventLoop) -> None:
+    def _say_goodbye(self, reason: str) -> None:
         """llama.cpp aborts the process when this returns; runs on the thread that failed."""
         self._reporter.report(Aborting(reason))
-        told = threading.Event()
+        loop, told = self._loop, threading.Event()
+        assert loop is not None
 
         def break_all() -> None:
-            for backend in self._backends:
-                backend.break_all(EngineFailed(f"llama.cpp gave up: {reason}"))
+            self._serving.break_all(EngineFailed(f"llama.cpp gave up: {reason}"))
             loop.call_later(GOODBYE_SECONDS / 4, told.set)
 
         with contextlib.suppress(RuntimeError):
@@ -222,25 +150,10 @@ class Worker:
             told.wait(GOODBYE_SECONDS)
         self._reporter.flush(GOODBYE_SECONDS)
 
-    async def _reload(self) -> None:
-        """Read models.toml again. Raises: ConfigInvalid; then all stays as it was."""
-        async with self._reloading:
-            try:
-                registry = await asyncio.to_thread(load_registry, self._settings)
-                routes = await asyncio.to_thread(load_routes, self._settings)
-            except LocalserveError as error:
-                log.error("models.toml stays as it was: %s", error)
-                raise
-            self._offer.reconfigure(registry)
-            self._manager.reconfigure(registry)
-            self._router.reconfigure(routes)
-            self._reporter.report(Reloaded(self._manager.spec))
-            log.info("models.toml was read again: %d models", len(registry))
-
     def _reload_soon(self) -> None:
         async def reload() -> None:
             with contextlib.suppress(LocalserveError):
-                await self._reload()
+                await self._serving.reload()
 
         task = asyncio.create_task(reload(), name="reload")
         self._reloads.add(task)
@@ -271,23 +184,19 @@ def main() -> None:
         os._exit(0 if well else LOAD_FAILED_STATUS)
 
 
-def _registry(settings: Settings) -> Registry:
-    """The models by name. A mistake made in models.toml since the server was started costs the
-    user's entries, not the server."""
+def _configured(settings: Settings) -> Configured:
+    """What can be named. A mistake made in models.toml since the server was started costs the
+    user's entries, or the routes alone, not the server."""
     try:
-        return load_registry(settings)
+        models = load_registry(settings)
     except LocalserveError as error:
         log.error("models.toml is passed over: %s", error)
-        return shipped_registry()
-
-
-def _routes(settings: Settings) -> RouteTable:
-    """The routes by name; as with models, a mistake costs the routes, not the server."""
+        models = shipped_registry()
     try:
-        return load_routes(settings)
+        return Configured(models, load_routes(settings))
     except LocalserveError as error:
         log.error("the routes of models.toml are passed over: %s", error)
-        return RouteTable()
+        return Configured(models)
 
 
 def _take_signals(worker: Worker) -> None:

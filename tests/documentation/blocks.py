@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tests.documentation.not_run import NOT_RUN
+from tests.documentation.not_run import NOT_RUN, RUN_ELSEWHERE
 
 ROOT: Final = Path(__file__).parent.parent.parent
 HARMLESS: Final = ("curl", "echo", "grep", "printf")
@@ -86,7 +86,7 @@ def blocks() -> tuple[Block, ...]:
 def is_run(block: Block) -> bool:
     """Whether a test runs it: Python, and what consists of harmless commands. Nothing else is run
     only because a page has it."""
-    if block.key in NOT_RUN:
+    if block.key in NOT_RUN or (block.file, block.language) in RUN_ELSEWHERE:
         return False
     if block.language == "bash":
         return all(map(_is_harmless, commands_of(block.text)))

@@ -15,6 +15,11 @@ WINDOWS: Final = "For Windows: untested."
 ENGINE: Final = "It needs a container engine, which is not here."
 SERVES: Final = "It serves until Ctrl-C."
 
+RUN_ELSEWHERE: Final = {
+    ("docs/client.md", "python"): "tests/client/test_documentation.py runs it, over a fake backend."
+}
+"""Languages of pages whose blocks need more than a server, and which tests run them."""
+
 NOT_RUN: Final[dict[tuple[str, str], str]] = {
     ("README.md", "git clone REPOSITORY localserve && cd localserve"): CLONES,
     ("README.md", "scripts/test"): MINUTES,

@@ -18,6 +18,7 @@ import localserve.server.worker
 from localserve.backends.prompts import Prompts
 from localserve.engine.runner import Sampled, Slice, Unsampled
 from localserve.llama.runner import BatchArrays, LlamaRunner
+from localserve.manager import ModelManager
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ if __name__ == "__main__":
     if os.environ.get("FAULT_AT_START"):
         os.abort()
     if os.environ.get("FAULT_AT_END"):
-        localserve.server.worker.ModelManager.close = hang  # type: ignore[method-assign]
+        ModelManager.close = hang  # type: ignore[method-assign]
         localserve.server.worker.GRACE_SECONDS = 0.5
         localserve.server.worker.SELF_DESTRUCT_SECONDS = 0.5
     if os.environ.get("FAULT_IN_THREAD"):

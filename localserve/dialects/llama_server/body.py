@@ -22,6 +22,7 @@ from localserve.dialects.bounds import (
     Limit,
     Name,
     Penalty,
+    RepeatPenalty,
     Seed,
     Share,
     StopText,
@@ -66,7 +67,7 @@ class AnswerBody(EditorFields, WireBody):
     top_k: Annotated[int, Field(ge=-1, le=LARGEST_TOKEN)] | None = None
     min_p: Share | None = None
     typical_p: Share | None = None
-    repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repeat_penalty: RepeatPenalty | None = None
     repeat_last_n: Annotated[int, Field(ge=-1, le=MAX_PENALTY_WINDOW_TOKENS)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None

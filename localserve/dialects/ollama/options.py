@@ -20,6 +20,7 @@ from localserve.dialects.bounds import (
     MAX_STOPS,
     Name,
     Penalty,
+    RepeatPenalty,
     Share,
     StopText,
 )
@@ -50,7 +51,7 @@ class Options(WireModel):
     top_p: Share | None = None
     min_p: Share | None = None
     typical_p: Share | None = None
-    repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repeat_penalty: RepeatPenalty | None = None
     repeat_last_n: Annotated[int, Whole, Field(ge=-1, le=MAX_PENALTY_WINDOW_TOKENS)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None

@@ -21,6 +21,7 @@ from localserve.dialects.bounds import (
     Limit,
     Name,
     Penalty,
+    RepeatPenalty,
     Seed,
     Share,
     StopText,
@@ -32,7 +33,6 @@ from localserve.dialects.urgency import UrgencyFields
 from localserve.errors import InvalidRequest
 
 Temperature = Annotated[float, Field(ge=0, le=5)]
-RepeatPenalty = Annotated[float, Field(gt=0, le=10)]
 
 
 @dataclass(frozen=True, slots=True)

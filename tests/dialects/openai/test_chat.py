@@ -366,6 +366,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"seed": 1e3}, "seed"),
     ({"seed": 2**64}, "seed"),
     ({"repeat_penalty": 0}, "repeat_penalty"),
+    ({"repeat_penalty": 1e-45}, "repeat_penalty"),
     ({"repeat_last_n": 2**30}, "repeat_last_n"),
     ({"logit_bias": {"a" * 1001: 1}}, f"logit_bias.{'a' * 1001}"),
     ({"logit_bias": {"1": 101}}, "logit_bias.1"),

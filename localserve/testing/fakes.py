@@ -1,7 +1,4 @@
-"""A backend that answers from a script, for tests that need no model.
-
-    backend = FakeBackend(lambda messages: f"You said {messages[-1].content!r}.")
-    app = create_app(fake_manager(backend), read_settings())
+"""What stands in for a model, its file and the machine: a backend that answers from a script.
 
 It counts words as tokens and obeys limits, stop strings, choices and log probabilities. Vectors are
 by the bytes of a text, scores by the words that a document shares with the query. Knows nothing of
@@ -181,8 +178,13 @@ class FakeBackend:
     async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
         """Vectors of `embedding_length` numbers, by how often which bytes occur."""
         await self._ask(request)
-        width = request.dimensions or self.facts.embedding_length
-        texts = [bytes(await self._bytes(text)) for text in request.inputs]
+        most = self.facts.embedding_length
+        width = request.dimensions or most
+        if width > most:
+            raise InvalidRequest(
+                f"{width} dimensions are asked for; the vectors have {most}.", param="dimensions"
+            )
+        texts = [await self._bytes(text) for text in request.inputs]
         if not all(texts):
             raise InvalidRequest("Nothing can be said of an empty text.", param="input")
         letters = [np.frombuffer(raw, np.uint8) % width for raw in texts]
@@ -191,14 +193,18 @@ class FakeBackend:
         table /= np.linalg.norm(table, axis=1, keepdims=True)
         return EmbeddingAnswer(self.facts.name, table, sum(map(len, texts)))
 
-    async def _bytes(self, text: Prompt) -> list[int]:
-        return await self.tokenize(text, add_special=False, parse_special=True)
+    async def _bytes(self, text: Prompt) -> bytes:
+        tokens = await self.tokenize(text, add_special=False, parse_special=True)
+        if wrong := [token for token in tokens if token > BEGIN]:
+            raise InvalidRequest(f"There is no token {wrong[0]}.", param="input")
+        return bytes(token for token in tokens if token != BEGIN)
 
     async def rerank(self, request: RerankRequest) -> RerankAnswer:
         """The share of the query's words that a document has."""
         await self._ask(request)
         query = set(request.query.split())
-        scores = [len(query & set(text.split())) / len(query) for text in request.documents]
+        most = max(1, len(query))
+        scores = [len(query & set(text.split())) / most for text in request.documents]
         words = sum(_words(text) + len(query) for text in request.documents)
         return RerankAnswer(self.facts.name, tuple(scores), words)
 
