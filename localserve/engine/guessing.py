@@ -1,4 +1,5 @@
-"""Guessing ahead: the next tokens of an answer that repeats what its conversation holds. Pure.
+"""Guessing ahead, and what it is worth: prompt lookup, for answers that repeat what their
+conversation holds. Pure. `drafting.py` has the guesses of a smaller model.
 
 A guess is computed together with the token before it and taken as far as the model would have
 said the same, so it changes how fast an answer comes, never what it says. What a guess costs is
@@ -27,7 +28,7 @@ GAIN = 1.05
 """What a guess must promise over none: what is not worth that much is not worth its risk."""
 
 PRIOR_TOKENS = 4.0
-"""How many guessed tokens the length of a match counts for, against those that were tried."""
+"""How many guessed tokens count as much as what was expected before any was tried."""
 
 MEMORY = 0.9
 """What is left of earlier guesses' weight when a new one is settled."""
@@ -35,6 +36,36 @@ MEMORY = 0.9
 
 Guess = Sequence[int]
 """Token ids that may follow."""
+
+
+class Guesser(Protocol):
+    """Guesses what one sequence says next, and knows how well it does."""
+
+    @property
+    def confidence(self) -> float:
+        """How likely the next guessed token is right, if those before it are."""
+        ...
+
+    def settle(self, guessed: int, right: int) -> None:
+        """How a guess did: the first `right` of its `guessed` tokens were what the model said."""
+        ...
+
+
+class Record:
+    """How guesses have done; older ones count less."""
+
+    def __init__(self) -> None:
+        self._right, self._wrong = 0.0, 0.0
+
+    def settle(self, guessed: int, right: int) -> None:
+        """One more guess, as in `Guesser.settle`."""
+        self._right = MEMORY * self._right + right
+        self._wrong = MEMORY * self._wrong + (right < guessed)
+
+    def confidence(self, expected: float) -> float:
+        """As in `Guesser.confidence`, where `expected` was thought before any was tried."""
+        tried = self._right + self._wrong
+        return (PRIOR_TOKENS * expected + self._right) / (PRIOR_TOKENS + tried)
 
 
 class StepCosts:
@@ -97,7 +128,7 @@ class Lookup:
         self._length = len(tokens)
         self._source = 0  # the token at this place is the first of the next guess
         self._match = 0  # so many tokens before it are the newest ones
-        self._right, self._wrong = 0.0, 0.0
+        self._record = Record()
         self._find()
 
     def append(self, token: int) -> None:
@@ -134,17 +165,13 @@ class Lookup:
         return found
 
     def settle(self, guessed: int, right: int) -> None:
-        """How a guess did: the first `right` of its `guessed` tokens were what the model said."""
-        self._right = MEMORY * self._right + right
-        self._wrong = MEMORY * self._wrong + (right < guessed)
+        """As in `Guesser`."""
+        self._record.settle(guessed, right)
 
     @property
     def confidence(self) -> float:
-        """How likely the next guessed token is right, if those before it are: from the length of
-        the match and from earlier guesses."""
-        by_match = 1.0 - 1.0 / (1.0 + self._match)
-        tried = self._right + self._wrong
-        return (PRIOR_TOKENS * by_match + self._right) / (PRIOR_TOKENS + tried)
+        """As in `Guesser`: from the length of the match and from earlier guesses."""
+        return self._record.confidence(1.0 - 1.0 / (1.0 + self._match))
 
 
 class Pace(Protocol):
