@@ -255,8 +255,11 @@ class Drafting:
             raise
         except NoCells:
             self._drafter.clear()
-        except DecodeFailed as failure:
-            log.error("the draft model failed and is asked no more: %s", failure)
+        except Exception as failure:  # whatever it is, the answers are not concerned
+            unforeseen = not isinstance(failure, DecodeFailed)
+            log.error(
+                "the draft model failed and is asked no more: %s", failure, exc_info=unforeseen
+            )
             self._failed = True
             self._drafter.clear()
         return [[] for _ in sequences]

@@ -143,7 +143,8 @@ class ScriptedDrafter:
             held.extend(map(ScriptedCell, part.tokens))
         self.computed_tokens += new
         self.steps += 1
-        return [self.script(bytes(self.tokens(part.slot))) for part in batch]
+        piece = ByteVocabulary().piece
+        return [self.script(b"".join(map(piece, self.tokens(part.slot)))) for part in batch]
 
     def truncate(self, slot: int, length: int) -> None:
         self.memory[slot] = self.memory.get(slot, [])[:length]

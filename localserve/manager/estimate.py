@@ -14,7 +14,7 @@ from pathlib import Path
 
 from localserve.backends.local import LoadOptions
 from localserve.backends.placement import Placed, place_model
-from localserve.catalog.draft import read_draft_here
+from localserve.catalog.draft import find_draft
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import LocalFile, ModelSpec, RemoteEngine
@@ -73,7 +73,11 @@ class FileEstimate:
         wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
-        wanted = replace(wanted, companions=self._companions(spec, facts, options.settings))
+        draft = self._draft(spec, wanted, options.settings)
+        companions = self._projectors(spec)
+        if draft is not None:
+            companions += (_draft_for(spec, draft, facts),)
+        wanted = replace(wanted, companions=companions)
         placed = place_model(
             path,
             facts,
@@ -83,22 +87,27 @@ class FileEstimate:
             lambda: bool(hardware.gpus),
             lambda settings: hardware,
         )
-        return Need(replace(placed, predicted=self._count(spec, path, placed)))
+        return Need(replace(placed, predicted=self._count(spec, path, placed), draft=draft))
 
-    def _companions(
-        self, spec: ModelSpec, facts: GgufFacts, settings: Settings | None
-    ) -> tuple[Companion, ...]:
-        """What the entry names; one that is not here, or is something else, keeps no room."""
-        found = []
+    def _projectors(self, spec: ModelSpec) -> tuple[Companion, ...]:
+        """The one that the entry names; if it is not here, or is something else, no room is kept
+        for it."""
+        if spec.projector is None:
+            return ()
         try:
-            if spec.projector is not None:
-                found.append(projector_of(read_local(spec.projector).facts))
-            if spec.draft is not None and settings is not None:
-                own = read_draft_here(spec.draft, self._registry(), settings)
-                found.append(draft_for(own, facts))
+            return (projector_of(read_local(spec.projector).facts),)
         except LocalserveError as error:
             log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
-        return tuple(found)
+            return ()
+
+    def _draft(self, spec: ModelSpec, wanted: Wanted, settings: Settings | None) -> Path | None:
+        """The file of the draft that the entry names; none where nothing is to be guessed.
+
+        Raises: UnknownModel, ModelUnusable, NotDownloaded.
+        """
+        if spec.draft is None or settings is None or wanted.guess_tokens == 0:
+            return None
+        return find_draft(spec.draft, self._registry(), settings)
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""
@@ -124,6 +133,15 @@ class FileEstimate:
             checkpoint_bytes=planned.checkpoint_bytes,
             beside=planned.beside,
         )
+
+
+def _draft_for(spec: ModelSpec, draft: Path, facts: GgufFacts) -> Companion:
+    """Raises: ModelUnusable, where it cannot guess for the model of that entry."""
+    try:
+        return draft_for(read_local(draft).facts, facts)
+    except ModelUnusable as error:
+        hint = f"{error.hint or ''} Or remove `draft` from the entry {spec.name!r}.".strip()
+        raise ModelUnusable(f"The draft of {spec.name!r}: {error.message}", hint=hint) from error
 
 
 def nothing_needed() -> Need:

@@ -280,9 +280,7 @@ def test_no_guess_reaches_beyond_the_end_of_an_answer() -> None:
     def ends(text: bytes) -> int:
         return END if len(text) > 40 else new_words(text)
 
-    runner = ScriptedRunner(
-        script=ends, guess_tokens=63, drafter=ScriptedDrafter(script=new_words)
-    )
+    runner = ScriptedRunner(script=ends, guess_tokens=63, drafter=ScriptedDrafter(script=new_words))
     rig = Rig(runner)
     sequence: Sequence = rig.submit(request(b"say\n"))
     rig.finish()

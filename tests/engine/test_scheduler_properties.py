@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from localserve.chat import Priority
+from localserve.engine.guessing import StepCosts
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Slice
 from localserve.engine.scripted import ScriptedDrafter, ScriptedRunner, echo
 from localserve.engine.sequence import Broken, Ended, GenerateRequest
@@ -66,6 +67,10 @@ class AnyTrace(RuleBasedStateMachine):
         if self.in_any_tokens:
             runner.vocabulary = PairVocabulary()
         self.rig = Rig(runner, max_running=4, max_waiting=200)
+        if self.drafts:
+            costs = self.rig.pacer.costs = StepCosts()
+            for tokens in (1, CELLS):  # a step has time for all that may be guessed
+                costs.observe(tokens, 0.1)
         self.cancelled: set[int] = set()
 
     def _fail(self, batch: Batch[Slice]) -> None:
