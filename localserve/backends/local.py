@@ -88,6 +88,8 @@ class LoadOptions:
     step_budget_seconds: float | None = None
     default_max_tokens: int | None = None
     share_prefixes: bool = False
+    draft: str | None = None
+    """The model that guesses for this one, instead of the one that its entry names."""
     settings: Settings | None = None
     """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
@@ -161,6 +163,8 @@ async def load(
             model.close()
             raise
         runner.warm_up()
+        if how.draft is not None:
+            log.info("%s: %s guesses for it", spec.name, how.draft.name)
         if options.settings is not None:
             _compare(options.settings, facts, how, runner)
         return runner

@@ -73,10 +73,12 @@ class FileEstimate:
         wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
-        draft = self._draft(spec, wanted, options.settings)
         companions = self._projectors(spec)
-        if draft is not None:
-            companions += (_draft_for(spec, draft, facts),)
+        draft: Path | None = None
+        named = options.draft or spec.draft
+        if named is not None and options.settings is not None and wanted.guess_tokens != 0:
+            draft, companion = self._draft(spec, named, facts, options.settings)
+            companions += (companion,)
         wanted = replace(wanted, companions=companions)
         placed = place_model(
             path,
@@ -100,14 +102,19 @@ class FileEstimate:
             log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
             return ()
 
-    def _draft(self, spec: ModelSpec, wanted: Wanted, settings: Settings | None) -> Path | None:
-        """The file of the draft that the entry names; none where nothing is to be guessed.
+    def _draft(
+        self, spec: ModelSpec, named: str, facts: GgufFacts, settings: Settings
+    ) -> tuple[Path, Companion]:
+        """The model that is to guess for the one of that entry.
 
-        Raises: UnknownModel, ModelUnusable, NotDownloaded.
+        Raises: ModelUnusable, where it is not here or cannot.
         """
-        if spec.draft is None or settings is None or wanted.guess_tokens == 0:
-            return None
-        return find_draft(spec.draft, self._registry(), settings)
+        try:
+            path = find_draft(named, self._registry(), settings)
+            return path, draft_for(read_local(path).facts, facts)
+        except LocalserveError as error:
+            hint = f"{error.hint or ''} Or serve it without a draft.".strip()
+            raise ModelUnusable(f"The draft of {spec.name!r}: {error.message}", hint=hint) from None
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""
@@ -133,15 +140,6 @@ class FileEstimate:
             checkpoint_bytes=planned.checkpoint_bytes,
             beside=planned.beside,
         )
-
-
-def _draft_for(spec: ModelSpec, draft: Path, facts: GgufFacts) -> Companion:
-    """Raises: ModelUnusable, where it cannot guess for the model of that entry."""
-    try:
-        return draft_for(read_local(draft).facts, facts)
-    except ModelUnusable as error:
-        hint = f"{error.hint or ''} Or remove `draft` from the entry {spec.name!r}.".strip()
-        raise ModelUnusable(f"The draft of {spec.name!r}: {error.message}", hint=hint) from error
 
 
 def nothing_needed() -> Need:

@@ -433,7 +433,14 @@ class ModelManager:
         """Compare what was predicted with what was measured; the ledger keeps the latter."""
         measured = backend.memory
         model.need = need
-        model.loaded = Loaded(time.time(), seconds, need.usage, measured, need.reduced_from_tokens)
+        model.loaded = Loaded(
+            time.time(),
+            seconds,
+            need.usage,
+            measured,
+            need.reduced_from_tokens,
+            need.placed.draft,
+        )
         if measured is None:
             return
         self._ledger.hold(model.key, device_bytes(with_room_beside(measured, need.usage)))

@@ -150,7 +150,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "cells": status.cells if status else 0,
         "prefix_disk_bytes": status.disk_bytes if status else 0,
         "memory_bytes": dict(report.device_bytes),
-        "draft": report.spec.draft,
+        "draft": str(loaded.draft) if loaded and loaded.draft else None,
         "draft_bytes": _draft_bytes(loaded) if loaded else 0,
         "guessed_tokens": status.guessed_tokens if status else 0,
         "right_tokens": status.right_tokens if status else 0,

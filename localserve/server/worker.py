@@ -149,8 +149,8 @@ class Worker:
                         loop.call_soon_threadsafe(self._reload_soon)
 
     def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
-        """What the user decided. The command line's context is the default model's: others have
-        their own, or what models.toml says."""
+        """What the user decided. The command line's context and draft are the default model's:
+        others have their own, or what models.toml says."""
         settings = self._settings
         wanted, default = wanted_of(settings), self._manager.is_default(spec)
         return local.LoadOptions(
@@ -162,6 +162,7 @@ class Worker:
             ),
             default_max_tokens=settings.default_max_tokens,
             share_prefixes=settings.share_prefixes,
+            draft=settings.draft if default else None,
             settings=settings,
         )
 

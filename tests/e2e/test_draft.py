@@ -66,7 +66,15 @@ def test_a_draft_with_other_words_keeps_the_server_from_starting_and_is_named(
     assert server.wait() == 1
     assert f"The draft of 'big': {other} (512 tokens) cannot guess" in server.output
     assert "vocabularies differ" in server.output
-    assert "remove `draft`" in server.output
+    assert "Or serve it without a draft." in server.output
+
+
+def test_the_draft_of_the_default_model_can_be_named_on_the_command_line(start: Start) -> None:
+    server = start("--draft", str(BUILTIN), "--ctx", "2048")
+    answer = ask(server, "localserve-tiny")
+    assert answer["timings"]["draft_n"] > 0
+    (model,) = server.get("/admin/models").json()["models"]
+    assert model["draft"] == str(BUILTIN)
 
 
 def test_fit_counts_the_draft_of_an_entry(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from localserve.backends.placement import place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec
 from localserve.config import MOST_CHECKPOINTS, read_settings
-from localserve.errors import ModelMalformed, ModelUnusable, UnknownModel
+from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.manager import estimate
 from localserve.manager.estimate import FileEstimate, as_if_alone
 from localserve.manager.room import MachineRoom
@@ -149,11 +149,21 @@ async def test_a_draft_that_cannot_guess_is_refused_before_anything_is_loaded(
     with pytest.raises(ModelUnusable) as refused:
         await estimator()(of(tiny_f16, draft=str(other)), Wanted())
     assert f"The draft of 'tiny': {other} (512 tokens) cannot" in refused.value.message
-    assert "remove `draft` from the entry 'tiny'" in (refused.value.hint or "")
-    with pytest.raises(UnknownModel, match="nobody"):
+    assert "Or serve it without a draft." in (refused.value.hint or "")
+    with pytest.raises(ModelUnusable, match=r"The draft of 'tiny': .*nobody"):
         await estimator()(of(tiny_f16, draft="nobody"), Wanted())
     with pytest.raises(ModelUnusable, match="cannot guess"):
         await estimator()(of(window_model, draft=str(tiny_f16)), Wanted())
+
+
+async def test_the_draft_of_the_command_line_comes_before_the_entry_s(
+    tiny_f16: Path, tmp_path: Path
+) -> None:
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    room = MachineRoom(settings, RecordedReadings(tmp_path / "machine"))
+    options = LoadOptions(draft=str(tiny_f16), settings=settings)
+    asked = FileEstimate(lambda spec: options, room.look, dict)
+    assert (await asked(of(tiny_f16, draft="nobody"), Wanted())).placed.draft == tiny_f16
 
 
 async def test_no_draft_is_loaded_where_nothing_is_to_be_guessed(
