@@ -49,6 +49,9 @@ TRIAL_LACK: Final = 1_024
 TRIAL_EVERY: Final = 32
 """Answers after which one more guess need not pay, for what is asked changes."""
 
+REST_STEPS: Final = 8
+"""Steps for which nothing is planned anew where nothing paid: planning takes time, too."""
+
 HORIZON_TOKENS: Final = 256
 """An answer is thought to go on for so long, if it may."""
 
@@ -119,6 +122,8 @@ class Drafting:
         self._trials = TRIAL_ROUNDS
         self._answers = 0
         self._behind: tuple[Sequence, int] | None = None
+        self._rest = 0
+        self._rested_with = 0
         self._failed = False
 
     # What is to be guessed
@@ -130,7 +135,7 @@ class Drafting:
         `most` in all."""
         counts = [0] * len(answering)
         self._behind = None
-        if self._failed:
+        if self._failed or self._rests(len(answering)):
             return counts
         step = self._step(answering, guesses, most)
         candidates = self._candidates(answering, guesses)
@@ -146,7 +151,14 @@ class Drafting:
         worth = next((one for one in behind if self._pays_to_catch_up(step, one, ready)), None)
         if worth is not None:
             self._behind = worth.sequence, self._chunk(step, worth.lacking)
+        elif candidates and not any(counts):
+            self._rest, self._rested_with = REST_STEPS, len(answering)
         return counts
+
+    def _rests(self, answering: int) -> bool:
+        """Whether nothing paid a few steps ago; nobody has come or gone since."""
+        self._rest -= 1
+        return self._rest >= 0 and answering == self._rested_with
 
     def _step(
         self, answering: abc.Sequence[Sequence], guesses: abc.Sequence[Guess], most: int

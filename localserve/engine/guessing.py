@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -73,10 +74,12 @@ class StepCosts:
     each power of two, straight lines between them.
 
     A step of answers computes logits for all of its tokens, one of prompts for hardly any and is
-    quicker: it only counts where no step of answers is known.
+    quicker: it only counts where no step of answers is known. What disturbs a step makes it slower,
+    so the mean falls more quickly than it rises. A larger step takes no less than a smaller one:
+    where it was measured so, the smaller one was disturbed, or is long ago.
     """
 
-    SMOOTHING = 0.2
+    RISING, FALLING = 0.1, 0.4
 
     def __init__(self) -> None:
         self._points: dict[int, _Point] = {}  # by the number of bits
@@ -91,15 +94,17 @@ class StepCosts:
             return
         new = _Point(float(tokens), seconds, prompts)
         if old is not None and old.prompts == prompts:
+            weight = self.RISING if seconds > old.seconds else self.FALLING
             new = _Point(
-                old.tokens + self.SMOOTHING * (tokens - old.tokens),
-                old.seconds + self.SMOOTHING * (seconds - old.seconds),
+                old.tokens + weight * (tokens - old.tokens),
+                old.seconds + weight * (seconds - old.seconds),
                 prompts,
             )
         self._points[bucket] = new
         points = sorted(self._points.values())
         self._tokens = [point.tokens for point in points]
-        self._seconds = [point.seconds for point in points]
+        least = accumulate((point.seconds for point in reversed(points)), min)
+        self._seconds = list(least)[::-1]
 
     def seconds(self, tokens: int) -> float | None:
         """What a step of so many tokens takes; None where nothing measured tells."""

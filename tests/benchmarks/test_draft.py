@@ -39,6 +39,8 @@ def test_a_draft_that_is_told_to_be_wrong_is(bench: Bench) -> None:
     bench.runner.close()
 
 
-def test_its_texts_never_repeat() -> None:
-    prompt, answer = never_again(0, 151_936)
+@pytest.mark.parametrize("vocabulary", [151_936, 2_048])
+def test_its_texts_never_repeat(vocabulary: int) -> None:
+    prompt, answer = never_again(0, vocabulary)
+    assert max(*prompt, *answer) < vocabulary
     assert len({*prompt, *answer}) == len(prompt) + len(answer)

@@ -131,6 +131,14 @@ def test_a_drafter_that_is_wrong_is_soon_asked_no_more() -> None:
     assert len(counts) == 400
 
 
+def test_a_plain_step_that_was_disturbed_keeps_no_wrong_drafter_in_work() -> None:
+    """While every step has guesses, none tells what one without takes."""
+    rig = drafted(never_right)
+    rig.pacer.costs = costs({1: 2.0, 2: 0.1, 4_096: 0.1})
+    rig.submit(request(b"say\n", max_tokens=200))
+    assert sum(guesses(rig)) < 40
+
+
 def test_the_next_answers_profit_from_what_was_learned() -> None:
     rig = drafted(never_right)
     rig.submit(request(b"one\n", max_tokens=300))

@@ -99,6 +99,21 @@ def test_costs_follow_a_machine_that_slows_down() -> None:
     assert measured.seconds(1) == pytest.approx(0.2, rel=0.01)
 
 
+def test_a_step_that_was_disturbed_hardly_counts() -> None:
+    measured = costs({1: 0.1})
+    for _ in range(3):
+        measured.observe(1, 0.5)
+        for _ in range(4):
+            measured.observe(1, 0.1)
+    assert measured.seconds(1) == pytest.approx(0.1, rel=0.06)
+
+
+def test_a_smaller_step_takes_no_longer_than_a_larger_one() -> None:
+    measured = costs({1: 0.9, 4: 0.12, 64: 0.5})
+    assert measured.seconds(1) == pytest.approx(0.12)
+    assert measured.seconds(64) == pytest.approx(0.5)
+
+
 def test_nothing_is_known_before_it_was_measured() -> None:
     assert StepCosts().seconds(1) is None
     assert costs({8: 0.1}).seconds(1) is None
