@@ -13,14 +13,14 @@ import logging
 import time
 from collections import abc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from localserve.engine.cache import WORTH_SHARING, wanted_prefix
-from localserve.engine.guessing import GAIN, Guess, Pace, Record, StepCosts, expected_right
+from localserve.engine.guessing import Guess, Pace, Record, StepCosts, expected_right
 from localserve.engine.runner import DecodeFailed, Drafter, Interrupted, NoCells, Slice
 from localserve.engine.sequence import Sequence
 from localserve.engine.tree import PrefixTree
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 LENGTHS: Final = np.array([1, 2, 3, 4, 6, 8, 12, 16], dtype=np.float64)
 """How far a guess may reach."""
+
+GAIN: Final = 1.15
+"""What the drafter's guesses must promise over none, for the times of steps are known roughly."""
 
 LIKELY: Final = 0.7
 """How likely a guessed token is right, before anything has been tried."""
@@ -43,14 +46,24 @@ TRIAL_ROUNDS: Final = 4
 TRIAL_LENGTH: Final = 3
 """Tokens of each."""
 
-TRIAL_LACK: Final = 1_024
-"""Tokens that the drafter computes at most for the sake of a trial."""
+TRIAL_SECONDS: Final = 0.15
+"""What trials may take at first."""
+
+TRIAL_SHARE: Final = 0.01
+"""Of the time of all steps that may be guessed for, what trials may take later."""
 
 TRIAL_EVERY: Final = 32
 """Answers after which one more guess need not pay, for what is asked changes."""
 
 REST_STEPS: Final = 8
 """Steps for which nothing is planned anew where nothing paid: planning takes time, too."""
+
+WELL_TRIED: Final = 8.0
+"""Guessed tokens after which it is known how often the drafter is right."""
+
+SAFETY, SAFETY_UNTRIED = 2.0, 12.0
+"""How many times what catching up takes the answer must be likely to win back by it; and as long as
+nobody knows how often the drafter is right."""
 
 HORIZON_TOKENS: Final = 256
 """An answer is thought to go on for so long, if it may."""
@@ -120,6 +133,7 @@ class Drafting:
         self.costs = StepCosts()
         self._of_all = Record()
         self._trials = TRIAL_ROUNDS
+        self._trial_seconds = TRIAL_SECONDS
         self._answers = 0
         self._behind: tuple[Sequence, int] | None = None
         self._rest = 0
@@ -135,28 +149,44 @@ class Drafting:
         `most` in all."""
         counts = [0] * len(answering)
         self._behind = None
-        if self._failed or self._rests(len(answering)):
-            return counts
         step = self._step(answering, guesses, most)
+        if self._failed or self._rests(step, len(answering)):
+            return counts
         candidates = self._candidates(answering, guesses)
         ready = self._ready(candidates)
         sequences, length, gain = self._best(step, ready)
-        if gain < GAIN and ready and self._trials > 0:
-            sequences, length = 1, min(TRIAL_LENGTH, most)
-        elif gain < GAIN:
-            sequences = 0
+        if gain < GAIN:
+            sequences, length = self._trial(step, ready)
         for one in ready[:sequences]:
             counts[one.index] = min(length, one.room)
         behind = [one for one in candidates if one.lacking > NEAR]
-        worth = next((one for one in behind if self._pays_to_catch_up(step, one, ready)), None)
-        if worth is not None:
-            self._behind = worth.sequence, self._chunk(step, worth.lacking)
-        elif candidates and not any(counts):
+        if behind and self._pays_to_catch_up(step, candidates, ready):
+            self._behind = behind[0].sequence, self._chunk(step, behind[0].lacking)
+        elif step.seconds > 0 and not any(counts):  # NaN is not
             self._rest, self._rested_with = REST_STEPS, len(answering)
         return counts
 
-    def _rests(self, answering: int) -> bool:
+    def _trial(self, step: _Step, ready: abc.Sequence[_Candidate]) -> tuple[int, int]:
+        """For how many to guess, and how far, although that does not pay, to learn."""
+        length = min(TRIAL_LENGTH, step.most, ready[0].room) if ready else 0
+        if length <= 0 or self._trials <= 0:
+            return 0, 0
+        tokens = np.array([step.tokens + length], np.float64)
+        seconds = float(self._pace.costs.seconds_of(tokens)[0]) - step.seconds
+        first, each = self._seconds_of(np.array([ready[0].lacking, 1], np.float64))
+        return (1, length) if self._spend(seconds + first + (length - 1) * each) else (0, 0)
+
+    def _spend(self, seconds: float) -> bool:
+        """Whether there is so much time for trials; it is used then."""
+        if not seconds <= self._trial_seconds:  # which NaN is not
+            return False
+        self._trial_seconds -= seconds
+        return True
+
+    def _rests(self, step: _Step, answering: int) -> bool:
         """Whether nothing paid a few steps ago; nobody has come or gone since."""
+        if step.seconds > 0:
+            self._trial_seconds += TRIAL_SHARE * step.seconds
         self._rest -= 1
         return self._rest >= 0 and answering == self._rested_with
 
@@ -224,22 +254,26 @@ class Drafting:
 
     def _seconds_of(self, tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """What steps of the drafter take; as its size lets expect where none was measured."""
-        measured = self.costs.seconds_of(tokens)
-        expected = self._drafter.cost * self._pace.costs.seconds_of(tokens)
+        measured = self.costs.stretched_seconds_of(tokens)
+        expected = self._drafter.cost * self._pace.costs.stretched_seconds_of(tokens)
         return np.where(np.isnan(measured), expected, measured)
 
-    def _pays_to_catch_up(self, step: _Step, one: _Candidate, ready: list[_Candidate]) -> bool:
-        """Whether the answer is likely to win back what computing its beginning takes."""
-        if self._trials > 0 and not ready and one.lacking <= TRIAL_LACK:
-            return True
-        near = _Candidate(one.index, one.sequence, one.confidence, one.room, 1)
-        _, _, gain = self._best(step, [near])
-        if gain < GAIN:
-            return False
-        chunk = min(one.lacking, self._drafter.batch_tokens)
-        catching_up = float(self._seconds_of(np.array([chunk], np.float64))[0])
-        saved = min(one.room, HORIZON_TOKENS) * step.seconds * (1.0 - 1.0 / gain)
-        return saved > catching_up * one.lacking / chunk
+    def _pays_to_catch_up(
+        self, step: _Step, candidates: list[_Candidate], ready: list[_Candidate]
+    ) -> bool:
+        """Whether the answers are likely to win back what computing their beginnings takes, or that
+        of the first is little enough for a trial."""
+        lacking = np.array([one.lacking for one in candidates if one.lacking > NEAR], np.float64)
+        seconds = self._seconds_of(lacking)
+        near = [replace(one, lacking=min(one.lacking, 1)) for one in candidates]
+        _, _, gain = self._best(step, near)
+        if gain >= GAIN:
+            room = max(one.room for one in candidates)
+            saved = min(room, HORIZON_TOKENS) * step.seconds * (1.0 - 1.0 / gain)
+            safety = SAFETY if self._of_all.tried >= WELL_TRIED else SAFETY_UNTRIED
+            if saved > safety * seconds.sum():
+                return True
+        return self._trials > 0 and not ready and self._spend(float(seconds[0]))
 
     def _chunk(self, step: _Step, lacking: int) -> int:
         """How many tokens to catch up with, so that the step keeps to its time."""

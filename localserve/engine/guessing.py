@@ -63,10 +63,14 @@ class Record:
         self._right = MEMORY * self._right + right
         self._wrong = MEMORY * self._wrong + (right < guessed)
 
+    @property
+    def tried(self) -> float:
+        """How many guessed tokens it rests on."""
+        return self._right + self._wrong
+
     def confidence(self, expected: float) -> float:
         """As in `Guesser.confidence`, where `expected` was thought before any was tried."""
-        tried = self._right + self._wrong
-        return (PRIOR_TOKENS * expected + self._right) / (PRIOR_TOKENS + tried)
+        return (PRIOR_TOKENS * expected + self._right) / (PRIOR_TOKENS + self.tried)
 
 
 class StepCosts:
@@ -105,6 +109,12 @@ class StepCosts:
         self._tokens = [point.tokens for point in points]
         least = accumulate((point.seconds for point in reversed(points)), min)
         self._seconds = list(least)[::-1]
+
+    def stretched_seconds_of(self, tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """As `seconds_of`, and beyond what was measured at most: for fewer tokens the least, and as
+        much longer as there are more."""
+        least, most = (self._tokens[0], self._tokens[-1]) if self._tokens else (1.0, 1.0)
+        return self.seconds_of(np.clip(tokens, least, most)) * np.maximum(tokens / most, 1.0)
 
     def seconds(self, tokens: int) -> float | None:
         """What a step of so many tokens takes; None where nothing measured tells."""

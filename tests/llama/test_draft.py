@@ -110,6 +110,8 @@ def answer(
         clock=lambda: next(ticks) * 0.001,
     )
     if drafts:  # as on a machine where a step takes as long whatever it computes
+        assert runner.drafter is not None
+        runner.drafter.cost = 0.1
         pacer.costs = StepCosts()
         for tokens in (1, runner.batch_tokens):
             pacer.costs.observe(tokens, 0.1)
@@ -156,7 +158,7 @@ def agree(one: Outcome, other: Outcome, noise: float) -> None:
         assert at is None or one.margins[index][at] <= 2 * noise, (index, at)
 
 
-@pytest.mark.parametrize(("weights", "share"), [("F16", 0.9), ("Q4_K_M", 0.5)])
+@pytest.mark.parametrize(("weights", "share"), [("F16", 0.75), ("Q4_K_M", 0.5)])
 def test_a_draft_that_is_the_model_itself_is_right_but_for_the_noise_of_batches(
     weights: str, share: float, opened: Open, request: pytest.FixtureRequest
 ) -> None:
