@@ -20,6 +20,7 @@ from starlette.types import Receive
 from localserve.chat import Accepted, ChatEvent, Completed, PromptProgress
 from localserve.config import Settings
 from localserve.errors import DeadlineExceeded, EngineFailed, LocalserveError, TimedOut
+from localserve.server.alarm import Alarm
 from localserve.server.errors import shutting_down
 
 logger = logging.getLogger("localserve.server")
@@ -71,6 +72,7 @@ class Feed:
         self._receive = receive
         self._events: list[ChatEvent] = []
         self._news = asyncio.Event()
+        self._patience = Alarm(self._news.set)
         self._failure: Exception | None = None
         self._completed = False
         self._deadline_seconds = deadline_seconds
@@ -97,6 +99,7 @@ class Feed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._patience.close()
         for timer in self._timers:
             timer.cancel()
         self._watching.cancel()
@@ -121,13 +124,14 @@ class Feed:
         Raises: ClientLeft, and what the lease or the backend raised, after its last events.
         """
         if not self._news.is_set():
+            if timeout_seconds is not None:
+                self._patience.set(timeout_seconds)
             try:
-                async with asyncio.timeout(timeout_seconds):
-                    await self._news.wait()
-            except TimeoutError:
-                return []
+                await self._news.wait()
             except asyncio.CancelledError:
                 raise shutting_down() from None
+            finally:
+                self._patience.put_off()
         if isinstance(self._failure, ClientLeft) or (self._failure and not self._events):
             raise self._failure
         if self._failure is None:

@@ -17,9 +17,11 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-INTERVAL_SECONDS: Final = 0.025
-SAMPLES: Final = 1_200
-"""Half a minute in which there were requests."""
+INTERVAL_SECONDS: Final = 0.1
+"""Each timer takes a core from the computing for a moment."""
+
+SAMPLES: Final = 600
+"""A minute in which there were requests."""
 
 
 @dataclass(frozen=True, slots=True)
