@@ -1,4 +1,4 @@
-"""What the engine needs of whatever computes: three protocols, and the data that crosses them.
+"""What the engine needs of whatever computes: protocols, and the data that crosses them.
 
 The engine is written against these alone, so it knows no llama.cpp, and its tests load no shared
 library. All of `Runner` but `interrupt` is called on the engine thread only.

@@ -9,7 +9,7 @@ from collections.abc import Sequence as Batch
 import numpy as np
 import pytest
 
-from localserve.engine.drafting import NEAR, TRIAL_EVERY, TRIAL_LENGTH, TRIAL_ROUNDS
+from localserve.engine.draft_plan import NEAR, TRIAL_EVERY, TRIAL_LENGTH, TRIAL_ROUNDS
 from localserve.engine.guessing import StepCosts
 from localserve.engine.runner import Interrupted, Slice
 from localserve.engine.scripted import END, Script, ScriptedDrafter, ScriptedRunner
