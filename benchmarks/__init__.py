@@ -11,6 +11,7 @@ measure.py         lets the runs alternate (machine.py says where)
 sampling.py        the choice of one token against llama.cpp's chain, without a server
 speed_prediction.py  predicted and measured speed (prediction_report.py tells of it)
 guessing.py        answers with and without guessing ahead, without a server
+draft.py           the same with a smaller model that guesses
 frontier.py        how long streams wait for long prompts, by the budget of a step
 responsiveness.py  the lag of the event loop and of /health/live under full load
 growth.py          steps by sequences and context, and which part is llama.cpp's

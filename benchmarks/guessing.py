@@ -127,7 +127,8 @@ def rewriting(seed: int, vocabulary: int) -> tuple[list[int], list[int]]:
 
 def never_again(seed: int, vocabulary: int) -> tuple[list[int], list[int]]:
     """Tokens of which none comes twice."""
-    tokens = random.Random(seed).sample(range(1_000, vocabulary - 1_000), 512 + 256)
+    edge = min(1_000, vocabulary // 8)  # bytes and special tokens
+    tokens = random.Random(seed).sample(range(edge, vocabulary - edge), 512 + 256)
     return tokens[:512], tokens[512:]
 
 

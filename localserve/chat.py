@@ -364,13 +364,16 @@ class Timings:
     """Where the time went, in milliseconds: waiting for room, the prompt, the answer.
 
     `answer_ms` is the time from the first token to the last; `timed_tokens` came in it, which are
-    all but the first of each choice.
+    all but the first of each choice. `guessed_tokens` were guessed ahead, of which `right_tokens`
+    came out right.
     """
 
     queue_ms: float = 0.0
     prompt_ms: float = 0.0
     answer_ms: float = 0.0
     timed_tokens: int = 0
+    guessed_tokens: int = 0
+    right_tokens: int = 0
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -106,6 +106,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("cache_dir", Path, None, "Folder of what can be made again."),
     Setting("models_dir", Path, None, "Folder for downloaded models (in data_dir)."),
     Setting("model", str, None, "The model to serve when none is named."),
+    Setting("draft", str, None, "A smaller model that guesses for that one.", option="--draft"),
     Setting("host", str, "127.0.0.1", "Address to listen on.", option="--host"),
     Setting("port", int, 8080, "Port to listen on; 0 takes any.", 0, 65535, option="--port"),
     Setting(
@@ -324,6 +325,7 @@ class Settings:
     cache_dir: Path
     models_dir: Path
     model: str | None
+    draft: str | None
     host: str
     port: int
     also_ports: str | None

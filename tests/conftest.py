@@ -20,10 +20,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
-def _make_tiny(path: Path, weight_type: str) -> Path:
+def make_tiny(path: Path, weight_type: str, seed: int = 0) -> Path:
+    """A random Qwen3 of 2 layers and 2,048 tokens."""
     # In a child: quantizing replaces llama.cpp's log callback for the whole process.
     command = [sys.executable, "-m", "benchmarks.make_model", "--shape", "tiny"]
-    command += ["--type", weight_type, str(path)]
+    command += ["--type", weight_type, "--seed", str(seed), str(path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return path
 
@@ -31,12 +32,12 @@ def _make_tiny(path: Path, weight_type: str) -> Path:
 @pytest.fixture(scope="session")
 def tiny_f16(model_folder: Path) -> Path:
     """A random Qwen3 of 2 layers and 2,048 tokens; its greedy answers never end."""
-    return _make_tiny(model_folder / "tiny-f16.gguf", "F16")
+    return make_tiny(model_folder / "tiny-f16.gguf", "F16")
 
 
 @pytest.fixture(scope="session")
 def tiny_q4_k_m(model_folder: Path) -> Path:
-    return _make_tiny(model_folder / "tiny-q4_k_m.gguf", "Q4_K_M")
+    return make_tiny(model_folder / "tiny-q4_k_m.gguf", "Q4_K_M")
 
 
 @pytest.fixture(scope="session")

@@ -186,6 +186,8 @@ class Answer:
             prompt_ms=max(one.prompt_seconds for one in ended) * 1e3,
             answer_ms=max(one.answer_seconds for one in ended) * 1e3,
             timed_tokens=sum(timings_of(one).timed_tokens for one in ended),
+            guessed_tokens=sum(one.guessed_tokens for one in ended),
+            right_tokens=sum(one.right_tokens for one in ended),
         )
 
 
@@ -196,6 +198,8 @@ def timings_of(ended: Ended) -> Timings:
         prompt_ms=ended.prompt_seconds * 1e3,
         answer_ms=ended.answer_seconds * 1e3,
         timed_tokens=max(0, ended.completion_tokens - 1),
+        guessed_tokens=ended.guessed_tokens,
+        right_tokens=ended.right_tokens,
     )
 
 

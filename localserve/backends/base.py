@@ -69,7 +69,8 @@ class EngineStatus:
     `tokens_per_second` are those of all answers together in the last step, 0 while none runs.
     `step_budget_ms` is the most that a step takes while answers run (None: it is not bounded). Of
     `cells_used`, no sequence runs on `cells_kept`. `steps` were computed since it was loaded.
-    `disk_bytes` is what kept prefixes of the model take on disk.
+    `disk_bytes` is what kept prefixes of the model take on disk. Since it was loaded,
+    `guessed_tokens` were guessed ahead, of which `right_tokens` came out right.
     """
 
     alive: bool
@@ -83,6 +84,8 @@ class EngineStatus:
     cells_kept: int = 0
     steps: int = 0
     disk_bytes: int = 0
+    guessed_tokens: int = 0
+    right_tokens: int = 0
 
 
 class Backend(Protocol):

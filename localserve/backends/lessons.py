@@ -82,7 +82,8 @@ class Teacher:
             self._left = 0
             return
         lesson = _lesson(self._backend, completed, self._predicted)
-        learn_answer(self._settings, lesson)
+        if lesson.decode is not None or lesson.prompt is not None:
+            learn_answer(self._settings, lesson)
 
 
 def _tells(completed: Completed) -> bool:
@@ -95,7 +96,7 @@ def _lesson(backend: str, completed: Completed, predicted: Forecast) -> AnswerLe
     usage, timings = completed.usage, completed.timings
     decode = prompt = None
     token = predicted.token_seconds(usage.prompt_tokens + timings.timed_tokens // 2)
-    if token:
+    if token and not timings.guessed_tokens:  # guesses come sooner or later than single tokens
         decode = timings.answer_ms / 1e3 / timings.timed_tokens / token
     computed = usage.prompt_tokens - usage.cached_tokens
     if computed >= LEAST_PROMPT_TOKENS:

@@ -57,6 +57,7 @@ from localserve.errors import (
 )
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
+from localserve.planner.companions import runtime_of_draft
 from localserve.planner.devices import GPU_KINDS
 from localserve.planner.forecast import Forecast
 from localserve.planner.plan import Wanted, wanted_by
@@ -88,6 +89,8 @@ class LoadOptions:
     step_budget_seconds: float | None = None
     default_max_tokens: int | None = None
     share_prefixes: bool = False
+    draft: str | None = None
+    """The model that guesses for this one, instead of the one that its entry names."""
     settings: Settings | None = None
     """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
@@ -140,23 +143,29 @@ async def load(
         check_loadable(facts)
         how = how or place_model(path, facts, spec.name, wishes, options.settings, has_gpu)
         model = LlamaModel(path, how.runtime, report)
+        draft_model: LlamaModel | None = None
         try:
             if not model.generates:
                 raise ModelUnusable(
                     f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
                     hint="Choose a chat or completion model.",
                 )
+            if how.draft is not None:
+                draft_model = LlamaModel(how.draft, runtime_of_draft(how.runtime))
             runner = LlamaRunner(
                 model,
                 how.runtime,
                 threads=options.threads or usable_cores(),
                 checkpoint_bytes=how.predicted.checkpoint_bytes,
                 copies=_keeps_on_disk(options.settings, how.runtime, parallel),
+                draft_model=draft_model,
             )
         except BaseException:
             model.close()
             raise
         runner.warm_up()
+        if how.draft is not None:
+            log.info("%s: %s guesses for it", spec.name, how.draft.name)
         if options.settings is not None:
             _compare(options.settings, facts, how, runner)
         return runner
@@ -403,6 +412,8 @@ class LocalBackend:
             cells_kept=now.cells_kept,
             steps=now.steps,
             disk_bytes=now.disk_bytes,
+            guessed_tokens=now.guessed_tokens,
+            right_tokens=now.right_tokens,
         )
 
     def reconfigure(self, spec: ModelSpec) -> None:
@@ -416,8 +427,8 @@ class LocalBackend:
             chat_template=self._template,
             sampling=spec.sampling.over(DEFAULT_SAMPLING),
         )
-        if wanted_by(old) != wanted_by(spec):
-            what = "a new context, parallel, cache type or placement"
+        if wanted_by(old) != wanted_by(spec) or old.draft != spec.draft:
+            what = "a new context, parallel, cache type, placement or draft"
             log.warning("%s: %s takes effect at the next start", spec.name, what)
 
     def break_all(self, error: LocalserveError) -> None:

@@ -54,13 +54,14 @@ BUSY_RETRY_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """How to run the model, what that should take, on what it computes ('CPU', 'CUDA' ...), and how
-    many answers at a time."""
+    """How to run the model, what that should take, on what it computes ('CPU', 'CUDA' ...), how
+    many answers at a time, and the file of the model that guesses for it, if one does."""
 
     runtime: Runtime
     predicted: MemoryUsage
     backend: str
     parallel: int = DEFAULT_PARALLEL
+    draft: Path | None = None
 
 
 def place_model(

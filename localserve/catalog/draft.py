@@ -1,14 +1,15 @@
-"""The draft of a model, the smaller one that guesses for it: its header, wherever it is.
+"""The draft of a model, the smaller one that guesses for it: where it is, and its header.
 
 Blocking: call it from a worker thread.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from localserve.catalog.candidates import find_candidates
 from localserve.catalog.filenames import by_preference
 from localserve.catalog.header_fetch import Progress
-from localserve.catalog.headers import read_local
 from localserve.catalog.locate import find_model
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import LocalFile
@@ -33,8 +34,15 @@ def read_draft(
     return headers.facts
 
 
-def read_draft_here(text: str, registry: Registry, settings: Settings) -> GgufFacts:
-    """As `read_draft`, of a model on this disk. Raises: NotDownloaded, too."""
+def find_draft(text: str, registry: Registry, settings: Settings) -> Path:
+    """The file of the model on this disk that `text` means.
+
+    Raises: UnknownModel, ModelUnusable, NotDownloaded.
+    """
     spec = find_model(text, registry, settings)
-    assert isinstance(spec.source, LocalFile)
-    return read_local(spec.source.path).facts
+    if not isinstance(spec.source, LocalFile):
+        raise ModelUnusable(
+            f"{spec.name!r} is served by other servers and cannot guess for a model of this one.",
+            hint="Name a model of this disk, or a GGUF file.",
+        )
+    return spec.source.path

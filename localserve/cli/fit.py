@@ -51,8 +51,8 @@ Nothing of the weights is downloaded: a model's header tells what it takes, llam
 counts it, and the speed follows from the measured bandwidth. Options are constraints; what they
 leave free is planned. Without a name, the models of the catalog are ranked, offline.
 
-What `up` loads is counted. It loads no projector (mmproj) and no draft model yet: they count with
---mmproj and --draft, or where models.toml names them.
+What `up` loads is counted, with the smaller model that guesses (--draft, or where models.toml names
+it). It loads no projector (mmproj) yet: that counts with --mmproj, or where models.toml names it.
 
 --gpu and --ram ask about another machine: one with just these GPUs (none without --gpu) and so
 much RAM (as much as this one without --ram), all of it free. GB are powers of ten, GiB of two.

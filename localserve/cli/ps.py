@@ -58,7 +58,7 @@ def model_table(models: list[Mapping[str, Any]]) -> Table:
         cells = (
             model["id"],
             _state(model),
-            ", ".join(_memory(device, size) for device, size in model["memory_bytes"].items()),
+            _all_memory(model),
             str(model["context_tokens"] or ""),
             str(model["running"]),
             str(model["waiting"]),
@@ -76,6 +76,13 @@ def _state(model: Mapping[str, Any]) -> str:
     if model["context_reduced_from_tokens"]:
         state += f", smaller than {model['context_reduced_from_tokens']}"
     return f"{state}, pinned" if model["pinned"] else state
+
+
+def _all_memory(model: Mapping[str, Any]) -> str:
+    sizes = model["memory_bytes"].items()
+    text = ", ".join(_memory(device, size) for device, size in sizes)
+    draft = model["draft_bytes"]
+    return f"{text} (draft {memory_text(draft)})" if draft else text
 
 
 def _memory(device: str, size_bytes: int) -> str:

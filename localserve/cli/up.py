@@ -54,6 +54,9 @@ Examples:
 
   localserve up --ctx 32768 --parallel 4 --port 9000
 
+  localserve up qwen3-8b --draft qwen3-0.6b
+                                 the smaller one guesses, the larger one checks
+
   localserve up --also 11434     where Ollama's clients look, too
 
   localserve up --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
@@ -110,6 +113,12 @@ def up(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads [the physical cores].")
     ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A smaller model of the same vocabulary that guesses for it."
+        ),
+    ] = None,
     offline: Offline = False,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): serve https.")
@@ -132,6 +141,7 @@ def up(
             "gpu_layers": gpu_layers,
             "cpu_moe_layers": cpu_moe_layers,
             "threads": threads,
+            "draft": draft,
             "offline": offline or None,
             "tls_cert": tls_cert,
             "tls_key": tls_key,

@@ -16,8 +16,14 @@ def timing_fields(usage: Usage, timings: Timings) -> dict[str, object]:
     """`prompt_n` are the tokens really computed, `cache_n` those that were there before.
 
     `predicted_ms` begins with the first token, so its rates are those of the tokens after it.
+    `draft_n` and `draft_n_accepted`, what was guessed ahead and came out right, are there where
+    anything was guessed.
     """
     computed = usage.prompt_tokens - usage.cached_tokens
+    guesses: dict[str, object] = {}
+    if timings.guessed_tokens:
+        guesses["draft_n"] = timings.guessed_tokens
+        guesses["draft_n_accepted"] = timings.right_tokens
     return {
         "cache_n": usage.cached_tokens,
         "prompt_n": computed,
@@ -28,6 +34,7 @@ def timing_fields(usage: Usage, timings: Timings) -> dict[str, object]:
         "predicted_ms": round(timings.answer_ms, 3),
         "predicted_per_token_ms": _ratio(timings.answer_ms, timings.timed_tokens),
         "predicted_per_second": _ratio(timings.timed_tokens * 1e3, timings.answer_ms),
+        **guesses,
     }
 
 

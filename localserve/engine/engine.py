@@ -120,7 +120,8 @@ class StepStats:
 class Snapshot:
     """The engine as its present step was scheduled, or after its last step.
 
-    `disk_bytes` is what the model's kept prefixes take on disk.
+    `disk_bytes` is what the model's kept prefixes take on disk. Since it was loaded,
+    `guessed_tokens` were guessed, of which `right_tokens` came out right.
     """
 
     alive: bool
@@ -133,6 +134,8 @@ class Snapshot:
     last_step: StepStats | None = None
     disk_bytes: int = 0
     step_budget_seconds: float = 0.0
+    guessed_tokens: int = 0
+    right_tokens: int = 0
 
 
 class Engine(Generic[R]):
@@ -285,6 +288,7 @@ class Engine(Generic[R]):
             pacer,
             max_running=self._max_running,
             max_waiting=self._max_waiting,
+            drafter=runner.drafter,
             shelf=shelf,
             deliver=self._inbox.put,
         )
@@ -347,8 +351,10 @@ class Engine(Generic[R]):
         self._in_step = frozenset(sequence.number for sequence in step.sequences)
         began = time.monotonic()
         try:
+            step = scheduler.draft(step)
+            drafted = time.monotonic()
             results = runner.run(step.slices)
-            seconds = time.monotonic() - began
+            done = time.monotonic()
         except Interrupted:
             return [], time.monotonic() - began
         except NoCells:
@@ -363,8 +369,8 @@ class Engine(Generic[R]):
             return scheduler.fail(step, error), time.monotonic() - began
         finally:
             self._in_step = frozenset()
-        pacer.observe(step.answering, step.prompt_tokens, seconds, step.guessed_tokens)
-        return self._take_over(scheduler, step, results), seconds
+        pacer.observe(step.answering, step.prompt_tokens, done - drafted, step.guessed_tokens)
+        return self._take_over(scheduler, step, results), done - began
 
     def _take_over(self, scheduler: Scheduler, step: Step, results: Iterable[Results]) -> Outcome:
         """What comes of a computed step; a sequence that got no token fails alone."""
@@ -498,6 +504,8 @@ class Engine(Generic[R]):
             last_step=self._last_step,
             disk_bytes=self._shelf.size_bytes if self._shelf is not None else 0,
             step_budget_seconds=scheduler.step_budget_seconds,
+            guessed_tokens=scheduler.guessed_tokens,
+            right_tokens=scheduler.right_tokens,
         )
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

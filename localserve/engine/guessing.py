@@ -1,4 +1,5 @@
-"""Guessing ahead: the next tokens of an answer that repeats what its conversation holds. Pure.
+"""Guessing ahead, and what it is worth: prompt lookup, for answers that repeat what their
+conversation holds. Pure. `drafting.py` has the guesses of a smaller model.
 
 A guess is computed together with the token before it and taken as far as the model would have
 said the same, so it changes how fast an answer comes, never what it says. What a guess costs is
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,7 +29,7 @@ GAIN = 1.05
 """What a guess must promise over none: what is not worth that much is not worth its risk."""
 
 PRIOR_TOKENS = 4.0
-"""How many guessed tokens the length of a match counts for, against those that were tried."""
+"""How many guessed tokens count as much as what was expected before any was tried."""
 
 MEMORY = 0.9
 """What is left of earlier guesses' weight when a new one is settled."""
@@ -37,15 +39,51 @@ Guess = Sequence[int]
 """Token ids that may follow."""
 
 
+class Guesser(Protocol):
+    """Guesses what one sequence says next, and knows how well it does."""
+
+    @property
+    def confidence(self) -> float:
+        """How likely the next guessed token is right, if those before it are."""
+        ...
+
+    def settle(self, guessed: int, right: int) -> None:
+        """How a guess did: the first `right` of its `guessed` tokens were what the model said."""
+        ...
+
+
+class Record:
+    """How guesses have done; older ones count less."""
+
+    def __init__(self) -> None:
+        self._right, self._wrong = 0.0, 0.0
+
+    def settle(self, guessed: int, right: int) -> None:
+        """One more guess, as in `Guesser.settle`."""
+        self._right = MEMORY * self._right + right
+        self._wrong = MEMORY * self._wrong + (right < guessed)
+
+    @property
+    def tried(self) -> float:
+        """How many guessed tokens it rests on."""
+        return self._right + self._wrong
+
+    def confidence(self, expected: float) -> float:
+        """As in `Guesser.confidence`, where `expected` was thought before any was tried."""
+        return (PRIOR_TOKENS * expected + self._right) / (PRIOR_TOKENS + self.tried)
+
+
 class StepCosts:
     """Seconds that a step takes, by how many tokens it computes, as measured: a running mean for
     each power of two, straight lines between them.
 
     A step of answers computes logits for all of its tokens, one of prompts for hardly any and is
-    quicker: it only counts where no step of answers is known.
+    quicker: it only counts where no step of answers is known. What disturbs a step makes it slower,
+    so the mean falls more quickly than it rises. A larger step takes no less than a smaller one:
+    where it was measured so, the smaller one was disturbed, or is long ago.
     """
 
-    SMOOTHING = 0.2
+    RISING, FALLING = 0.1, 0.4
 
     def __init__(self) -> None:
         self._points: dict[int, _Point] = {}  # by the number of bits
@@ -60,15 +98,23 @@ class StepCosts:
             return
         new = _Point(float(tokens), seconds, prompts)
         if old is not None and old.prompts == prompts:
+            weight = self.RISING if seconds > old.seconds else self.FALLING
             new = _Point(
-                old.tokens + self.SMOOTHING * (tokens - old.tokens),
-                old.seconds + self.SMOOTHING * (seconds - old.seconds),
+                old.tokens + weight * (tokens - old.tokens),
+                old.seconds + weight * (seconds - old.seconds),
                 prompts,
             )
         self._points[bucket] = new
         points = sorted(self._points.values())
         self._tokens = [point.tokens for point in points]
-        self._seconds = [point.seconds for point in points]
+        least = accumulate((point.seconds for point in reversed(points)), min)
+        self._seconds = list(least)[::-1]
+
+    def stretched_seconds_of(self, tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """As `seconds_of`, and beyond what was measured at most: for fewer tokens the least, and as
+        much longer as there are more."""
+        least, most = (self._tokens[0], self._tokens[-1]) if self._tokens else (1.0, 1.0)
+        return self.seconds_of(np.clip(tokens, least, most)) * np.maximum(tokens / most, 1.0)
 
     def seconds(self, tokens: int) -> float | None:
         """What a step of so many tokens takes; None where nothing measured tells."""
@@ -97,7 +143,7 @@ class Lookup:
         self._length = len(tokens)
         self._source = 0  # the token at this place is the first of the next guess
         self._match = 0  # so many tokens before it are the newest ones
-        self._right, self._wrong = 0.0, 0.0
+        self._record = Record()
         self._find()
 
     def append(self, token: int) -> None:
@@ -134,17 +180,13 @@ class Lookup:
         return found
 
     def settle(self, guessed: int, right: int) -> None:
-        """How a guess did: the first `right` of its `guessed` tokens were what the model said."""
-        self._right = MEMORY * self._right + right
-        self._wrong = MEMORY * self._wrong + (right < guessed)
+        """As in `Guesser`."""
+        self._record.settle(guessed, right)
 
     @property
     def confidence(self) -> float:
-        """How likely the next guessed token is right, if those before it are: from the length of
-        the match and from earlier guesses."""
-        by_match = 1.0 - 1.0 / (1.0 + self._match)
-        tried = self._right + self._wrong
-        return (PRIOR_TOKENS * by_match + self._right) / (PRIOR_TOKENS + tried)
+        """As in `Guesser`: from the length of the match and from earlier guesses."""
+        return self._record.confidence(1.0 - 1.0 / (1.0 + self._match))
 
 
 class Pace(Protocol):

@@ -1,4 +1,4 @@
-"""What the engine needs of whatever computes: three protocols, and the data that crosses them.
+"""What the engine needs of whatever computes: protocols, and the data that crosses them.
 
 The engine is written against these alone, so it knows no llama.cpp, and its tests load no shared
 library. All of `Runner` but `interrupt` is called on the engine thread only.
@@ -234,11 +234,58 @@ class Memory(Protocol):
         ...
 
 
+class Drafter(Protocol):
+    """A smaller model with the same vocabulary, which says what may come next. Engine thread only.
+
+    Its slots follow those of the model that it guesses for: what that one forgets of a slot, or
+    lets another slot begin with, the drafter does too. So after each step a slot of it holds a
+    beginning of what the model's slot holds, or nothing.
+    """
+
+    @property
+    def cost(self) -> float:
+        """What a token takes it beside what one takes the model, as their sizes let expect."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """The most tokens that it computes at once."""
+        ...
+
+    def held(self, slot: int) -> int:
+        """How many tokens it holds of the slot."""
+        ...
+
+    def likeliest(self, batch: Sequence[Slice]) -> Sequence[int]:
+        """Compute the batch; the likeliest token behind each slice.
+
+        Raises: NoCells, Interrupted, DecodeFailed; of the batch nothing is computed then.
+        """
+        ...
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Hold no more than the first `length` tokens of the slot."""
+        ...
+
+    def share(self, source: int, target: int, length: int) -> None:
+        """Let `target` hold just the first `length` tokens of `source`, or as many as that has."""
+        ...
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        ...
+
+
 class Runner(Memory, Protocol):
     """Computes batches. Created, used and closed on the engine thread."""
 
     @property
     def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def drafter(self) -> Drafter | None:
+        """The smaller model that guesses for this one, where there is one."""
+        ...
 
     @property
     def batch_tokens(self) -> int:

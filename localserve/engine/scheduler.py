@@ -1,7 +1,8 @@
 """Decides what is computed next, and whose cells make room for it. Pure but for the memory it owns.
 
-Three verbs, always in this order on the engine thread: `schedule` says what the next step computes,
-the runner runs it, `update` takes the results over. The scheduler knows no prompts and no answers,
+Four verbs, always in this order on the engine thread: `schedule` says what the next step computes,
+`draft` asks a smaller model for its guesses, the runner runs the step, `update` takes the results
+over. The scheduler knows no prompts and no answers,
 only sequences whose `computed` is to catch up with their tokens. It never lets the sum of cells
 exceed the budget: when cells run short, kept prefixes go first, then the sequence that is last in
 rank (`fairness.py`) pauses. It becomes a kept prefix, and what is lost of that is computed again
@@ -17,13 +18,14 @@ import math
 import time
 from bisect import insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localserve.chat import Priority
 from localserve.engine.cache import WORTH_SHARING, PrefixCache
 from localserve.engine.disk.restoring import Arrived, Restorer
 from localserve.engine.disk.saving import Saver
 from localserve.engine.disk.shelf import Shelf
+from localserve.engine.drafting import Drafting
 from localserve.engine.fairness import (
     last_in_rank,
     leaves_a_place,
@@ -34,7 +36,7 @@ from localserve.engine.fairness import (
 from localserve.engine.guessing import Guess, Lookup, share_guesses
 from localserve.engine.pacer import Pacer
 from localserve.engine.prefixes import common_length
-from localserve.engine.runner import Memory, Sampled, Slice, Vocabulary
+from localserve.engine.runner import Drafter, Memory, Sampled, Slice, Vocabulary
 from localserve.engine.sequence import Admitted, Broken, Ended, Sequence, SequenceEvent
 from localserve.errors import (
     ContextOverflow,
@@ -47,10 +49,14 @@ from localserve.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to compute: parallel tuples, one slice per sequence."""
+    """What to compute: parallel tuples, one slice per sequence.
+
+    `drafts` says how many tokens of each the drafter is to guess before; empty where none.
+    """
 
     sequences: tuple[Sequence, ...] = ()
     slices: tuple[Slice, ...] = ()
+    drafts: tuple[int, ...] = ()
 
     @property
     def answering(self) -> int:
@@ -85,6 +91,7 @@ class Scheduler:
         *,
         max_running: int,
         max_waiting: int,
+        drafter: Drafter | None = None,
         clock: Callable[[], float] = time.monotonic,
         shelf: Shelf | None = None,
         deliver: Callable[[Arrived], None] = lambda arrived: None,
@@ -97,6 +104,11 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.cache = PrefixCache(memory, vocabulary, clock)
+        self._drafting: Drafting | None = None
+        if drafter is not None:
+            self._drafting = Drafting(drafter, self.cache.tree, pacer, clock)
+        self.guessed_tokens = 0
+        self.right_tokens = 0
         self.saver: Saver | None = None
         self.restorer: Restorer | None = None
         if shelf is not None:
@@ -198,9 +210,9 @@ class Scheduler:
                 answering = [sequence for sequence in answering if sequence.slot is not None]
         chosen = [(sequence, 1) for sequence in answering]
         chosen += self._chunks(len(answering))
-        guesses = self._guess(answering) if len(chosen) == len(answering) else {}
+        guesses, drafts = self._guess(answering) if len(chosen) == len(answering) else ({}, ())
         slices = tuple(_slice(one, count, guesses.get(one.number, ())) for one, count in chosen)
-        return Step(tuple(sequence for sequence, _ in chosen), slices), outcome
+        return Step(tuple(sequence for sequence, _ in chosen), slices, drafts), outcome
 
     def _chunks(self, answering: int) -> list[tuple[Sequence, int]]:
         """Share out what prompt tokens the step has time and cells for."""
@@ -240,26 +252,46 @@ class Scheduler:
             return self._chunks(answering)
         return []
 
-    def _guess(self, answering: list[Sequence]) -> dict[int, Guess]:
-        """What is guessed of whose answer, by number."""
+    def _guess(self, answering: list[Sequence]) -> tuple[dict[int, Guess], tuple[int, ...]]:
+        """What is guessed of whose answer, by number, and how much more the drafter is to guess of
+        each."""
         most = min(self._memory.guess_tokens, self._pacer.batch_tokens - len(answering))
         if most <= 0:
-            return {}
-        for sequence in answering:
-            if sequence.lookup is None:
-                sequence.lookup = Lookup(sequence.tokens)
-        asked = [
-            (sequence.lookup, sequence.limit - sequence.answer_length - 1)
-            for sequence in answering
-            if sequence.lookup is not None
-        ]
-        guesses = share_guesses(asked, most, self._pacer)
-        wanted = len(answering) + sum(map(len, guesses))
+            return {}, ()
+        guesses = self._look_up(answering, most)
+        drafts: list[int] = []
+        if self._drafting is not None:
+            left = most - sum(map(len, guesses))
+            drafts = self._drafting.plan(answering, guesses, left)
+        wanted = len(answering) + sum(map(len, guesses)) + sum(drafts)
         while (short := wanted - self.cache.free_cells) > 0 and self.cache.give_up(short):
             pass  # the answers themselves would soon need them
         if self.cache.free_cells < wanted:
-            return {}
-        return {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
+            return {}, ()
+        found = {one.number: guess for one, guess in zip(answering, guesses, strict=True)}
+        return found, tuple(drafts)
+
+    def _look_up(self, answering: list[Sequence], most: int) -> list[Guess]:
+        """What the sequences' own conversations let guess."""
+        asked = []
+        for sequence in answering:
+            if sequence.lookup is None:
+                sequence.lookup = Lookup(sequence.tokens)
+            sequence.guesser = sequence.lookup
+            asked.append((sequence.lookup, sequence.limit - sequence.answer_length - 1))
+        return share_guesses(asked, most, self._pacer)
+
+    def draft(self, step: Step) -> Step:
+        """The step with what the drafter guesses. Raises: Interrupted."""
+        if self._drafting is None or not step.drafts:
+            return step
+        guesses = self._drafting.guess(step.sequences, step.drafts)
+        slices = []
+        for sequence, part, guess in zip(step.sequences, step.slices, guesses, strict=True):
+            if guess:
+                sequence.guesser = sequence.draft
+            slices.append(replace(part, guess=guess) if guess else part)
+        return Step(step.sequences, tuple(slices))
 
     # What came out
 
@@ -285,6 +317,8 @@ class Scheduler:
     def _take(self, sequence: Sequence, part: Slice, sampled: list[Sampled]) -> list[SequenceEvent]:
         """Take over a sequence's new tokens, up to the one that ends it."""
         events: list[SequenceEvent] = []
+        if part.guess:
+            self._count_guesses(sequence, len(part.guess), len(sampled) - 1)
         for one in sampled:
             raw = self._vocabulary.piece(one.token)
             events += sequence.take(one, raw, self._vocabulary.is_end(one.token))
@@ -294,10 +328,16 @@ class Scheduler:
             self._keep_right_guesses(sequence, part, len(sampled) - 1)
         return events
 
+    def _count_guesses(self, sequence: Sequence, guessed: int, right: int) -> None:
+        sequence.guessed_tokens += guessed
+        sequence.right_tokens += right
+        self.guessed_tokens += guessed
+        self.right_tokens += right
+
     def _keep_right_guesses(self, sequence: Sequence, part: Slice, right: int) -> None:
         """The first `right` tokens of the guess lie in the slot; not all, if the answer ended."""
-        if sequence.lookup is not None:
-            sequence.lookup.settle(len(part.guess), right)
+        if sequence.guesser is not None:
+            sequence.guesser.settle(len(part.guess), right)
         kept = min(right, sequence.pending)
         self.cache.advance(sequence, part.guess[:kept])
         if kept < right:

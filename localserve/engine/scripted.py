@@ -18,6 +18,7 @@ from localserve.engine.runner import (
     Bytes,
     DecodeFailed,
     Interrupted,
+    NoCells,
     Sampled,
     Slice,
     State,
@@ -97,6 +98,65 @@ class ScriptedState:
 
 
 @dataclass
+class ScriptedDrafter:
+    """Follows a script of its own; of `broken` every batch fails.
+
+    Its slots are checked as strictly: it is never told to compute what it holds, or behind a gap.
+    """
+
+    cells: int = 1024
+    batch_tokens: int = 256
+    script: Script = echo
+    cost: float = 0.1
+    broken: bool = False
+    on_run: Callable[[Sequence[Slice]], None] = lambda batch: None
+    memory: dict[int, list[ScriptedCell]] = field(default_factory=dict)
+    computed_tokens: int = 0
+    steps: int = 0
+
+    @property
+    def cells_used(self) -> int:
+        """Cells that some slot holds, shared ones once."""
+        return len({id(cell) for held in self.memory.values() for cell in held})
+
+    def tokens(self, slot: int) -> list[int]:
+        """The tokens that a slot holds."""
+        return [cell.token for cell in self.memory.get(slot, [])]
+
+    def held(self, slot: int) -> int:
+        return len(self.memory.get(slot, []))
+
+    def likeliest(self, batch: Sequence[Slice]) -> list[int]:
+        assert batch, "an empty batch was drafted"
+        new = sum(len(part.tokens) for part in batch)
+        assert new <= self.batch_tokens
+        assert len({part.slot for part in batch}) == len(batch)
+        self.on_run(batch)
+        if self.broken:
+            raise DecodeFailed("the drafter is broken")
+        if self.cells_used + new > self.cells:
+            raise NoCells
+        for part in batch:
+            held = self.memory.setdefault(part.slot, [])
+            assert part.start == len(held), f"slot {part.slot}: {part.start} != {len(held)}"
+            assert part.tokens
+            held.extend(map(ScriptedCell, part.tokens))
+        self.computed_tokens += new
+        self.steps += 1
+        piece = ByteVocabulary().piece
+        return [self.script(b"".join(map(piece, self.tokens(part.slot)))) for part in batch]
+
+    def truncate(self, slot: int, length: int) -> None:
+        self.memory[slot] = self.memory.get(slot, [])[:length]
+
+    def share(self, source: int, target: int, length: int) -> None:
+        self.memory[target] = self.memory.get(source, [])[:length]
+
+    def clear(self) -> None:
+        self.memory.clear()
+
+
+@dataclass
 class ScriptedRunner:
     """Follows `script`; `on_run` is called with every batch before it is computed. Of the tokens
     that a constraint allows, where it refuses the script's, `instead` chooses.
@@ -115,6 +175,7 @@ class ScriptedRunner:
     checkpoint_bytes: int = 0
     vocabulary: ByteVocabulary = field(default_factory=ByteVocabulary)
     guess_tokens: int = 0
+    drafter: ScriptedDrafter | None = None
     memory: dict[int, list[ScriptedCell]] = field(default_factory=dict)
     samplers: list[ScriptedSampler] = field(default_factory=list)
     computed_tokens: int = 0
@@ -145,7 +206,13 @@ class ScriptedRunner:
         if not self._goes_on(slot, length, state):
             length = 0
         self.memory[slot] = held[:length]
+        self._follow(slot)
         return length
+
+    def _follow(self, slot: int) -> None:
+        """The drafter forgets what the slot does not hold."""
+        if self.drafter is not None:
+            self.drafter.truncate(slot, len(self.memory.get(slot, [])))
 
     def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
         assert not self.memory.get(target), f"slot {target} is not empty"
@@ -153,6 +220,8 @@ class ScriptedRunner:
         if not self._goes_on(source, length, state):
             return 0
         self.memory[target] = self.memory[source][:length]
+        if self.drafter is not None:
+            self.drafter.share(source, target, length)
         return length
 
     def save(self, slot: int) -> ScriptedState:
@@ -201,6 +270,13 @@ class ScriptedRunner:
         return self.samplers[-1]
 
     def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
+        try:
+            return self._run(batch)
+        finally:
+            for part in batch:
+                self._follow(part.slot)
+
+    def _run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
         assert batch, "an empty batch was run"
         assert sum(len(part.tokens) + len(part.guess) for part in batch) <= self.batch_tokens
         assert sum(len(part.guess) for part in batch) <= self.guess_tokens

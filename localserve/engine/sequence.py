@@ -15,7 +15,7 @@ import numpy as np
 from localserve.chat import FinishReason, Priority, Report, Sampling
 from localserve.engine.budget import ReasoningBudget
 from localserve.engine.constraint import MakeConstraint
-from localserve.engine.guessing import Lookup
+from localserve.engine.guessing import Guesser, Lookup
 from localserve.engine.prefixes import TokenArray
 from localserve.engine.runner import Prompt, Sampled, Sampler, TokenScore
 from localserve.engine.text import Piece, TextAssembler
@@ -97,7 +97,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The answer is complete. Times in seconds: waiting, prompt, answer."""
+    """The answer is complete. Times in seconds: waiting, prompt, answer.
+
+    Of its tokens, `right_tokens` had been guessed, of all the `guessed_tokens` that were tried.
+    """
 
     reason: FinishReason
     stopped_by: str | None
@@ -106,6 +109,8 @@ class Ended:
     queue_seconds: float
     prompt_seconds: float
     answer_seconds: float
+    guessed_tokens: int = 0
+    right_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,10 @@ class Sequence:
         self.claim = 0
         self.leader: tuple[Sequence, int] | None = None
         self.lookup: Lookup | None = None
+        self.draft: Guesser | None = None
+        self.guesser: Guesser | None = None
+        self.guessed_tokens = 0
+        self.right_tokens = 0
         self.times = Times()
 
     @property
@@ -327,4 +336,6 @@ class Sequence:
             queue_seconds=times.admitted - times.submitted,
             prompt_seconds=(times.first_token or time.monotonic()) - times.admitted,
             answer_seconds=times.last_token - times.first_token,
+            guessed_tokens=self.guessed_tokens,
+            right_tokens=self.right_tokens,
         )

@@ -15,10 +15,10 @@ from localserve.engine.embedder import Piece, Vector
 from localserve.engine.runner import DecodeFailed, Interrupted, Slice
 from localserve.errors import ModelUnusable
 from localserve.llama import library
+from localserve.llama.batch import BatchArrays
 from localserve.llama.context import device_in_words, make_context
 from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
-from localserve.llama.runner import BatchArrays
 from localserve.llama.vocabulary import LlamaVocabulary
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage

@@ -10,12 +10,10 @@ import ctypes
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import llama_cpp
 import numpy as np
-import numpy.typing as npt
 
 from localserve.chat import Sampling
 from localserve.engine.constraint import Constraint, ConstraintFailed
@@ -32,7 +30,9 @@ from localserve.engine.runner import (
     Unsampled,
 )
 from localserve.llama import library
+from localserve.llama.batch import BatchArrays, pointer, warm_up
 from localserve.llama.context import device_in_words, make_context
+from localserve.llama.draft import LlamaDraft
 from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
 from localserve.llama.sampler import LlamaSampler
@@ -71,8 +71,9 @@ class SequenceState:
 class LlamaRunner:
     """Implements `engine.runner.Runner`. Closing it lets go of the model too.
 
-    With `copies`, parts of sequences can be copied out and in; where sequences can be cut, that
-    takes one sequence id, which is no slot then.
+    With a `draft_model` it has a drafter, which is closed with it. With `copies`, parts of
+    sequences can be copied out and in; where sequences can be cut, that takes one sequence id,
+    which is no slot then.
     """
 
     def __init__(
@@ -83,21 +84,38 @@ class LlamaRunner:
         threads: int,
         checkpoint_bytes: int = 0,
         copies: bool = False,
+        draft_model: LlamaModel | None = None,
     ) -> None:
+        """Both models are closed where there is no room for a context."""
         self._model = model
         self._checkpoint_bytes = checkpoint_bytes
         self._runtime = runtime
         self.copies = copies and model.architecture not in MINGLED
         self._aside = runtime.sequences - 1 if self.copies and not self.saves else None
         self._interrupt = ctypes.create_string_buffer(2)
-        self._context = make_context(model, runtime, threads, self._interrupt)
+        self.drafter: LlamaDraft | None = None
+        try:
+            self._context = make_context(model, runtime, threads, self._interrupt)
+        except BaseException:
+            if draft_model is not None:
+                draft_model.close()
+            raise
         self._closed = False
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
         self.workspace = Workspace(model.vocabulary.size)
         self.device = device_in_words()
+        if draft_model is not None:
+            self.drafter = self._make_drafter(draft_model, threads)
         self.memory_at_start = self._memory_or_none()
+
+    def _make_drafter(self, model: LlamaModel, threads: int) -> LlamaDraft:
+        try:
+            return LlamaDraft(model, self._model, self._runtime, threads, self._interrupt)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def cells(self) -> int:
@@ -122,8 +140,12 @@ class LlamaRunner:
             return None
 
     def memory(self) -> MemoryUsage:
-        """What the context and the weights hold on each device. Raises: MemoryUntold."""
-        return usage_of(self._context, self._model.handle, self._runtime)
+        """What the context and the weights hold on each device, and the drafter's beside them.
+
+        Raises: MemoryUntold.
+        """
+        usage = usage_of(self._context, self._model.handle, self._runtime)
+        return usage if self.drafter is None else replace(usage, beside=(self.drafter.memory(),))
 
     @property
     def vocabulary(self) -> LlamaVocabulary:
@@ -171,22 +193,30 @@ class LlamaRunner:
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code != 0:
             self._undo(batch, code)
-        return [
-            [] if part.sampler is None else self._sample_all(part, part.sampler, output)
-            for part, output in zip(batch, outputs, strict=True)
-        ]
+        return [self._results(part, output) for part, output in zip(batch, outputs, strict=True)]
+
+    def _results(self, part: Slice, output: int) -> list[Sampled | Unsampled]:
+        end = part.start + len(part.tokens)
+        results = [] if part.sampler is None else self._sample_all(part, part.sampler, output)
+        right = max(0, len(results) - 1)
+        if right < len(part.guess):
+            llama_cpp.llama_memory_seq_rm(self._memory, part.slot, end + right, -1)
+        self._follow(part.slot, end + right)
+        return results
+
+    def _follow(self, slot: int, length: int) -> None:
+        """The drafter forgets what the slot does not hold any more."""
+        if self.drafter is not None:
+            self.drafter.truncate(slot, length)
 
     def _sample_all(self, part: Slice, sampler: Sampler, output: int) -> list[Sampled | Unsampled]:
-        """The next token and one more for each guessed one that is right; forgets the others."""
+        """The next token and one more for each guessed one that is right."""
         results = [self._sample(sampler, output)]
         for guessed in part.guess:
             last = results[-1]
             if isinstance(last, Unsampled) or last.complete or last.token != guessed:
                 break
             results.append(self._sample(sampler, output + len(results)))
-        if len(results) <= len(part.guess):
-            end = part.start + len(part.tokens) + len(results) - 1
-            llama_cpp.llama_memory_seq_rm(self._memory, part.slot, end, -1)
         return results
 
     def _sample(self, sampler: Sampler, output: int) -> Sampled | Unsampled:
@@ -235,16 +265,19 @@ class LlamaRunner:
 
     def truncate(self, slot: int, length: int, state: State | None = None) -> int:
         goes_on = length > 0 and self._goes_on(slot, length, state) and self._restore(slot, state)
-        if goes_on and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1):
-            return length
-        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
-        return 0
+        if not (goes_on and llama_cpp.llama_memory_seq_rm(self._memory, slot, length, -1)):
+            llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+            length = 0
+        self._follow(slot, length)
+        return length
 
     def share(self, source: int, target: int, length: int, state: State | None = None) -> int:
         if not self._goes_on(source, length, state):
             return 0
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
         if self._restore(target, state):
+            if self.drafter is not None:
+                self.drafter.share(source, target, length)
             return length
         llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
         return 0
@@ -305,14 +338,14 @@ class LlamaRunner:
     def _read_state(self, slot: int, flags: int) -> Bytes | None:
         data = np.empty(self._state_bytes(slot, flags), np.uint8)
         written = llama_cpp.llama_state_seq_get_data_ext(
-            self._context, _pointer(data, ctypes.c_uint8), len(data), slot, flags
+            self._context, pointer(data, ctypes.c_uint8), len(data), slot, flags
         )
         return data if written == len(data) > 0 else None
 
     def _write_state(self, slot: int, data: Bytes, flags: int) -> bool:
         data = np.ascontiguousarray(data)
         read = llama_cpp.llama_state_seq_set_data_ext(
-            self._context, _pointer(data, ctypes.c_uint8), len(data), slot, flags
+            self._context, pointer(data, ctypes.c_uint8), len(data), slot, flags
         )
         return read == len(data)
 
@@ -346,63 +379,14 @@ class LlamaRunner:
         library.hush()  # from here on, what fails is raised
         _ = self.vocabulary.ends
         token = self.vocabulary.begin or self.vocabulary.end or 0
-        llama_cpp.llama_set_warmup(self._context, True)
-        self._batch.fill([Slice(0, 0, [token], None)])
-        llama_cpp.llama_decode(self._context, self._batch.struct)
-        llama_cpp.llama_memory_clear(self._memory, True)
-        llama_cpp.llama_synchronize(self._context)
-        llama_cpp.llama_set_warmup(self._context, False)
+        warm_up(self._context, self._batch, token)
+        if self.drafter is not None:
+            self.drafter.warm_up(token)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            if self.drafter is not None:
+                self.drafter.close()
             llama_cpp.llama_free(self._context)
             self._model.close()
-
-
-class BatchArrays:
-    """A llama_batch whose arrays are numpy's, filled slice by slice instead of element by element.
-
-    All arrays have shape (capacity,); `seq_id` is an array of pointers into `_slots`.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._tokens = np.zeros(capacity, dtype=np.int32)
-        self._positions = np.zeros(capacity, dtype=np.int32)
-        self._slot_counts = np.ones(capacity, dtype=np.int32)
-        self._slots = np.zeros(capacity, dtype=np.int32)
-        self._slot_pointers = (
-            self._slots.ctypes.data + np.arange(capacity, dtype=np.uintp) * self._slots.itemsize
-        ).astype(np.uintp)
-        self._outputs = np.zeros(capacity, dtype=np.int8)
-        self.struct = llama_cpp.llama_batch(
-            n_tokens=0,
-            token=_pointer(self._tokens, ctypes.c_int32),
-            embd=None,
-            pos=_pointer(self._positions, ctypes.c_int32),
-            n_seq_id=_pointer(self._slot_counts, ctypes.c_int32),
-            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
-            logits=_pointer(self._outputs, ctypes.c_int8),
-        )
-
-    def fill(self, batch: Sequence[Slice]) -> list[int]:
-        """Lay the slices one behind the other; returns where the last token of each lies, its guess
-        behind it."""
-        end = 0
-        lasts: list[int] = []
-        for part in batch:
-            begin, guess = end, end + len(part.tokens)
-            end = guess + len(part.guess)
-            self._tokens[begin:guess] = part.tokens
-            self._tokens[guess:end] = part.guess
-            self._positions[begin:end] = np.arange(part.start, part.start + end - begin)
-            self._slots[begin:end] = part.slot
-            self._outputs[begin:end] = 0
-            self._outputs[guess - 1 : end] = part.sampler is not None
-            lasts.append(guess - 1)
-        self.struct.n_tokens = end
-        return lasts
-
-
-def _pointer(array: npt.NDArray[Any], kind: type) -> object:
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

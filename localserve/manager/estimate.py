@@ -14,7 +14,7 @@ from pathlib import Path
 
 from localserve.backends.local import LoadOptions
 from localserve.backends.placement import Placed, place_model
-from localserve.catalog.draft import read_draft_here
+from localserve.catalog.draft import find_draft
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import LocalFile, ModelSpec, RemoteEngine
@@ -73,7 +73,13 @@ class FileEstimate:
         wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
-        wanted = replace(wanted, companions=self._companions(spec, facts, options.settings))
+        companions = self._projectors(spec)
+        draft: Path | None = None
+        named = options.draft or spec.draft
+        if named is not None and options.settings is not None and wanted.guess_tokens != 0:
+            draft, companion = self._draft(spec, named, facts, options.settings)
+            companions += (companion,)
+        wanted = replace(wanted, companions=companions)
         placed = place_model(
             path,
             facts,
@@ -83,22 +89,32 @@ class FileEstimate:
             lambda: bool(hardware.gpus),
             lambda settings: hardware,
         )
-        return Need(replace(placed, predicted=self._count(spec, path, placed)))
+        return Need(replace(placed, predicted=self._count(spec, path, placed), draft=draft))
 
-    def _companions(
-        self, spec: ModelSpec, facts: GgufFacts, settings: Settings | None
-    ) -> tuple[Companion, ...]:
-        """What the entry names; one that is not here, or is something else, keeps no room."""
-        found = []
+    def _projectors(self, spec: ModelSpec) -> tuple[Companion, ...]:
+        """The one that the entry names; if it is not here, or is something else, no room is kept
+        for it."""
+        if spec.projector is None:
+            return ()
         try:
-            if spec.projector is not None:
-                found.append(projector_of(read_local(spec.projector).facts))
-            if spec.draft is not None and settings is not None:
-                own = read_draft_here(spec.draft, self._registry(), settings)
-                found.append(draft_for(own, facts))
+            return (projector_of(read_local(spec.projector).facts),)
         except LocalserveError as error:
             log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
-        return tuple(found)
+            return ()
+
+    def _draft(
+        self, spec: ModelSpec, named: str, facts: GgufFacts, settings: Settings
+    ) -> tuple[Path, Companion]:
+        """The model that is to guess for the one of that entry.
+
+        Raises: ModelUnusable, where it is not here or cannot.
+        """
+        try:
+            path = find_draft(named, self._registry(), settings)
+            return path, draft_for(read_local(path).facts, facts)
+        except LocalserveError as error:
+            hint = f"{error.hint or ''} Or serve it without a draft.".strip()
+            raise ModelUnusable(f"The draft of {spec.name!r}: {error.message}", hint=hint) from None
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""

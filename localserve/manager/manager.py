@@ -43,7 +43,7 @@ from localserve.manager.model import (
     State,
 )
 from localserve.manager.names import without_latest
-from localserve.manager.need import Estimate, Need, device_bytes
+from localserve.manager.need import Estimate, Need, device_bytes, with_room_beside
 from localserve.manager.offer import Offer
 from localserve.manager.room import Room
 from localserve.manager.wishes import Wishes
@@ -431,11 +431,17 @@ class ModelManager:
         """Compare what was predicted with what was measured; the ledger keeps the latter."""
         measured = backend.memory
         model.need = need
-        model.loaded = Loaded(time.time(), seconds, need.usage, measured, need.reduced_from_tokens)
+        model.loaded = Loaded(
+            time.time(),
+            seconds,
+            need.usage,
+            measured,
+            need.reduced_from_tokens,
+            need.placed.draft,
+        )
         if measured is None:
             return
-        # llama.cpp counts the model alone; room for its companions stays held.
-        self._ledger.hold(model.key, device_bytes(replace(measured, beside=need.usage.beside)))
+        self._ledger.hold(model.key, device_bytes(with_room_beside(measured, need.usage)))
         log.info("%s: %s", model.spec.name, accuracy(need.usage, measured))
 
     # Memory

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from localserve.backends.base import Backend, EngineStatus, ModelFacts
 from localserve.catalog.spec import ModelSpec
@@ -57,6 +58,7 @@ class Loaded:
 
     `predicted` is what was reckoned with, `measured` what llama.cpp counts now (None where it does
     not tell). `reduced_from_tokens` is the context that was wanted where memory did not suffice.
+    `draft` is the file of the model that guesses for it.
     """
 
     at: float
@@ -64,6 +66,7 @@ class Loaded:
     predicted: MemoryUsage
     measured: MemoryUsage | None
     reduced_from_tokens: int | None
+    draft: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

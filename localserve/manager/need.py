@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from localserve.backends.placement import Placed
 from localserve.catalog.spec import ModelSpec
@@ -40,11 +42,13 @@ class Need:
 
     @property
     def touched_bytes(self) -> Mapping[str, int]:
-        """Bytes by device that are in use as soon as the model is loaded: weights and cache."""
-        return {
-            device.device: device.weights_bytes + device.cache_bytes
-            for device in self.usage.devices
-        }
+        """Bytes by device that are in use as soon as the model is loaded: weights and cache, those
+        of its draft among them."""
+        drafts = (one.devices for one in self.usage.beside if one.kind == "draft")
+        touched: Counter[str] = Counter()
+        for device in chain(self.usage.devices, *drafts):
+            touched[device.device] += device.weights_bytes + device.cache_bytes
+        return touched
 
     def satisfies(self, wanted: Wanted) -> bool:
         """Whether the model is run as wanted already."""
@@ -66,6 +70,13 @@ Estimate = Callable[[ModelSpec, Wanted], Awaitable[Need]]
 
 Raises: ModelUnusable, of which ModelTooLarge; MemoryBusy, where other programs hold the memory.
 """
+
+
+def with_room_beside(measured: MemoryUsage, planned: MemoryUsage) -> MemoryUsage:
+    """What was measured, and what was planned for companions that are not loaded."""
+    loaded = {one.kind for one in measured.beside}
+    room = tuple(one for one in planned.beside if one.kind not in loaded)
+    return replace(measured, beside=measured.beside + room)
 
 
 def device_bytes(usage: MemoryUsage) -> dict[str, int]:

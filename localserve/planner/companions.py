@@ -14,6 +14,7 @@ from typing import Final
 from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
+from localserve.gguf.tokenizer import TOKENS
 from localserve.planner.formula import estimate, vocabulary
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, Beside, CompanionKind, DeviceUsage, MemoryUsage
@@ -30,6 +31,9 @@ AUDIO_POSITIONS: Final = 3000
 
 VOCABULARY_DIFFERENCE: Final = 128
 """So many tokens more or fewer than the model a draft may know. Source: speculative.cpp."""
+
+FIRST_COMPARED_TOKEN: Final = 5
+"""Those before it may differ: they mark beginnings and ends. Source: speculative.cpp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,56 @@ def projector_of(facts: GgufFacts) -> Companion:
 def draft_for(facts: GgufFacts, model: GgufFacts) -> Companion:
     """A companion of such a file that guesses for `model`.
 
-    Raises: ModelUnusable, where it cannot be loaded or its tokens are others.
+    Raises: ModelUnusable, where it cannot be loaded, its tokens are others, or guesses could not be
+    taken back.
     """
     check_loadable(facts)
-    own, its = vocabulary(facts), vocabulary(model)
-    if abs(own - its) > VOCABULARY_DIFFERENCE or facts.tokenizer.model != model.tokenizer.model:
+    difference = _vocabulary_difference(facts, model)
+    if difference is not None:
+        own, its = vocabulary(facts), vocabulary(model)
         raise ModelUnusable(
             f"{facts.file} ({own} tokens) cannot guess for {model.file} ({its} tokens): their"
-            " vocabularies differ.",
+            f" vocabularies differ{difference}.",
             hint="Take a smaller model of the same family.",
         )
+    for one in (model, facts):
+        if not one.hyperparameters.can_be_cut:
+            raise ModelUnusable(
+                f"{facts.file} cannot guess for {model.file}: what {one.file} ({one.architecture})"
+                " has computed cannot be cut where a guess was wrong, for it has sliding windows or"
+                " recurrent layers.",
+                hint="Leave the draft away, or take models with ordinary attention.",
+            )
     return Companion("draft", facts)
+
+
+def _vocabulary_difference(facts: GgufFacts, model: GgufFacts) -> str | None:
+    """In which token two vocabularies differ, as the end of a sentence; None where they do not."""
+    kinds = facts.tokenizer.model, model.tokenizer.model
+    if kinds[0] != kinds[1]:
+        return f": they are of the kinds {kinds[0]!r} and {kinds[1]!r}"
+    if abs(vocabulary(facts) - vocabulary(model)) > VOCABULARY_DIFFERENCE:
+        return ""
+    words = (one.metadata.byte_strings(TOKENS) for one in (facts, model))
+    both = zip(*words, strict=False)  # the larger one has more
+    for number, (own, its) in enumerate(both):
+        if own != its and number >= FIRST_COMPARED_TOKEN:
+            words = (word.decode("utf-8", "replace")[:40] for word in (own, its))
+            return ": token {} is {!r} and {!r}".format(number, *words)
+    return None
+
+
+def runtime_of_draft(runtime: Runtime) -> Runtime:
+    """How the draft of a model so run is run: as many tokens of as many sequences, and all of it on
+    the first GPU wherever the model has layers on one."""
+    on_gpu = runtime.gpu_layers != 0
+    return replace(
+        runtime,
+        gpu_layers=None if on_gpu else 0,
+        cpu_expert_layers=0,
+        tensor_split=(1.0,) if on_gpu else (),
+        guess_tokens=0,
+    )
 
 
 def with_companions(
@@ -81,10 +124,7 @@ def with_companions(
 def _beside(companion: Companion, runtime: Runtime, gpus: Sequence[str]) -> Beside:
     facts = companion.facts
     if companion.kind == "draft":
-        alike = replace(
-            runtime, gpu_layers=None, cpu_expert_layers=0, tensor_split=(), guess_tokens=0
-        )
-        usage = estimate(facts, alike, gpus)
+        usage = estimate(facts, runtime_of_draft(runtime), gpus)
         return Beside("draft", usage.devices, usage.output_bytes)
     device = gpus[0] if gpus else RAM
     taken = DeviceUsage(device, facts.weights_bytes, 0, projector_compute_bytes(facts))

@@ -19,6 +19,7 @@ from localserve.catalog.filenames import as_text
 from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
+from localserve.manager.model import Loaded
 from localserve.planner.plan import Wanted
 from localserve.planner.runtime import CacheType
 from localserve.planner.usage import RAM
@@ -150,6 +151,10 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "cells": status.cells if status else 0,
         "prefix_disk_bytes": status.disk_bytes if status else 0,
         "memory_bytes": dict(report.device_bytes),
+        "draft": str(loaded.draft) if loaded and loaded.draft else None,
+        "draft_bytes": _draft_bytes(loaded) if loaded else 0,
+        "guessed_tokens": status.guessed_tokens if status else 0,
+        "right_tokens": status.right_tokens if status else 0,
         "predicted": loaded.predicted.as_document() if loaded else None,
         "measured": loaded.measured.as_document() if loaded and loaded.measured else None,
         "loaded_at": _time_text(loaded.at) if loaded else None,
@@ -157,6 +162,11 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "idle_since": _time_text(report.idle_since) if report.idle_since is not None else None,
         "expires_at": _time_text(report.expires_at) if report.expires_at is not None else None,
     }
+
+
+def _draft_bytes(loaded: Loaded) -> int:
+    """What the model that guesses for it holds of its memory."""
+    return (loaded.measured or loaded.predicted).beside_bytes("draft")
 
 
 def state_name(state: State) -> str:

@@ -88,8 +88,8 @@ class LocalModels:
         self.manager.reconfigure(registry)
 
     def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
-        """What the user decided. The command line's context is the default model's: others have
-        their own, or what models.toml says."""
+        """What the user decided. The command line's context and draft are the default model's:
+        others have their own, or what models.toml says."""
         settings = self._settings
         wanted, default = wanted_of(settings), self.manager.is_default(spec)
         return local.LoadOptions(
@@ -101,6 +101,7 @@ class LocalModels:
             ),
             default_max_tokens=settings.default_max_tokens,
             share_prefixes=settings.share_prefixes,
+            draft=settings.draft if default else None,
             settings=settings,
         )
 

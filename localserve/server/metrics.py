@@ -158,6 +158,15 @@ _ENGINE: Final[tuple[tuple[str, str, Callable[[EngineStatus], float]], ...]] = (
     ),
 )
 
+_GUESSES: Final[tuple[tuple[str, str, Callable[[EngineStatus], int]], ...]] = (
+    (
+        "guessed_tokens",
+        "Tokens of answers that were guessed ahead.",
+        lambda one: one.guessed_tokens,
+    ),
+    ("right_tokens", "Of those, what came out right.", lambda one: one.right_tokens),
+)
+
 
 def _engines(reports: tuple[ModelReport, ...]) -> Iterator[Metric]:
     """A model that is not loaded has no engine, and no such figures."""
@@ -176,3 +185,8 @@ def _engines(reports: tuple[ModelReport, ...]) -> Iterator[Metric]:
     for model, status in engines:
         steps.add_metric([model], status.steps)
     yield steps
+    for name, text, count in _GUESSES:
+        counter = CounterMetricFamily(f"localserve_engine_{name}", text, labels=["model"])
+        for model, status in engines:
+            counter.add_metric([model], count(status))
+        yield counter

@@ -152,3 +152,17 @@ def test_a_load_is_compared_with_what_was_predicted(
         compare_load(settings, facts, "CPU", predicted, taken)
     assert "takes 101 MiB, 100 MiB were predicted (+1.0 %)" in caplog.text
     assert lessons(settings).loads["qwen3 CPU"] == (LoadLesson(100 << 20, 101 << 20),)
+
+
+async def test_an_answer_that_was_guessed_ahead_tells_nothing_of_single_tokens(
+    settings: Settings, predicted: Forecast, completed: Completed
+) -> None:
+    ahead = replace(completed, timings=replace(completed.timings, guessed_tokens=9, right_tokens=7))
+    teacher = Teacher(settings, "CPU", lambda: predicted)
+    for answer in (ahead, replace(ahead, usage=replace(ahead.usage, cached_tokens=399))):
+        teacher.begin(1)
+        teacher.end(answer)
+        await teacher.close()
+    (lesson,) = taught(settings)
+    assert lesson.decode is None
+    assert lesson.prompt == pytest.approx(1)

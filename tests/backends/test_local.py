@@ -16,6 +16,8 @@ import pytest_asyncio
 
 import localserve
 from localserve.backends.local import LoadOptions, LocalBackend, load
+from localserve.backends.placement import place_model
+from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     Accepted,
@@ -37,6 +39,7 @@ from localserve.engine.engine import Mailbox
 from localserve.engine.sequence import GenerateRequest
 from localserve.errors import ContextOverflow, InvalidRequest, ModelUnusable
 from localserve.llama.vocabulary import LlamaVocabulary
+from localserve.planner.companions import draft_for
 from localserve.planner.plan import Wanted
 from localserve.prompting.sandbox import TemplateProcess
 from tests.gguf.small_models import SMALL_MODELS, write_small_model
@@ -594,3 +597,86 @@ async def test_a_load_that_is_cancelled_frees_all(
     backend = await load_tiny(tiny_f16, templates)
     assert await text_of(backend, completion())
     await backend.close()
+
+
+# A model that guesses ahead
+
+
+async def load_with_draft(
+    path: Path, draft: Path, templates: TemplateProcess, parallel: int = 4
+) -> LocalBackend:
+    facts = read_local(path).facts
+    wanted = Wanted(1_024, parallel, companions=(draft_for(read_local(draft).facts, facts),))
+    placed = place_model(path, facts, "tiny", wanted, None, lambda: False)
+    placed = replace(placed, draft=draft)
+    options = LoadOptions(wanted, threads=1)
+    return await load(spec_of(path), options, lambda share: None, templates, placed=placed)
+
+
+async def test_a_draft_guesses_ahead_and_what_it_did_is_told(
+    tiny_f16: Path, templates: TemplateProcess
+) -> None:
+    backend = await load_with_draft(tiny_f16, tiny_f16, templates)
+    before = guessed = 0
+    async with asyncio.timeout(PATIENCE_SECONDS):  # on a slow machine a trial waits for its time
+        while not guessed:
+            before = backend.status().guessed_tokens
+            asked = completion("the cat", "a dog", max_tokens=40)
+            events = await events_of(backend.complete(asked))
+            completed = events[-1]
+            assert isinstance(completed, Completed)
+            guessed = completed.timings.guessed_tokens
+    assert completed.usage.completion_tokens == 80
+    assert 0 < completed.timings.right_tokens <= guessed
+    ends = [event.timings for event in events if isinstance(event, Finished)]
+    assert sum(one.guessed_tokens for one in ends) == completed.timings.guessed_tokens
+    status = backend.status()
+    assert before == 0
+    assert (status.guessed_tokens, status.right_tokens) == (
+        guessed,
+        completed.timings.right_tokens,
+    )
+    assert backend.memory is not None
+    assert backend.memory.beside_bytes("draft") > 0
+    await backend.close()
+
+
+async def test_many_answers_are_cancelled_at_any_moment_beside_a_draft(
+    tiny_f16: Path, templates: TemplateProcess
+) -> None:
+    backend = await load_with_draft(tiny_f16, tiny_f16, templates)
+
+    async def begin(number: int) -> None:
+        prompt = f"the cat {number % 3} " * 20
+        asked = completion(prompt, max_tokens=60)
+        async with aclosing(backend.complete(asked)) as events:
+            count = 0
+            async for _ in events:
+                count += 1
+                if count > number:
+                    return
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await asyncio.gather(*(begin(number) for number in range(16)))
+        events = await events_of(backend.complete(completion("the cat", max_tokens=20)))
+    assert isinstance(events[-1], Completed)
+    assert backend.status().running == 0
+    await backend.close()
+
+
+@pytest.fixture
+def damaged(tiny_f16: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(tiny_f16.read_bytes()[:-1_000])
+    return path
+
+
+async def test_a_draft_that_was_damaged_meanwhile_is_an_error(
+    tiny_f16: Path, templates: TemplateProcess, damaged: Path
+) -> None:
+    placed = place_model(
+        tiny_f16, read_local(tiny_f16).facts, "tiny", Wanted(1_024, 2), None, lambda: False
+    )
+    placed = replace(placed, draft=damaged)
+    with pytest.raises(ModelUnusable, match="damaged"):
+        await load(spec_of(tiny_f16), LoadOptions(), lambda share: None, templates, placed=placed)

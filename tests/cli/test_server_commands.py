@@ -25,6 +25,8 @@ MODEL: dict[str, Any] = {
     "context_tokens": 4096,
     "context_reduced_from_tokens": 8192,
     "memory_bytes": {"CPU": 3 << 30, "CUDA0": 1 << 30},
+    "draft": None,
+    "draft_bytes": 0,
     "running": 2,
     "waiting": 1,
     "tokens_per_second": 12.34,
@@ -60,6 +62,12 @@ def test_ps_shows_what_each_model_takes_and_does(run: Run, fake: FakeServer) -> 
     for text in ("chat", "pinned", "8192", "3.0 GiB", "1.0 GiB CUDA0", "4096", "12.3", "8.0 GiB"):
         assert text in ran.out
     assert json.loads(run("ps", "--json").out) == {"url": fake.url, **LIST}
+
+
+def test_ps_says_how_much_of_a_model_s_memory_its_draft_holds(run: Run, fake: FakeServer) -> None:
+    assert "draft" not in run("ps").out
+    fake.document = {**LIST, "models": [{**MODEL, "draft": "small", "draft_bytes": 512 << 20}]}  # type: ignore[misc]
+    assert "(draft 512 MiB)" in run("ps").out
 
 
 def test_ps_says_whose_memory_a_gpu_without_its_own_takes(run: Run, fake: FakeServer) -> None:

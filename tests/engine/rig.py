@@ -104,7 +104,7 @@ class Rig:
     ) -> None:
         self.runner = runner or ScriptedRunner()
         self.arrivals: queue.SimpleQueue[Arrived] = queue.SimpleQueue()
-        pacer = Pacer(0.5, self.runner.batch_tokens)
+        pacer = self.pacer = Pacer(0.5, self.runner.batch_tokens)
         for bits in range(self.runner.batch_tokens.bit_length()):
             pacer.costs.observe(1 << bits, 1.0)  # as on a machine that guesses whatever it can
         self.scheduler = Scheduler(
@@ -113,6 +113,7 @@ class Rig:
             pacer,
             max_running=max_running,
             max_waiting=max_waiting,
+            drafter=self.runner.drafter,
             shelf=shelf,
             deliver=self.arrivals.put,
             clock=clock,
@@ -163,6 +164,7 @@ class Rig:
             return
         assert step.slices, "there is work, and nothing was scheduled"
         try:
+            step = self.step_taken = self.scheduler.draft(step)
             results = self.runner.run(step.slices)
         except Interrupted:
             pass
@@ -217,9 +219,19 @@ class Rig:
         assert max(0, runner.cells_used - most_run) <= scheduler.cells_kept <= runner.cells_used
         assert scheduler.running or scheduler.cells_kept == runner.cells_used
         assert scheduler.cache.checkpoints.size_bytes <= runner.checkpoint_bytes
+        self._check_drafter()
         for one in scheduler.waiting:
             assert one.slot is None
             assert one.computed == 0
+
+    def _check_drafter(self) -> None:
+        """Its slots hold beginnings of what the model's hold, so none leaks."""
+        drafter = self.runner.drafter
+        if drafter is not None:
+            assert drafter.cells_used <= drafter.cells
+            for slot in drafter.memory:
+                tokens = drafter.tokens(slot)
+                assert tokens == self.runner.held(slot)[: len(tokens)], f"slot {slot} strays"
 
     def _note(self, outcome: Outcome) -> None:
         for sequence, event in outcome:

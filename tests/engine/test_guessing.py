@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,27 @@ def test_costs_follow_a_machine_that_slows_down() -> None:
     for _ in range(40):
         measured.observe(1, 0.2)
     assert measured.seconds(1) == pytest.approx(0.2, rel=0.01)
+
+
+def test_a_step_that_was_disturbed_hardly_counts() -> None:
+    measured = costs({1: 0.1})
+    for _ in range(3):
+        measured.observe(1, 0.5)
+        for _ in range(4):
+            measured.observe(1, 0.1)
+    assert measured.seconds(1) == pytest.approx(0.1, rel=0.06)
+
+
+def test_a_smaller_step_takes_no_longer_than_a_larger_one() -> None:
+    measured = costs({1: 0.9, 4: 0.12, 64: 0.5})
+    assert measured.seconds(1) == pytest.approx(0.12)
+    assert measured.seconds(64) == pytest.approx(0.5)
+
+
+def test_costs_beyond_what_was_measured_are_stretched_where_that_is_asked() -> None:
+    tokens = np.array([1.0, 4.0, 20.0])
+    assert costs({2: 0.1, 10: 0.5}).stretched_seconds_of(tokens) == pytest.approx([0.1, 0.2, 1.0])
+    assert np.isnan(StepCosts().stretched_seconds_of(tokens)).all()
 
 
 def test_nothing_is_known_before_it_was_measured() -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from localserve.chat import Priority
+from localserve.engine.guessing import StepCosts
 from localserve.engine.runner import DecodeFailed, Interrupted, NoCells, Slice
-from localserve.engine.scripted import ScriptedRunner
+from localserve.engine.scripted import ScriptedDrafter, ScriptedRunner, echo
 from localserve.engine.sequence import Broken, Ended, GenerateRequest
 from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
 
@@ -34,12 +35,18 @@ def answer_alone(asked: GenerateRequest, runner: ScriptedRunner) -> tuple[str, s
     return rig.text(sequence), ended.reason, ended.completion_tokens
 
 
+def often_right(text: bytes) -> int:
+    """What the model says, but for every seventh token."""
+    return echo(text) if len(text) % 7 else ord("z")
+
+
 class AnyTrace(RuleBasedStateMachine):
     """Drives a scheduler as the engine's thread would."""
 
     cuts_anywhere = True
     guess_tokens = 0
     in_any_tokens = False
+    drafts = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,9 +60,17 @@ class AnyTrace(RuleBasedStateMachine):
             cuts_anywhere=self.cuts_anywhere,
         )
         runner.checkpoint_bytes = 5_000
+        if self.drafts:
+            runner.drafter = ScriptedDrafter(
+                cells=CELLS, batch_tokens=32, script=often_right, on_run=self._fail
+            )
         if self.in_any_tokens:
             runner.vocabulary = PairVocabulary()
         self.rig = Rig(runner, max_running=4, max_waiting=200)
+        if self.drafts:
+            costs = self.rig.pacer.costs = StepCosts()
+            for tokens in (1, CELLS):  # a step has time for all that may be guessed
+                costs.observe(tokens, 0.1)
         self.cancelled: set[int] = set()
 
     def _fail(self, batch: Batch[Slice]) -> None:
@@ -154,6 +169,11 @@ class AnyTraceWithGuesses(AnyTrace):
     guess_tokens = 12
 
 
+class AnyTraceWithADrafter(AnyTrace):
+    guess_tokens = 12
+    drafts = True
+
+
 class AnyTraceOfTextsInAnyTokens(AnyTrace):
     in_any_tokens = True
     guess_tokens = 5
@@ -180,3 +200,5 @@ TestAnyTraceOfAMemoryThatCannotBeCut.settings = settings(
 )
 TestAnyTraceWithGuesses = AnyTraceWithGuesses.TestCase
 TestAnyTraceWithGuesses.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyTraceWithADrafter = AnyTraceWithADrafter.TestCase
+TestAnyTraceWithADrafter.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -20,6 +20,7 @@ from localserve.planner.dry_run import Refused
 from localserve.planner.hardware import probe, refresh
 from localserve.planner.plan import Wanted
 from tests.gguf.projectors import write_projector
+from tests.gguf.small_models import SMALL_MODELS, write_small_model
 from tests.llama.window_model import WINDOW
 from tests.planner.recorded import CPU, NO_NVML, RecordedReadings, listed_gpu, nvml_gpu
 
@@ -128,6 +129,9 @@ async def test_room_is_kept_for_what_the_entry_names_beside_the_model(
     assert both.usage.total_bytes == alone.usage.total_bytes
     beside = sum(one.total_bytes for one in both.usage.beside)
     assert both.device_bytes["CPU"] == alone.device_bytes["CPU"] + beside
+    assert (alone.placed.draft, both.placed.draft) == (None, tiny_f16)
+    touched = both.touched_bytes["CPU"] - alone.touched_bytes["CPU"]
+    assert 0 < touched < both.usage.beside_bytes("draft")
 
 
 async def test_a_companion_that_is_not_here_keeps_no_model_from_being_loaded(
@@ -136,6 +140,37 @@ async def test_a_companion_that_is_not_here_keeps_no_model_from_being_loaded(
     gone = of(tiny_f16, projector=tmp_path / "gone.gguf")
     assert (await estimator()(gone, Wanted())).usage.beside == ()
     assert "no room is kept beside it: There is no file" in caplog.text
+
+
+async def test_a_draft_that_cannot_guess_is_refused_before_anything_is_loaded(
+    tiny_f16: Path, window_model: Path, estimator: Make, tmp_path: Path
+) -> None:
+    other = write_small_model(tmp_path / "other.gguf", SMALL_MODELS["llama"])
+    with pytest.raises(ModelUnusable) as refused:
+        await estimator()(of(tiny_f16, draft=str(other)), Wanted())
+    assert f"The draft of 'tiny': {other} (512 tokens) cannot" in refused.value.message
+    assert "Or serve it without a draft." in (refused.value.hint or "")
+    with pytest.raises(ModelUnusable, match=r"The draft of 'tiny': .*nobody"):
+        await estimator()(of(tiny_f16, draft="nobody"), Wanted())
+    with pytest.raises(ModelUnusable, match="cannot guess"):
+        await estimator()(of(window_model, draft=str(tiny_f16)), Wanted())
+
+
+async def test_the_draft_of_the_command_line_comes_before_the_entry_s(
+    tiny_f16: Path, tmp_path: Path
+) -> None:
+    settings = read_settings(environ={"LOCALSERVE_HOME": str(tmp_path / "home")})
+    room = MachineRoom(settings, RecordedReadings(tmp_path / "machine"))
+    options = LoadOptions(draft=str(tiny_f16), settings=settings)
+    asked = FileEstimate(lambda spec: options, room.look, dict)
+    assert (await asked(of(tiny_f16, draft="nobody"), Wanted())).placed.draft == tiny_f16
+
+
+async def test_no_draft_is_loaded_where_nothing_is_to_be_guessed(
+    tiny_f16: Path, estimator: Make
+) -> None:
+    never = await estimator(guess_tokens=0)(of(tiny_f16, draft=str(tiny_f16)), Wanted())
+    assert (never.placed.draft, never.usage.beside) == (None, ())
 
 
 async def test_what_was_held_on_a_gpu_that_vanished_is_not_counted_as_free(

@@ -362,6 +362,16 @@ async def test_room_for_companions_stays_held_beside_what_was_measured() -> None
     assert rig.ledger.held == {RAM: 125 + 23}
 
 
+def test_what_a_companion_really_takes_counts_in_place_of_what_was_planned() -> None:
+    from localserve.manager.need import device_bytes, with_room_beside
+    from localserve.planner.usage import RAM, Beside, DeviceUsage, MemoryUsage
+
+    eyes = Beside("mmproj", (DeviceUsage(RAM, 7, 0, 0),))
+    planned = MemoryUsage((), 0, beside=(eyes, Beside("draft", (DeviceUsage(RAM, 10, 5, 5),), 3)))
+    measured = MemoryUsage((), 0, beside=(Beside("draft", (DeviceUsage(RAM, 10, 5, 9),), 3),))
+    assert device_bytes(with_room_beside(measured, planned)) == {RAM: 27 + 7}
+
+
 async def test_a_closed_manager_frees_all_and_loads_no_more() -> None:
     rig = Rig({"chat": 1, "code": 1}, 100)
     await rig.use("chat")

@@ -11,11 +11,13 @@ from localserve.catalog.headers import read_local
 from localserve.errors import ModelMalformed, ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.metadata import Metadata
+from localserve.gguf.tokenizer import TOKENS
 from localserve.planner.companions import (
     Companion,
     draft_for,
     projector_compute_bytes,
     projector_of,
+    runtime_of_draft,
     with_companions,
 )
 from localserve.planner.explain import explain
@@ -173,5 +175,74 @@ def test_a_draft_of_another_family_is_refused(tmp_path: Path) -> None:
     one = read_local(write_small_model(tmp_path / "a.gguf", SMALL_MODELS["qwen3"])).facts
     assert draft_for(one, one).kind == "draft"
     tokenizer = replace(one.tokenizer, model="llama")
-    with pytest.raises(ModelUnusable, match="vocabularies differ"):
+    with pytest.raises(ModelUnusable, match="vocabularies differ: they are of the kinds 'gpt2'"):
         draft_for(one, replace(one, tokenizer=tokenizer))
+
+
+def test_a_draft_that_knows_other_words_is_refused_with_the_first_of_them(tmp_path: Path) -> None:
+    path = write_small_model(tmp_path / "a.gguf", SMALL_MODELS["qwen3"])
+    one = read_local(path).facts
+    words = list(one.metadata.byte_strings(TOKENS))
+    other = other_word(path, words[300])
+    told = f"token 300 is {words[300].decode()!r} and {other.decode()!r}"
+    theirs = read_local(path).facts
+    sizes = f"{path} ({len(words)} tokens) cannot guess for {path} ({len(words)} tokens)"
+    with pytest.raises(ModelUnusable) as refused:
+        draft_for(one, theirs)
+    assert sizes in refused.value.message
+    assert told in refused.value.message
+    assert "same family" in (refused.value.hint or "")
+
+
+def other_word(path: Path, word: bytes) -> bytes:
+    """Change a word of the vocabulary where it lies in the file; what it reads then."""
+    data = path.read_bytes()
+    framed = len(word).to_bytes(8, "little") + word
+    assert data.count(framed) == 1
+    changed = word[:-1] + b"~"
+    path.write_bytes(data.replace(framed, framed[:8] + changed))
+    return changed
+
+
+def test_the_first_few_tokens_of_two_vocabularies_may_differ(tmp_path: Path) -> None:
+    path = write_small_model(tmp_path / "a.gguf", SMALL_MODELS["qwen3"])
+    one = read_local(path).facts
+    first = next(one.metadata.byte_strings(TOKENS))
+    data = path.read_bytes()
+    at = data.index(TOKENS.encode()) + len(TOKENS) + 4 + 4 + 8 + 8
+    assert data[at : at + len(first)] == first
+    path.write_bytes(data[:at] + b"\x7f" * len(first) + data[at + len(first) :])
+    assert draft_for(one, read_local(path).facts).kind == "draft"
+
+
+def test_a_vocabulary_of_another_size_is_refused(
+    facts: dict[str, GgufFacts], tmp_path: Path
+) -> None:
+    small = read_local(write_small_model(tmp_path / "a.gguf", SMALL_MODELS["qwen3"])).facts
+    with pytest.raises(ModelUnusable, match=r"a\.gguf \(\d+ tokens\) .* \(151936 tokens\)"):
+        draft_for(small, facts["qwen3-8b"])
+
+
+def test_models_that_cannot_be_cut_neither_guess_nor_are_guessed_for(tmp_path: Path) -> None:
+    plain, windows = (
+        read_local(write_small_model(tmp_path / f"{name}.gguf", SMALL_MODELS[name])).facts
+        for name in ("qwen3", "mamba")
+    )
+    alike = replace(windows, tokenizer=plain.tokenizer)
+    for draft, model in ((alike, plain), (plain, alike)):
+        with pytest.raises(
+            ModelUnusable, match=r"what \S+mamba\.gguf \(mamba\) has computed cannot"
+        ):
+            draft_for(draft, model)
+
+
+@pytest.mark.parametrize("layers", [0, 10, None])
+def test_a_draft_is_run_as_its_room_is_planned(layers: int | None) -> None:
+    runtime = Runtime(4_096, 8, "q8_0", "q4_0", layers, 3, (1.0, 2.0), guess_tokens=63)
+    draft = runtime_of_draft(runtime)
+    whole = replace(runtime, cpu_expert_layers=0, guess_tokens=0)
+    assert draft == (
+        replace(whole, gpu_layers=0, tensor_split=())
+        if layers == 0
+        else replace(whole, gpu_layers=None, tensor_split=(1.0,))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from localserve.chat import (
 )
 from localserve.dialects.llama_server import NativeAnswer
 from localserve.dialects.llama_server.asked import Telling
+from localserve.dialects.timings import timing_fields
 from localserve.errors import EngineFailed
 
 USAGE = Usage(10, 4, cached_tokens=6)
@@ -231,3 +233,9 @@ def test_no_line_of_a_stream_ends_early() -> None:
     answer = NativeAnswer(choices=1, telling=STREAM)
     answer.stream([accepted()])
     assert answer.stream([TextDelta(0, "a\u2028b\r\n")]).count("\n") == 2
+
+
+def test_what_was_guessed_ahead_is_told_where_anything_was() -> None:
+    assert "draft_n" not in timing_fields(USAGE, TIMES)
+    told = timing_fields(USAGE, replace(TIMES, guessed_tokens=12, right_tokens=9))
+    assert (told["draft_n"], told["draft_n_accepted"]) == (12, 9)
