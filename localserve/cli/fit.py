@@ -15,7 +15,7 @@ from localserve.catalog.candidates import Candidates, find_candidates
 from localserve.catalog.draft import read_draft
 from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry, load_registry
-from localserve.cli.fit_json import catalog_document, fit_document
+from localserve.planner.document import catalog_document, fit_document
 from localserve.cli.fit_table import print_catalog, print_fit
 from localserve.cli.options import (
     CacheTypeK,

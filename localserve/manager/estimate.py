@@ -73,7 +73,8 @@ class FileEstimate:
         wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
-        wanted = replace(wanted, companions=self._companions(spec, facts, options.settings))
+        companions = companions_of(spec, facts, self._registry(), options.settings)
+        wanted = replace(wanted, companions=companions)
         placed = place_model(
             path,
             facts,
@@ -84,21 +85,6 @@ class FileEstimate:
             lambda settings: hardware,
         )
         return Need(replace(placed, predicted=self._count(spec, path, placed)))
-
-    def _companions(
-        self, spec: ModelSpec, facts: GgufFacts, settings: Settings | None
-    ) -> tuple[Companion, ...]:
-        """What the entry names; one that is not here, or is something else, keeps no room."""
-        found = []
-        try:
-            if spec.projector is not None:
-                found.append(projector_of(read_local(spec.projector).facts))
-            if spec.draft is not None and settings is not None:
-                own = read_draft_here(spec.draft, self._registry(), settings)
-                found.append(draft_for(own, facts))
-        except LocalserveError as error:
-            log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
-        return tuple(found)
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""
@@ -124,6 +110,23 @@ class FileEstimate:
             checkpoint_bytes=planned.checkpoint_bytes,
             beside=planned.beside,
         )
+
+
+def companions_of(
+    spec: ModelSpec, facts: GgufFacts, registry: Registry, settings: Settings | None
+) -> tuple[Companion, ...]:
+    """What the entry names to lie beside the model; one that is not here, or is something else,
+    keeps no room."""
+    found = []
+    try:
+        if spec.projector is not None:
+            found.append(projector_of(read_local(spec.projector).facts))
+        if spec.draft is not None and settings is not None:
+            own = read_draft_here(spec.draft, registry, settings)
+            found.append(draft_for(own, facts))
+    except LocalserveError as error:
+        log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
+    return tuple(found)
 
 
 def nothing_needed() -> Need:

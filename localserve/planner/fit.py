@@ -87,7 +87,7 @@ def fit_model(
         likely = _likely(real, candidates.quantization, wanted, machine)
         bench = _Bench(candidates, usable, facts, machine, stack, likely)
         first = facts[likely]
-        contexts = _contexts(first, wanted)
+        contexts = other_contexts(first, wanted)
         bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
 
         def plan(name: str, wish: Wanted, measure: Measure) -> Plan:
@@ -120,7 +120,7 @@ def fit_model(
             shown=shown,
             explanation=explain(shown, machine, exact, plans),
             longer=tuple(longer),
-            frontier=tuple(_trade(plans, longer)),
+            frontier=tuple(trade(plans, longer)),
             projector=candidates.projector,
             elsewhere=frozenset(candidates.elsewhere),
         )
@@ -213,7 +213,7 @@ def _sorted_out(
     return dict(by_bits), unusable
 
 
-def _contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
+def other_contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
     """The other contexts to show; none where the user has decided."""
     if wanted.context_tokens is not None:
         return []
@@ -223,7 +223,7 @@ def _contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
     return [replace(wanted, context_tokens=count) for count in sorted(counts)]
 
 
-def _trade(plans: Iterable[Plan], longer: Iterable[Plan]) -> list[Plan]:
+def trade(plans: Iterable[Plan], longer: Iterable[Plan]) -> list[Plan]:
     """The frontier, if there is more than one thing to choose."""
     found = frontier([*plans, *longer])
     return found if len(found) > 1 else []

@@ -20,8 +20,8 @@ from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
 from localserve.planner.plan import Wanted
 from localserve.planner.runtime import CacheType
-from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
+from localserve.server.machine_memory import MachineMemory
 
 MOST_BODY_BYTES = 4096
 
@@ -68,8 +68,9 @@ class EmptyBody(BaseModel):
 class Admin:
     """The endpoints, over one manager."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, memory: MachineMemory) -> None:
         self._manager = manager
+        self._memory = memory
         self._started = time.time()
 
     async def list(self, request: Request) -> Response:
@@ -78,23 +79,12 @@ class Admin:
 
     def document(self) -> dict[str, Any]:
         """What `list` answers."""
-        ledger = self._manager.ledger
-        held, capacity = ledger.charge(ledger.held), ledger.capacity
-        devices = [
-            {
-                "device": device,
-                "held_bytes": held.get(device, 0),
-                "capacity_bytes": capacity.get(device),
-                "part_of": RAM if device in ledger.in_ram else None,
-            }
-            for device in sorted({*held, *capacity})
-        ]
         return {
             "default": self._manager.spec.name,
             "pid": os.getpid(),
             "started_at": _time_text(self._started),
             "models": [report_fields(report) for report in self._manager.report()],
-            "memory": devices,
+            "memory": self._memory.rows(self._manager.ledger),
         }
 
     async def load(self, request: Request) -> Response:

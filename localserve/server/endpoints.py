@@ -17,6 +17,7 @@ from localserve.server.cache_admin import CacheAdmin
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
 from localserve.server.connecting import Connecting
 from localserve.server.errors import describe_error
+from localserve.server.fitting import Fitting
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.lm_studio import LmStudioModels
@@ -164,7 +165,12 @@ def probe_routes(health: Health, metrics: Metrics) -> list[Route]:
 
 
 def admin_routes(
-    settings: Settings, admin: Admin, activity: Activity, cache: CacheAdmin, keys: Keys
+    settings: Settings,
+    admin: Admin,
+    activity: Activity,
+    cache: CacheAdmin,
+    keys: Keys,
+    fitting: Fitting,
 ) -> list[Route]:
     """For whoever runs the server, and for the dashboard."""
     changes = (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
@@ -176,6 +182,8 @@ def admin_routes(
         post("/admin/requests/{name:path}/cancel", activity.cancel),
         Route("/admin/settings", EffectiveSettings(settings).show),
         Route("/admin/catalog", Shelf(settings).show),
+        Route("/admin/fit", fitting.list),
+        Route("/admin/fit/{name:path}", fitting.show),
         Route("/admin/connect", Connecting(admin).show),
         Route("/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
         Route("/admin/keys", keys.list, methods=["GET"]),

@@ -112,6 +112,7 @@ class Worker:
             owner_key=arguments.owner_key,
             on_request=self._tell_request,
             routes=_routes(settings),
+            look=room.look,
         )
         self._router: Router = app.state.router
         self._server = WebServer(app, self._settings, lambda: reporter.report(Live()))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from localserve.catalog.headers import read_local
 from localserve.cli import fit_table, terminal
-from localserve.cli.fit_json import memory_document
+from localserve.planner.document import memory_document
 from localserve.config import read_settings
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED
