@@ -65,6 +65,7 @@ from localserve.server.fitting import Fitting
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.lag import LagWatched, LoopLag
+from localserve.server.library import DiscardEndpoint
 from localserve.server.machine_memory import MachineMemory
 from localserve.server.metrics import Metrics
 from localserve.server.observing import sampler_for, tracing_for
@@ -242,7 +243,9 @@ def _routes(
                 *llama_server_routes(parts, endpoints),
                 *probe_routes(health, metrics),
                 post("/admin/reload", _reload_endpoint(reload)),
-                *admin_routes(parts.settings, admin, activity, cache, keys, fitting),
+                *admin_routes(
+                    parts.settings, admin, activity, cache, keys, fitting, DiscardEndpoint(library)
+                ),
                 Route("/", _greeting(dashboard)),
             ]
         ),

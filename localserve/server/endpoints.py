@@ -20,6 +20,7 @@ from localserve.server.errors import describe_error
 from localserve.server.fitting import Fitting
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.library import DiscardEndpoint
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
@@ -171,6 +172,7 @@ def admin_routes(
     cache: CacheAdmin,
     keys: Keys,
     fitting: Fitting,
+    discard: DiscardEndpoint,
 ) -> list[Route]:
     """For whoever runs the server, and for the dashboard."""
     changes = (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
@@ -184,6 +186,7 @@ def admin_routes(
         Route("/admin/catalog", Shelf(settings).show),
         Route("/admin/fit", fitting.list),
         Route("/admin/fit/{name:path}", fitting.show),
+        post("/admin/pulls/{name:path}/discard", discard.discard),
         Route("/admin/connect", Connecting(admin).show),
         Route("/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
         Route("/admin/keys", keys.list, methods=["GET"]),
