@@ -12,6 +12,30 @@ export function h(tag, properties, ...children) {
   return node;
 }
 
+// As `h`, in a picture.
+export function svg(tag, properties, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (value !== undefined && value !== null && value !== false) node.setAttribute(name, String(value));
+  }
+  add(node, children);
+  return node;
+}
+
+// A bar of parts, each [kind, title, size]; kinds are colours. `whole` is what the full width means.
+export function bar(parts, whole, label) {
+  const shown = parts.filter(([, , size]) => size > 0);
+  return [
+    h("div", { class: "bar", role: "img", "aria-label": `${label}: ${shown.map(([, title, size]) => `${title} ${bytes(size)}`).join(", ")}` },
+      shown.filter(([kind]) => kind !== "free").map(([kind, title, size]) => {
+        const piece = h("i", { class: kind, title: `${title}: ${bytes(size)}` });
+        piece.style.width = `${(100 * size) / Math.max(whole, 1)}%`;
+        return piece;
+      })),
+    h("div", { class: "legend", "aria-hidden": "true" }, shown.map(([kind, title, size]) =>
+      h("span", null, h("i", { class: kind }), `${title} ${bytes(size)}`)))];
+}
+
 function add(node, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;

@@ -1,7 +1,7 @@
 // What is loaded, what it holds, what is answered now and was of late.
 
 import { post } from "./api.js";
-import { bytes, count, h, milliseconds, replace, table, workButton } from "./dom.js";
+import { bytes, count, h, milliseconds, replace, svg, table, workButton } from "./dom.js";
 import { ask, live, watch } from "./live.js";
 import { requestTable } from "./manage.js";
 
@@ -68,15 +68,8 @@ function median(values) {
 function sparkline(values) {
   const most = Math.max(...values, 1);
   const points = values.map((value, at) => `${(100 * (at + 60 - values.length)) / 59},${(20 - (18 * value) / most).toFixed(2)}`);
-  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  picture.setAttribute("viewBox", "0 0 100 21");
-  picture.setAttribute("preserveAspectRatio", "none");
-  picture.setAttribute("class", "sparkline");
-  picture.setAttribute("aria-hidden", "true");
-  line.setAttribute("points", points.join(" "));
-  picture.append(line);
-  return picture;
+  return svg("svg", { viewBox: "0 0 100 21", preserveAspectRatio: "none", class: "sparkline", "aria-hidden": "true" },
+    svg("polyline", { points: points.join(" ") }));
 }
 
 function memory(document, models) {

@@ -16,9 +16,7 @@ from localserve.chat import Message
 from localserve.gateway.store import KeyStore
 from localserve.testing import FakeBackend, Piece, Thought
 from tests.browser.conftest import Opened
-from tests.manager.rig import Rig
 from tests.server.conftest import CHAT, HELLO, Serve, until
-from tests.server.test_ollama import NEWS, FakeLibrary, with_library
 
 pytestmark = pytest.mark.browser
 
@@ -194,29 +192,6 @@ async def test_a_running_request_is_seen_and_cancelled(serve: Serve, opened: Ope
         await page.get_by_role("button", name="Cancel").click()
         assert (await asking).json()["error"]["code"] == "request_cancelled"
         await page.get_by_text("request_cancelled").wait_for()
-
-
-async def test_models_are_loaded_pinned_and_unloaded(serve: Serve, opened: Opened) -> None:
-    rig = Rig({"chat": 60, "code": 30}, 100, context_tokens=0)
-    async with serve(manager=rig.manager) as served, opened(served, "models") as page:
-        await page.get_by_role("button", name="Unload chat").click()
-        await page.get_by_role("button", name="Load chat").click()
-        await page.get_by_role("button", name="Pin chat").click()
-        await page.get_by_role("button", name="Unpin chat").wait_for()
-        assert rig.loaded() == {"chat"}
-        assert rig.manager.report()[0].pinned
-
-
-async def test_a_pull_tells_how_far_it_is_and_why_it_failed(serve: Serve, opened: Opened) -> None:
-    library = FakeLibrary(NEWS)
-    async with serve(**with_library(library)) as served, opened(served, "models") as page:
-        await page.get_by_label("Model to fetch").fill("some/model")
-        await page.keyboard.press("Enter")
-        await page.get_by_role("status").get_by_text("here", exact=True).wait_for()
-        assert library.pulled == ["some/model"]
-        library.failure = RuntimeError("a bug")
-        await page.get_by_role("button", name="Fetch qwen3-0.6b").click()
-        await page.get_by_text("Something failed inside the server").wait_for()
 
 
 async def test_where_keys_exist_one_is_asked_for_and_kept_in_the_tab(
