@@ -60,8 +60,9 @@ export function table(columns, rows) {
       h("td", { class: kind, "data-title": title }, h("span", null, cell(row)))))))));
 }
 
-export function copyButton(text, label = "Copy") {
-  const button = h("button", { type: "button", onclick: copy }, label);
+// `text` may be what makes it; what that throws goes to `fail`.
+export function copyButton(text, label = "Copy", fail = () => {}) {
+  const button = h("button", { type: "button", onclick: () => copy().catch(fail) }, label);
   async function copy() {
     const done = await toClipboard(typeof text === "function" ? text() : text);
     button.textContent = done ? "Copied" : "Select it and press Ctrl+C";
