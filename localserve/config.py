@@ -21,6 +21,9 @@ from localserve.toml import TomlFile, read_toml
 DEFAULT_CONTEXT_TOKENS: Final = 8192
 """The context where neither a setting nor the model's entry says one (at most the trained one)."""
 
+ROOMY_CONTEXT_TOKENS: Final = 32_768
+"""What it becomes where that is cheap: agents begin with 10,000 to 20,000 tokens."""
+
 DEFAULT_PARALLEL: Final = 8
 """The bound on sequences computed together where neither a setting nor the entry says one."""
 

@@ -31,7 +31,9 @@ from localserve.planner.plan import (
     checkpoint_room,
     computes,
     make_plan,
+    roomier_contexts,
     runtime_of,
+    stretched,
 )
 from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
@@ -88,9 +90,11 @@ def place_model(
         return Placed(runtime, _in_ram(facts, runtime, wanted), RAM, parallel)
     if not has_gpu():
         runtime = replace(runtime, gpu_layers=0)
-        predicted = _in_ram(facts, runtime, wanted)
-        if _plainly_fits(predicted):
-            return Placed(runtime, predicted, RAM, parallel)
+        for tokens in (*roomier_contexts(facts, runtime, wanted), runtime.context_tokens):
+            runtime = replace(runtime, context_tokens=tokens)
+            predicted = _in_ram(facts, runtime, wanted)
+            if _plainly_fits(predicted):
+                return Placed(runtime, predicted, RAM, parallel)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
 
 
@@ -116,9 +120,9 @@ def _planned(
     surcharge = known.surcharge(facts.architecture, machine.backend)
     machine = replace(machine, surcharge=surcharge)
     with DryRuns((), path) as dry:
-        plan = make_plan(
-            facts, wanted, machine, dry.measure, correct=partial(known.correct, machine.key)
-        )
+        correct = partial(known.correct, machine.key)
+        plan = make_plan(facts, wanted, machine, dry.measure, correct=correct)
+        plan = stretched(plan, machine, dry.measure, correct=correct)
         if not plan.fits and not _fits_without_margin(plan, machine):
             raise _refusal(plan, machine, dry)
     return Placed(plan.runtime, plan.usage, computes(plan.where, machine), plan.parallel)

@@ -109,6 +109,9 @@ def _plans_table(
         table.add_column("quantization", no_wrap=True)
     if elsewhere:
         table.add_column("here", no_wrap=True)
+    contexts = len({plan.runtime.context_tokens for plan in plans}) > 1
+    if contexts:
+        table.add_column("context", no_wrap=True, justify="right")
     for heading in ("size", "fits", "where", "memory", "needed", "headroom", "tokens/s"):
         justify = "left" if heading in ("fits", "where", "memory") else "right"
         table.add_column(heading, no_wrap=True, justify=justify)  # type: ignore[arg-type]
@@ -120,6 +123,8 @@ def _plans_table(
             cells.append(plain(plan.quantization))
         if elsewhere:
             cells.append("" if plan.quantization in elsewhere else "yes")
+        if contexts:
+            cells.append(str(plan.runtime.context_tokens))
         headroom = memory_text(abs(plan.headroom_bytes))
         table.add_row(
             *cells,
@@ -259,14 +264,14 @@ def _spare(plan: Plan) -> str:
 
 def _frontier_table(fit: Fit) -> Table:
     """Quantization x context: where it lies and how fast, best trades marked."""
-    contexts = sorted({plan.runtime.context_tokens for plan in (*fit.plans, *fit.longer)})
+    contexts = sorted({plan.runtime.context_tokens for plan in (*fit.plans, *fit.others)})
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.title = "tokens/s by quantization and context (* no other is better in everything)"
     table.add_column("quantization", no_wrap=True)
     for context in contexts:
         table.add_column(str(context), no_wrap=True, justify="right")
     plans = {
-        (plan.quantization, plan.runtime.context_tokens): plan for plan in (*fit.longer, *fit.plans)
+        (plan.quantization, plan.runtime.context_tokens): plan for plan in (*fit.plans, *fit.others)
     }
     best = {(plan.quantization, plan.runtime.context_tokens) for plan in fit.frontier}
     for plan in fit.plans:

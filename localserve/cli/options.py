@@ -14,7 +14,10 @@ _STORED = f"How %s are stored: {', '.join(CACHE_TYPES)} [f16]."
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")]
 ContextAsUp = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Tokens of context, as for `up` [the model's, else 8192]."),
+    typer.Option(
+        metavar="N",
+        help="Tokens of context, as for `up` [the model's, else 8192, to 32768 where cheap].",
+    ),
 ]
 Parallel = Annotated[int | None, typer.Option(metavar="N", help="Requests computed together [8].")]
 CacheTypeK = Annotated[str | None, typer.Option(metavar="T", help=_STORED % "keys")]

@@ -100,7 +100,7 @@ def up(
         typer.Option(
             metavar="N",
             help="Tokens of context: the pool that all requests share, and the most that one"
-            " may use [the model's, else 8192].",
+            " may use [the model's, else 8192, and up to 32768 where that is cheap].",
         ),
     ] = None,
     parallel: Parallel = None,

@@ -49,7 +49,7 @@ def fit_document(fit: Fit, machine: Machine) -> dict[str, Any]:
 def _grid(fit: Fit) -> list[dict[str, Any]]:
     """Every quantization at every context that was planned, `best` those of the frontier."""
     plans = {
-        (plan.quantization, plan.runtime.context_tokens): plan for plan in (*fit.longer, *fit.plans)
+        (plan.quantization, plan.runtime.context_tokens): plan for plan in (*fit.others, *fit.plans)
     }
     best = {(plan.quantization, plan.runtime.context_tokens) for plan in fit.frontier}
     return [

@@ -28,7 +28,16 @@ from localserve.planner.gauge import DryRuns, Sibling, by_formula
 from localserve.planner.learned import NOTHING_LEARNED, Lessons
 from localserve.planner.machine import Machine
 from localserve.planner.placement import Measure
-from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, uncorrected, wanted_by
+from localserve.planner.plan import (
+    Plan,
+    Wanted,
+    make_plan,
+    roomier_contexts,
+    runtime_of,
+    stretched,
+    uncorrected,
+    wanted_by,
+)
 from localserve.planner.runtime import Runtime
 from localserve.planner.shapes import facts_of, resized
 
@@ -40,9 +49,10 @@ FRONTIER_CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 class Fit:
     """The answer for one model.
 
-    `plans` are of all its quantizations, the best first; `unusable` says why others are none.
+    `plans` are of all its quantizations, the best first, each with the context it would be run
+    with; `unusable` says why others are none.
     `shown` is the plan to look at: the picked one, or of those that do not fit the nearest.
-    `longer` has plans with other contexts and `frontier` those of all that nothing else beats;
+    `others` has plans with other contexts and `frontier` those of all that nothing else beats;
     both are empty where there is no trade. `projector` comes with the model, counted or not.
     `elsewhere` names quantizations that are not on this disk as others are: the catalog has their
     bytes, all else is as in the file that is here.
@@ -54,7 +64,7 @@ class Fit:
     picked: Plan | None
     shown: Plan
     explanation: Explanation
-    longer: tuple[Plan, ...]
+    others: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
     projector: Projector | None = None
     elsewhere: frozenset[str] = frozenset()
@@ -88,7 +98,12 @@ def fit_model(
         bench = _Bench(candidates, usable, facts, machine, stack, likely)
         first = facts[likely]
         contexts = other_contexts(first, wanted)
-        bench.learn([runtime_of(first, one) for one in (wanted, *contexts)])
+        runtime = runtime_of(first, wanted)
+        roomier = [
+            replace(runtime, context_tokens=count)
+            for count in roomier_contexts(first, runtime, wanted)
+        ]
+        bench.learn([runtime, *roomier, *(runtime_of(first, one) for one in contexts)])
 
         def plan(name: str, wish: Wanted, measure: Measure) -> Plan:
             return make_plan(
@@ -103,24 +118,31 @@ def fit_model(
         shown = picked = choose(asked)
         if shown is None:
             shown = max(asked, key=lambda one: one.headroom_bytes)
-        exact = bench.exact(shown.quantization)
-        checked = plan(shown.quantization, wanted, exact)  # the spot check
+        checked = plan(shown.quantization, wanted, bench.exact(shown.quantization))  # spot check
         plans = [checked if one is shown else one for one in plans]
         shown = checked
         if picked is not None:
             again = [one for one in plans if candidates.quantization in (None, one.quantization)]
             picked = choose(again)
             shown = picked or shown
+        exact = bench.exact(shown.quantization)
+
+        def stretch(one: Plan) -> Plan:
+            measure = exact if one is shown else bench.quick(one.quantization)
+            return stretched(one, machine, measure, correct=correct)
+
+        run = {one.quantization: stretch(one) for one in plans}
         longer = [plan(name, one, bench.quick(name)) for one in contexts for name in facts]
+        others = [one for one in (*plans, *longer) if not same_context(one, run[one.quantization])]
         return Fit(
             name=candidates.spec.name,
-            plans=tuple(plans),
+            plans=tuple(run.values()),
             unusable=unusable,
-            picked=picked,
-            shown=shown,
-            explanation=explain(shown, machine, exact, plans),
-            longer=tuple(longer),
-            frontier=tuple(trade(plans, longer)),
+            picked=picked and run[picked.quantization],
+            shown=run[shown.quantization],
+            explanation=explain(run[shown.quantization], machine, exact, plans),
+            others=tuple(others),
+            frontier=tuple(trade(run.values(), others)),
             projector=candidates.projector,
             elsewhere=frozenset(candidates.elsewhere),
         )
@@ -223,9 +245,14 @@ def other_contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
     return [replace(wanted, context_tokens=count) for count in sorted(counts)]
 
 
-def trade(plans: Iterable[Plan], longer: Iterable[Plan]) -> list[Plan]:
+def same_context(one: Plan, other: Plan) -> bool:
+    """Whether both are run with as many tokens."""
+    return one.runtime.context_tokens == other.runtime.context_tokens
+
+
+def trade(plans: Iterable[Plan], others: Iterable[Plan]) -> list[Plan]:
     """The frontier, if there is more than one thing to choose."""
-    found = frontier([*plans, *longer])
+    found = frontier([*plans, *others])
     return found if len(found) > 1 else []
 
 

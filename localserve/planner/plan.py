@@ -1,8 +1,9 @@
 """How a model would be run on a machine: the plan, for `fit` to show and for `up` to follow.
 
 The user's settings are constraints; what they leave free is planned, except that the context is
-never lowered and the cache never coarsened unasked: what that would bring is told instead. Pure but
-for the measure that is handed in.
+never lowered and the cache never coarsened unasked: what that would bring is told instead. A
+context that is left open is planned with the least that is of use, and stretched where more of it
+is cheap. Pure but for the measure that is handed in.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from localserve.config import (
     DEFAULT_CONTEXT_TOKENS,
     DEFAULT_PARALLEL,
     MOST_CHECKPOINTS,
+    ROOMY_CONTEXT_TOKENS,
     Settings,
 )
 from localserve.errors import ModelUnusable
@@ -24,7 +26,13 @@ from localserve.gguf.facts import GgufFacts
 from localserve.gguf.pooling import Pooling, divisible, natural_pooling, pooling_of
 from localserve.planner.companions import Companion
 from localserve.planner.dry_run import Refused
-from localserve.planner.formula import CELL_PADDING, estimate, output_bytes, state_bytes
+from localserve.planner.formula import (
+    CELL_PADDING,
+    cache_bytes,
+    estimate,
+    output_bytes,
+    state_bytes,
+)
 from localserve.planner.machine import Load, Machine
 from localserve.planner.placement import Measure, place, placement, ways
 from localserve.planner.runtime import (
@@ -40,6 +48,9 @@ from localserve.planner.speed import AS_PREDICTED, Corrections, Speed, predict
 from localserve.planner.usage import RAM, MemoryUsage
 
 Where = Literal["GPU", "GPU + RAM", "RAM"]
+
+CHEAP_CACHE_BYTES = 1 << 30
+"""A cache of so many bytes, or of half the weights, is not worth a smaller context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +205,48 @@ def make_plan(
         corrections=corrections,
         problem=problem,
     )
+
+
+def stretched(
+    plan: Plan, machine: Machine, measure: Measure, *, correct: Correct = uncorrected
+) -> Plan:
+    """The plan with the longest cheap context that fits and moves nothing; else the plan itself."""
+    for tokens in roomier_contexts(plan.facts, plan.runtime, plan.wanted) if plan.fits else ():
+        longer = make_plan(
+            plan.facts,
+            replace(plan.wanted, context_tokens=tokens),
+            machine,
+            measure,
+            quantization=plan.quantization,
+            correct=correct,
+        )
+        if longer.fits and _placed_alike(longer.runtime, plan.runtime):
+            return replace(longer, wanted=plan.wanted)
+    return plan
+
+
+def roomier_contexts(facts: GgufFacts, runtime: Runtime, wanted: Wanted) -> tuple[int, ...]:
+    """Contexts longer than the runtime's that cost little memory, the longest first; none where the
+    user has decided, or where vectors are made."""
+    if wanted.context_tokens is not None or runtime.pooling is not None:
+        return ()
+    trained = facts.hyperparameters.context_length or DEFAULT_CONTEXT_TOKENS
+    cheap = max(CHEAP_CACHE_BYTES, facts.weights_bytes // 2)
+    counts = {min(ROOMY_CONTEXT_TOKENS, trained), min(ROOMY_CONTEXT_TOKENS // 2, trained)}
+    return tuple(
+        count
+        for count in sorted(counts, reverse=True)
+        if count > runtime.context_tokens
+        and _cache_bytes(facts, replace(runtime, context_tokens=count)) <= cheap
+    )
+
+
+def _cache_bytes(facts: GgufFacts, runtime: Runtime) -> int:
+    return sum(cache_bytes(facts, runtime, layer) for layer in range(facts.hyperparameters.layers))
+
+
+def _placed_alike(one: Runtime, other: Runtime) -> bool:
+    return (one.gpu_layers, one.cpu_expert_layers) == (other.gpu_layers, other.cpu_expert_layers)
 
 
 def computes(where: Where, machine: Machine) -> str:

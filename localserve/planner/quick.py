@@ -12,11 +12,11 @@ from functools import partial
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.choice import bits_per_weight, choose
 from localserve.planner.explain import explain
-from localserve.planner.fit import Fit, other_contexts, trade
+from localserve.planner.fit import Fit, other_contexts, same_context, trade
 from localserve.planner.gauge import by_formula
 from localserve.planner.learned import NOTHING_LEARNED, Lessons
 from localserve.planner.machine import Machine, emptied
-from localserve.planner.plan import Plan, Wanted, make_plan
+from localserve.planner.plan import Plan, Wanted, make_plan, stretched
 from localserve.planner.verdict import Level
 
 
@@ -49,7 +49,7 @@ def outlook(subject: Subject, machine: Machine, known: Lessons = NOTHING_LEARNED
     planner = _Planner(subject, machine, known)
     names = [subject.here] if subject.here is not None else list(subject.facts)
     plan = _best([planner.plan(name, subject.wanted) for name in names])
-    return Outlook(plan, planner.level(plan))
+    return Outlook(planner.stretch(plan), planner.level(plan))
 
 
 def quick_fit(
@@ -63,16 +63,19 @@ def quick_fit(
     shown = _best(asked)
     contexts = other_contexts(shown.facts, subject.wanted)
     longer = [planner.plan(name, wanted) for wanted in contexts for name in names]
+    run = {one.quantization: planner.stretch(one) for one in plans}
+    others = [one for one in (*plans, *longer) if not same_context(one, run[one.quantization])]
+    shown = run[shown.quantization]
     measure = by_formula(shown.facts, machine.gpu_names)
     fit = Fit(
         name=subject.name,
-        plans=tuple(plans),
+        plans=tuple(run.values()),
         unusable={},
         picked=shown if shown.fits else None,
         shown=shown,
         explanation=explain(shown, planner.machine, measure, plans),
-        longer=tuple(longer),
-        frontier=tuple(trade(plans, longer)),
+        others=tuple(others),
+        frontier=tuple(trade(run.values(), others)),
         elsewhere=frozenset(names) - {subject.here} if subject.here is not None else frozenset(),
     )
     return fit, planner.level(shown)
@@ -90,6 +93,11 @@ class _Planner:
 
     def plan(self, name: str, wanted: Wanted) -> Plan:
         return self._plan_on(self.machine, name, wanted)
+
+    def stretch(self, plan: Plan) -> Plan:
+        """With the context that it would be run with."""
+        measure = by_formula(plan.facts, self.machine.gpu_names)
+        return stretched(plan, self.machine, measure, correct=self._correct)
 
     def level(self, plan: Plan) -> Level:
         if plan.fits:

@@ -73,7 +73,6 @@ class Way:
         self._record = record
         self._measured = measured
         self._at = -1
-        self._given_up: list[str] = []
 
     @property
     def first_token_seconds(self) -> float | None:
@@ -88,7 +87,7 @@ class Way:
     @property
     def fell_back(self) -> bool:
         """Whether a model was given up."""
-        return bool(self._given_up)
+        return bool(self._record.given_up)
 
     def next(self) -> str:
         """The next model to be asked; the record and the headers say so."""
@@ -108,13 +107,14 @@ class Way:
             self._measured.failed(choice.model)
         if self._at + 1 >= len(self._decision.order):
             raise error
-        self._given_up.append(f"{choice.model} ({reason})")
+        self._record.given_up += ((choice.model, reason),)
 
     def __str__(self) -> str:
         """`auto -> small (context) -> large: complexity 0.12 <= 1.00`"""
         choice = self._decision.order[max(0, self._at)]
         lacks = f", {'+'.join(choice.lacks)}" if choice.lacks else ""
-        steps = " -> ".join((self._decision.route.name, *self._given_up, choice.model))
+        given_up = [f"{model} ({reason})" for model, reason in self._record.given_up]
+        steps = " -> ".join((self._decision.route.name, *given_up, choice.model))
         return f"{steps}: {choice.why}{lacks}"
 
 

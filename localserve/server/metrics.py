@@ -55,6 +55,8 @@ class Metrics:
         instruments.in_flight.dec()
         route = record.route or NO_ROUTE
         instruments.request_ended(route, record.status, record.error, record.total_ms / 1e3)
+        for model, reason in record.given_up:
+            instruments.fell_back(model, reason)
         if record.client_left:
             instruments.client_left()
         if record.served_by is not None and record.cache != "hit":

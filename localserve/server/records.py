@@ -71,7 +71,8 @@ class RequestRecord:
     """Filled while the request is answered. None means 'did not come to that'.
 
     `caller` is the name of the key, `route` the pattern of the path, `trace_id` what spans call it,
-    `model_route` which models of a route were asked and why,
+    `model_route` which models of a route were asked and why, `given_up` those that did not begin to
+    answer, each with the reason in one word,
     `operation` what was asked of a model and `model` of which, `served_by` the one that answered.
     `cache` says what the response cache had. `headers` go out with the response, besides its own.
     `began_at` is in seconds since the epoch; of the times, `asked_ms`, `first_token_ms` and
@@ -96,6 +97,7 @@ class RequestRecord:
     stream: bool = False
     model: str | None = None
     model_route: str | None = None
+    given_up: tuple[tuple[str, str], ...] = ()
     served_by: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None

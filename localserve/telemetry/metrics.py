@@ -137,6 +137,12 @@ class Instruments:
         self._failed_loads = counter(
             "load_failures", "Loads of a model that did not succeed.", "model"
         )
+        self._fallbacks = counter(
+            "route_fallbacks",
+            "Models that a route gave up for the next one, by why.",
+            "model",
+            "reason",
+        )
         self._prompt_tokens = counter("prompt_tokens", "Tokens of prompts.", "model")
         self._cached_tokens = counter(
             "cached_prompt_tokens", "Tokens of prompts that were not computed again.", "model"
@@ -174,6 +180,10 @@ class Instruments:
         self._request_seconds.labels(route).observe(seconds)
         if error is not None:
             self._errors.labels(error).inc()
+
+    def fell_back(self, model: str, reason: str) -> None:
+        """A route gave a model up for the next one."""
+        self._fallbacks.labels(model, reason).inc()
 
     def client_left(self) -> None:
         """A client did not wait for its answer."""

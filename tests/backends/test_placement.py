@@ -114,5 +114,5 @@ def test_a_plan_that_fits_is_followed(
 ) -> None:
     host = Host(tmp_path, 6 * GIB)
     placed = place_model(tiny_q4_k_m, facts, "tiny", Wanted(), settings, a_gpu, host)
-    assert placed.runtime.context_tokens == 8_192
+    assert placed.runtime.context_tokens == 32_768
     assert placed.backend == "CPU"

@@ -170,12 +170,12 @@ def test_json_says_what_is_taken_and_what_would_be_served(run: Run, hub: Hub) ->
     memory = document["memory"]
     parts = ("weights_bytes", "kv_bytes", "compute_bytes")
     assert memory["total_bytes"] == sum(memory[part] for part in parts)
-    assert memory["kv_bytes"] == 8_192 * 36 * 2 * 1_024 * 2
+    assert memory["kv_bytes"] == 16_384 * 36 * 2 * 1_024 * 2  # about half of the weights
     assert memory["output_bytes"] == 4 * 151_936 * (4 + 63)
     (ram,) = memory["devices"]
     assert ram["needed_bytes"] > memory["total_bytes"] + memory["output_bytes"]
     assert document["runtime"] == {
-        "context_tokens": 8_192,
+        "context_tokens": 16_384,
         "parallel": 2,
         "sequences": 4,
         "cache_type_k": "f16",

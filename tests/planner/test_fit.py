@@ -83,8 +83,8 @@ def test_one_child_answers_for_all_quantizations_and_contexts(
     fit, asked = fitted(headers, replace(on, imagined=False), monkeypatch)
     assert fit.picked is not None
     split = len(on.gpus) > 1  # shares are known only once it is placed
-    assert asked == [fit.picked.quantization] * (2 if split else 1)
-    assert len({plan.runtime.context_tokens for plan in fit.longer}) > 1
+    assert asked == [fit.picked.quantization] * (3 if split else 1)
+    assert len({plan.runtime.context_tokens for plan in fit.others}) > 1
 
 
 def test_one_child_answers_for_a_quantization_that_was_named(

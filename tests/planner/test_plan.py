@@ -19,7 +19,7 @@ from localserve.planner.formula import estimate
 from localserve.planner.gauge import by_formula
 from localserve.planner.machine import Machine
 from localserve.planner.placement import ways
-from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, wanted_by
+from localserve.planner.plan import Plan, Wanted, make_plan, runtime_of, stretched, wanted_by
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import RAM, MemoryUsage
 from tests.planner.machines import machine
@@ -51,6 +51,37 @@ def test_without_a_gpu_all_lies_in_ram(facts: dict[str, GgufFacts]) -> None:
     assert (plan.fits, plan.where, plan.runtime.gpu_layers) == (True, "RAM", 0)
     assert plan.quantization == "Q4_K_M"
     assert plan.runtime.context_tokens == 8_192
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "ram_gib", "tokens"),
+    [
+        ("qwen3-8b", (), 64, 16_384),  # 2.4 of 5.0 GB; twice as much is not cheap
+        ("qwen3-30b-a3b", (), 64, 32_768),
+        ("qwen3-0.6b", (), 64, 8_192),  # already 0.9 GB
+        ("qwen3-8b", (24,), 64, 16_384),
+        ("qwen3-8b", (6.5,), 64, 8_192),  # more would drive layers off the GPU
+        ("qwen3-8b", (4,), 64, 8_192),
+        ("qwen3-8b", (), 7, 8_192),  # more would not fit
+        ("qwen3-8b", (), 4, 8_192),  # nothing fits
+    ],
+)
+def test_an_open_context_is_as_long_as_is_cheap(
+    facts: dict[str, GgufFacts], name: str, gpus: tuple[float, ...], ram_gib: int, tokens: int
+) -> None:
+    on = machine(*gpus, ram_gib=ram_gib)
+    plan = planned(facts[name], on)
+    longer = stretched(plan, on, by_formula(facts[name], on.gpu_names))
+    assert longer.runtime.context_tokens == tokens
+    assert longer.fits == plan.fits
+    assert (longer.wanted, longer.where) == (plan.wanted, plan.where)
+    assert longer.runtime.gpu_layers == plan.runtime.gpu_layers
+
+
+def test_a_context_that_was_asked_for_is_not_stretched(facts: dict[str, GgufFacts]) -> None:
+    big, on = facts["qwen3-30b-a3b"], machine()
+    plan = planned(big, on, Wanted(context_tokens=4_096))
+    assert stretched(plan, on, by_formula(big, on.gpu_names)) is plan
 
 
 def test_what_a_gpu_holds_goes_there_whole(facts: dict[str, GgufFacts]) -> None:

@@ -183,6 +183,8 @@ async def test_another_model_answers_for_one_that_cannot_be_loaded(
         assert answer.headers["x-localserve-route"].startswith("auto -> small (load) -> large:")
         again = await served.client.post(CHAT, json=EASY)
         assert again.headers["x-localserve-route"].startswith("auto -> large:")
+        figures = (await served.client.get("/metrics")).text
+    assert 'localserve_route_fallbacks_total{model="small",reason="load"} 1.0' in figures
 
 
 async def test_a_model_that_does_not_exist_is_asked_last(call: Serve) -> None:
