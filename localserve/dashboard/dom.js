@@ -25,15 +25,18 @@ export function svg(tag, properties, ...children) {
 // A bar of parts, each [kind, title, size]; kinds are colours. `whole` is what the full width means.
 export function bar(parts, whole, label) {
   const shown = parts.filter(([, , size]) => size > 0);
-  return [
-    h("div", { class: "bar", role: "img", "aria-label": `${label}: ${shown.map(([, title, size]) => `${title} ${bytes(size)}`).join(", ")}` },
-      shown.filter(([kind]) => kind !== "free").map(([kind, title, size]) => {
-        const piece = h("i", { class: kind, title: `${title}: ${bytes(size)}` });
-        piece.style.width = `${(100 * size) / Math.max(whole, 1)}%`;
-        return piece;
-      })),
-    h("div", { class: "legend", "aria-hidden": "true" }, shown.map(([kind, title, size]) =>
-      h("span", null, h("i", { class: kind }), `${title} ${bytes(size)}`)))];
+  return h("div", { class: "bar", role: "img", "aria-label": `${label}: ${shown.map(([, title, size]) => `${title} ${bytes(size)}`).join(", ")}` },
+    shown.filter(([kind]) => kind !== "free").map(([kind, title, size]) => {
+      const piece = h("i", { class: kind, title: `${title}: ${bytes(size)}` });
+      piece.style.width = `${(100 * size) / Math.max(whole, 1)}%`;
+      return piece;
+    }));
+}
+
+// What the colours of a bar mean, and the sizes; read aloud they are the bar's.
+export function legend(parts) {
+  return h("div", { class: "legend", "aria-hidden": "true" }, parts.filter(([, , size]) => size > 0).map(([kind, title, size]) =>
+    h("span", null, h("i", { class: kind }), `${title} ${bytes(size)}`)));
 }
 
 function add(node, children) {

@@ -1,7 +1,7 @@
 // Whether models would fit this machine: the verdict of each in a word, and the plan behind it.
 
 import { get } from "./api.js";
-import { bar, bytes, count, h, replace } from "./dom.js";
+import { bar, bytes, count, h, legend, replace } from "./dom.js";
 import { frontier } from "./frontier.js";
 
 const KINDS = { fits: "good", "not now": "warn", "too large": "bad" };
@@ -89,13 +89,14 @@ function sentence(told) {
 function place(device, told) {
   const parts = PARTS.map(([kind, title, field]) => [kind, title, device[field]]);
   const known = parts.reduce((sum, [, , size]) => sum + size, 0);
-  const rest = [["server", "output, process", Math.max(0, device.needed_bytes - known)], ["free", "free", Math.max(0, device.headroom_bytes)]];
+  const rest = [["rest", "output, process", Math.max(0, device.needed_bytes - known)], ["free", "free", Math.max(0, device.headroom_bytes)]];
   const machine = told.machine.places.find((one) => one.name === device.name);
   const title = device.name === "CPU" ? "RAM" : device.name;
   return h("div", { class: "place" },
     h("div", { class: "row small" }, h("span", null, title, " ", h("span", { class: "soft" }, machine?.description || "")),
       h("span", { class: "end soft" }, `needs ${bytes(device.needed_bytes)} of ${bytes(device.room_bytes)}`)),
-    bar([...parts, ...rest], Math.max(device.room_bytes, device.needed_bytes), title));
+    bar([...parts, ...rest], Math.max(device.room_bytes, device.needed_bytes), title),
+    legend([...parts, ...rest]));
 }
 
 function change(one) {

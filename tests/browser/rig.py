@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from localserve.backends.base import Backend
+from localserve.backends.placement import Placed
 from localserve.catalog.registry import shipped_registry
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings, read_settings
@@ -16,7 +18,10 @@ from localserve.manager.need import Need
 from localserve.manager.offer import DiskOffer
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import Hardware, probe
-from localserve.testing import FakeBackend, FakeRoom, fake_estimate
+from localserve.planner.plan import Wanted
+from localserve.planner.runtime import Runtime
+from localserve.planner.usage import RAM, MemoryUsage
+from localserve.testing import FakeBackend, FakeOffer, FakeRoom, fake_estimate, fake_spec
 from tests.planner.recorded import GIB, RecordedReadings
 
 RATES = {
@@ -60,6 +65,30 @@ def arguments_of(hardware: Hardware, **more: Any) -> dict[str, Any]:
         return hardware
 
     return {"arguments": {"look": look, **more}}
+
+
+class TwoPlaces(FakeRoom):
+    """RAM, and a GPU with as much room."""
+
+    async def measure(self, held: Mapping[str, int]) -> Mapping[str, int]:
+        return {name: self.total_bytes - held.get(name, 0) for name in (RAM, "CUDA0")}
+
+    def most(self) -> Mapping[str, int]:
+        return {RAM: self.total_bytes, "CUDA0": self.total_bytes}
+
+
+def loaded_manager(backend: FakeBackend, predicted: MemoryUsage, room_bytes: int) -> ModelManager:
+    """Loads `backend`, of which so much was predicted."""
+    spec = fake_spec(backend.facts.name)
+
+    async def estimate(spec: ModelSpec, wanted: Wanted) -> Need:
+        return Need(Placed(Runtime(4096, 8), predicted, "CUDA", 8))
+
+    async def load(spec: ModelSpec, need: Need, progress: Progress) -> Backend:
+        return backend
+
+    room = TwoPlaces(room_bytes)
+    return ModelManager(spec, load, offer=FakeOffer([spec]), estimate=estimate, room=room)
 
 
 def disk_settings(folder: Path, hub_url: str) -> Settings:

@@ -14,8 +14,13 @@ import pytest
 
 from localserve.chat import Message
 from localserve.gateway.store import KeyStore
+from localserve.manager.fits import Look
+from localserve.planner.usage import DeviceUsage, MemoryUsage
+from localserve.server.machine_memory import MachineMemory
 from localserve.testing import FakeBackend, Piece, Thought
 from tests.browser.conftest import Opened
+from tests.browser.rig import arguments_of, hardware_of, loaded_manager
+from tests.planner.recorded import GIB
 from tests.server.conftest import CHAT, HELLO, Serve, until
 
 pytestmark = pytest.mark.browser
@@ -246,3 +251,36 @@ async def test_the_page_finds_a_server_that_was_restarted(serve: Serve, opened: 
             await second.client.post(CHAT, json={})
             await page.get_by_text("connected").wait_for()
             await page.get_by_text("invalid_schema").wait_for()
+
+
+async def test_each_device_shows_who_holds_its_memory_and_what_was_predicted(
+    serve: Serve, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_own(look: Look) -> MachineMemory:
+        return MachineMemory(look, lambda: 5 * GIB)
+
+    monkeypatch.setattr("localserve.server.app.MachineMemory", with_own)
+    predicted, measured = usage(3 * GIB), usage(4 * GIB)
+    backend = FakeBackend()
+    backend.memory = measured
+    manager = loaded_manager(backend, predicted, room_bytes=30 * GIB)
+    machine = arguments_of(hardware_of(tmp_path))
+    async with serve(manager=manager, **machine) as served, opened(served, "now") as page:
+        ram = page.get_by_role("img", name="RAM: ", exact=False)
+        await page.get_by_text("other programs 7.0 GiB").wait_for()
+        text = str(await ram.get_attribute("aria-label"))
+        assert text == (
+            "RAM: weights 4.0 GiB, context (KV) 256 MiB, compute 128 MiB,"
+            " the server itself 640 MiB, other programs 7.0 GiB, free 36.0 GiB"
+        )
+        assert "context (KV) 512 MiB" in str(
+            await page.get_by_role("img", name="CUDA0: ").get_attribute("aria-label")
+        )
+        await page.get_by_text("48.0 GiB; models may have").wait_for()
+        await page.get_by_role("img", name="predicted of fake: weights 3.0 GiB").wait_for()
+        await page.get_by_text("4.9 GiB (+25.8 %)").wait_for()
+
+
+def usage(weights_bytes: int) -> MemoryUsage:
+    ram = DeviceUsage("CPU", weights_bytes, GIB // 4, GIB // 8)
+    return MemoryUsage((ram, DeviceUsage("CUDA0", 0, GIB // 2, 0)), 0)
