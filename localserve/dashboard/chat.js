@@ -2,7 +2,7 @@
 
 import { events, get, problemOf, request } from "./api.js";
 import { emptyAnswer, take, wire } from "./conversation.js";
-import { copyButton, h, replace } from "./dom.js";
+import { copyButton, count, h, replace } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { asCurl, asPython } from "./snippets.js";
 import { callList, toolFields, toolsOf } from "./tools.js";
@@ -18,20 +18,24 @@ const SAMPLING = [
 const DRAW_MS = 60;
 const DRAW_SHARE = 5; // drawing takes at most one part of so many of the time
 
+const LONG_CHARACTERS = 8000;
+const SHOWN_CHARACTERS = 2000;
+
 // The conversation outlives a look at another page.
-const state = { model: "", system: "", fields: {}, tools: { text: "", choice: "" }, messages: [], draft: "", running: null };
+const state = { model: "", system: "", fields: {}, tools: { text: "", choice: "" }, messages: [], draft: "", pastes: [], running: null };
 
 export const chat = {
   title: "Chat",
   show(main, fail) {
-    const model = h("select", { onchange: () => { state.model = model.value; } });
+    const model = h("select", { "aria-label": "Model", onchange: () => { state.model = model.value; } });
     const system = h("textarea", { rows: 2, value: state.system, placeholder: "none", oninput: () => { state.system = system.value; } });
     const fields = SAMPLING.map(([name, title, hint, min, max, step]) => h("label", null, title,
       h("input", { type: "number", name, min, max, step, placeholder: hint, value: state.fields[name] || "", oninput: (event) => { state.fields[name] = event.target.value; } })));
     const log = h("div", { role: "log", "aria-label": "Conversation" });
     const input = h("textarea", { rows: 3, dir: "auto", placeholder: "Write a message; Enter sends it, Shift+Enter begins a new line", "aria-label": "Message", value: state.draft,
-      oninput: () => { state.draft = input.value; },
+      oninput: () => { state.draft = input.value; }, onpaste: paste,
       onkeydown: (event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); } } });
+    const pasted = h("div", { class: "row" });
     const buttons = h("div", { class: "row" });
     main.append(
       h("section", null,
@@ -40,8 +44,9 @@ export const chat = {
           h("label", null, "System prompt", system), h("div", { class: "fields" }, fields),
           h("p", { class: "soft small" }, "What is left empty is as the model or the server says.")),
         h("details", { open: Boolean(state.tools.text) }, h("summary", null, "Tools"), toolFields(state.tools))),
-      h("section", null, log, input, h("p", null, buttons)));
+      h("section", null, log, input, pasted, h("p", null, buttons)));
 
+    let ended = false;
     listModels();
     drawAll();
 
@@ -53,13 +58,34 @@ export const chat = {
         if (speaking.some((one) => one.id === state.model)) model.value = state.model;
         state.model = model.value;
       } catch (error) {
-        fail(error);
+        fail(error, true);
       }
     }
 
     function drawAll() {
       replace(log, state.messages.length ? state.messages.map(draw) : h("p", { class: "empty" }, "Nothing was said yet."));
+      drawPastes();
       drawButtons();
+    }
+
+    // A long text is kept beside the field: laying it out there can take a browser's whole memory.
+    function paste(event) {
+      const text = event.clipboardData.getData("text/plain");
+      if (text.length <= LONG_CHARACTERS) return;
+      event.preventDefault();
+      state.pastes.push(text);
+      drawPastes();
+    }
+
+    function drawPastes() {
+      replace(pasted, state.pastes.map((text, at) => h("span", { class: "paste" },
+        h("span", { class: "small" }, `pasted text, ${count(text.length)} characters`),
+        h("button", { "data-key": `paste ${at}`, "aria-label": `Remove pasted text ${at + 1}`, onclick: () => { state.pastes.splice(at, 1); drawPastes(); input.focus(); } }, "Remove"))));
+    }
+
+    // What was written and pasted, as one message.
+    function draft() {
+      return [state.draft, ...state.pastes].map((text) => text.trim()).filter(Boolean).join("\n\n");
     }
 
     function drawButtons() {
@@ -78,7 +104,7 @@ export const chat = {
       message.redraw = () => replace(node,
         h("div", { class: "who" }, message.role === "user" ? "You" : message.model || "Answer"),
         message.reasoning ? reasoning(message) : null,
-        message.role === "user" ? h("div", { class: "plain", dir: "auto" }, message.content) : markdown(message.content),
+        message.role === "user" ? typed(message) : markdown(message.content),
         message.calls?.length ? callList(message, message === state.messages.at(-1) && !state.running, answer, fail) : null,
         message.problem ? h("p", { class: "problem" }, message.problem) : null,
         message.facts ? h("div", { class: "soft small" }, message.facts) : null,
@@ -88,7 +114,7 @@ export const chat = {
     }
 
     function send() {
-      const text = input.value.trim();
+      const text = draft();
       if (!text || state.running) return;
       try {
         toolsOf(state.tools);
@@ -98,6 +124,7 @@ export const chat = {
       }
       state.messages.push({ role: "user", content: text });
       input.value = state.draft = "";
+      state.pastes = [];
       answer().catch(fail);
     }
 
@@ -111,8 +138,8 @@ export const chat = {
 
     // With the draft, as what is copied; else as what is sent. Throws what is wrong with the tools.
     function body(withDraft) {
-      const draft = withDraft ? state.draft.trim() : "";
-      const messages = wire(draft ? [...state.messages, { role: "user", content: draft }] : state.messages);
+      const next = withDraft ? draft() : "";
+      const messages = wire(next ? [...state.messages, { role: "user", content: next }] : state.messages);
       if (withDraft && messages.at(-1)?.role === "assistant") messages.pop();
       if (state.system.trim()) messages.unshift({ role: "system", content: state.system });
       const given = Object.entries(state.fields).filter(([, text]) => text !== "").map(([name, text]) => [name, Number(text)]);
@@ -151,13 +178,21 @@ export const chat = {
       state.running = null;
       message.redraw();
       follow();
-      redrawButtons();
+      if (!ended) drawButtons();
     }
 
-    let redrawButtons = drawButtons;
-    return () => { redrawButtons = () => {}; };
+    return () => { ended = true; };
   },
 };
+
+// What a person wrote; of a long paste the beginning, for a browser is slow with all of it.
+function typed(message) {
+  const plain = (text) => h("div", { class: "plain", dir: "auto" }, text);
+  if (message.whole || message.content.length <= LONG_CHARACTERS) return plain(message.content);
+  const begin = message.content.slice(0, SHOWN_CHARACTERS).replace(/[\uD800-\uDBFF]$/, "");
+  return [plain(`${begin}…`), h("button", { "data-key": "whole", onclick: () => { message.whole = true; message.redraw(); } },
+    `Show all ${count(message.content.length)} characters`)];
+}
 
 function reasoning(message) {
   return h("details", { class: "reasoning", open: Boolean(message.unfolded), ontoggle: (event) => { message.unfolded = event.target.open; } },

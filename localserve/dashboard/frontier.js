@@ -28,7 +28,7 @@ export function frontier(grid) {
       `${measured ? "Tokens per second" : "What is left of the memory"} by quantization and tokens of context.`,
       grid.some((one) => one.best) ? " An outline marks what no other beats in quality, context and speed at once." : null,
       measured ? null : [" How fast it would be is told once ", h("code", null, "localserve fit"), " has measured this machine."]),
-    h("div", { class: "wide", tabindex: "0" }, picture),
+    h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Quantizations and contexts" }, picture),
     h("div", { class: "legend" }, kinds.map((where) => h("span", null, h("i", { class: KINDS[where] }), where)),
       grid.some((one) => !one.fits) ? h("span", null, h("i", { class: "on-none" }), "does not fit") : null),
     h("details", { class: "small" }, h("summary", null, "As a table"), asTable(names, contexts, at)));

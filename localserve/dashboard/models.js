@@ -35,7 +35,7 @@ export const models = {
         disk = tags.models;
         catalog = entries.models;
       } catch (error) {
-        if (!ended) fail(error);
+        fail(error, true);
       }
       draw();
     }

@@ -242,17 +242,6 @@ async def test_the_first_key_is_an_administrators_and_the_page_goes_on_with_it(
         assert await page.locator("dialog").count() == 0
 
 
-async def test_the_page_finds_a_server_that_was_restarted(serve: Serve, opened: Opened) -> None:
-    async with serve() as first, opened(first, "now") as page:
-        await page.get_by_text("connected").wait_for()
-        first.server.should_exit = True
-        await page.get_by_text("reconnecting").wait_for()
-        async with serve(listen_on=first.port) as second:
-            await second.client.post(CHAT, json={})
-            await page.get_by_text("connected").wait_for()
-            await page.get_by_text("invalid_schema").wait_for()
-
-
 async def test_each_device_shows_who_holds_its_memory_and_what_was_predicted(
     serve: Serve, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
