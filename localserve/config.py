@@ -444,7 +444,7 @@ class _Given:
 
     def read_file(self) -> TomlFile | None:
         path = self.values["config_file"] or self.path("config_dir") / "models.toml"
-        if self.values["config_file"] is None and not path.exists():
+        if self.values["config_file"] is None and not _is_there(path):
             return None
         self.values["config_file"] = path
         document = read_toml(path)
@@ -481,6 +481,20 @@ class _Given:
     def default_path(self, name: str, path: Path) -> None:
         if self.values[name] is None:
             self.values[name] = path
+
+
+def _is_there(path: Path) -> bool:
+    """Raises: ConfigInvalid, where that cannot be told: a file must not be passed over so."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigInvalid(
+            f"{path} cannot be looked for: {error.strerror or error}.",
+            hint="Give this user the right to, or set LOCALSERVE_CONFIG_DIR.",
+        ) from None
+    return True
 
 
 _SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(

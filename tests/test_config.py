@@ -184,3 +184,10 @@ def test_reading_settings_imports_neither_pydantic_nor_the_server() -> None:
     code = "import sys, localserve.config; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"pydantic", "starlette", "huggingface_hub", "asyncio"} & set(done.stdout.split())
+
+
+def test_a_folder_that_cannot_be_looked_into_is_an_error_that_names_it() -> None:
+    folder = "/" + "x" * 1000
+    with pytest.raises(ConfigInvalid, match=f"{folder}.models.toml cannot be looked for") as wrong:
+        read_settings(environ={"LOCALSERVE_CONFIG_DIR": folder})
+    assert "LOCALSERVE_CONFIG_DIR" in wrong.value.hint

@@ -21,6 +21,7 @@ from localserve.backends.lessons import Teacher, compare_load
 from localserve.backends.placement import Placed, forecast, place_model
 from localserve.backends.prompts import Prompts
 from localserve.backends.shelf import open_shelf, save_seconds
+from localserve.catalog.filenames import as_text
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
@@ -560,7 +561,7 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         fills_middle=fills_middle,
         has_chat_template=model.chat_template is not None,
         device=runner.device,
-        file=str(spec.source.path),
+        file=as_text(str(spec.source.path)),
         capabilities=capabilities_of(spec.chat_template or model.chat_template, fills_middle),
         chat_template=spec.chat_template or model.chat_template or CHATML,
         begin_text=vocabulary.text(vocabulary.begin),

@@ -111,6 +111,17 @@ def without_shard(filename: str) -> str:
     return _SHARD.sub("", filename) if shard_of(filename) else filename
 
 
+def name_of_file(filename: str) -> str:
+    """What the model of such a file is called: without `.gguf` and the shard's number."""
+    name = without_shard(filename)
+    return as_text(name[: -len(".gguf")] if name.lower().endswith(".gguf") else name)
+
+
+def as_text(name: str) -> str:
+    """A name of this disk that can be sent and shown: bytes that are no UTF-8 become U+FFFD."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def shard_names(filename: str) -> tuple[str, ...]:
     """All files that belong to this one, first shard first; itself if it is whole."""
     shard = shard_of(filename)

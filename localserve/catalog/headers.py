@@ -97,19 +97,6 @@ def read_facts(
     return read_headers(source, settings, quantization, progress).facts
 
 
-def read_quantizations(
-    source: HubFile, settings: Settings, progress: Progress = lambda count: None
-) -> Mapping[str, Headers | ModelUnusable]:
-    """The headers of every quantization of a repository, a few at a time; or why not.
-
-    The vocabulary is fetched once, where its ends and its length say that all have the same.
-
-    Raises: ModelUnusable, where the repository itself cannot be had or has no GGUF files.
-    """
-    with Repository(source, settings, progress) as hub:
-        return hub.read_all()
-
-
 class Repository:
     """One repository as it is now, and a connection to it for as long as the block lasts.
 
@@ -161,7 +148,12 @@ class Repository:
             )
 
     def read_all(self) -> Mapping[str, Headers | ModelUnusable]:
-        """As `read_quantizations`. Raises: ModelUnusable, where there are no GGUF files."""
+        """The headers of every quantization of a repository, a few at a time; or why not.
+
+        The vocabulary is fetched once, where its ends and its length say that all have the same.
+
+        Raises: ModelUnusable, where the repository has no GGUF files.
+        """
         offer = offer_of(self._source, self.files)
         if not offer.whole and not offer.broken:
             raise nothing_offered(self._source.repo, self._source, self.files)

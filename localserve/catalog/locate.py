@@ -25,8 +25,8 @@ from localserve.catalog.filenames import (
     files_by_quantization,
     is_model_file,
     is_path,
+    name_of_file,
     shard_names,
-    without_shard,
 )
 from localserve.catalog.finders.hub_cache import snapshots
 from localserve.catalog.finders.record import OWNERS, FoundModel
@@ -183,14 +183,12 @@ def _at_path(text: str, registry: Registry) -> ModelSpec:
     """The model of a file, with the settings of the registry's entry for that file, if any."""
     path = Path(os.path.expanduser(text)).absolute()
     first = check_file(_only_model_in(path) if os.path.isdir(path) else path)
-    name = without_shard(first.name)
-    name = name[: -len(".gguf")] if name.lower().endswith(".gguf") else name
     for spec in registry:
         if isinstance(spec.source, LocalFile):
             known = spec.source.path.with_name(shard_names(spec.source.path.name)[0])
             if os.path.exists(known) and known.samefile(first):
                 return replace(spec, source=LocalFile(first))
-    return ModelSpec(name, LocalFile(first))
+    return ModelSpec(name_of_file(first.name), LocalFile(first))
 
 
 def _only_model_in(folder: Path) -> Path:

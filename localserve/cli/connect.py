@@ -57,7 +57,16 @@ UNDONE = {
 
 
 def connect(
-    client: Annotated[str | None, typer.Argument(metavar="CLIENT", help="Which program.")] = None,
+    client: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CLIENT",
+            help="Which program.",
+            autocompletion=lambda incomplete: [
+                one.name for one in CLIENTS if one.name.startswith(incomplete)
+            ],
+        ),
+    ] = None,
     to_file: Annotated[
         bool, typer.Option("--write", help="Merge the entries into the client's file.")
     ] = False,

@@ -16,6 +16,7 @@ from localserve.catalog.draft import read_draft
 from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry, load_registry
 from localserve.cli.fit_table import print_catalog, print_fit
+from localserve.cli.model_names import models_known
 from localserve.cli.options import (
     CacheTypeK,
     CacheTypeV,
@@ -81,7 +82,11 @@ Exit status: 0 it fits (without a name: something does), 1 it does not, 2 an err
 def fit(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="REPO[:QUANT]|URL|PATH|NAME", help="What to plan for."),
+        typer.Argument(
+            metavar="REPO[:QUANT]|URL|PATH|NAME",
+            help="What to plan for.",
+            autocompletion=models_known,
+        ),
     ] = None,
     config: Config = None,
     ctx: ContextAsUp = None,

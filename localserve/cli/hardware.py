@@ -74,7 +74,7 @@ def hardware(
         _print(found, measured)
 
 
-hardware.__doc__ = f"Show what this machine has for models, and measure how fast it is.\n{EXAMPLES}"
+hardware.__doc__ = f"Show what models have here, and measure how fast it is.\n{EXAMPLES}"
 
 
 def document(found: Hardware, measured: Bandwidth) -> dict[str, object]:
@@ -105,6 +105,8 @@ def _print(found: Hardware, measured: Bandwidth) -> None:
         console.print(plain(notice.message))
         if notice.command:
             console.print(plain(f"  {notice.command}"))
+        if notice.prebuilt:
+            console.print(plain(f"or, without compiling:\n  {notice.prebuilt}"))
 
 
 _STYLES = {"warning": "bold yellow", "info": "bold blue"}

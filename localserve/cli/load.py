@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from localserve.cli.model_names import models_here
 from localserve.cli.options import (
     CacheTypeK,
     CacheTypeV,
@@ -52,7 +53,10 @@ Examples:
 Exit status: 0 unloaded, 1 it is in use or no server runs, 2 wrong usage.
 """
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `list` shows.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A name that `list` shows.", autocompletion=models_here),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -13,6 +13,7 @@ from localserve.catalog.registry import load_registry
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.catalog.wanted import find_here, parse_wanted
 from localserve.cli.download import Fetched, Options, fetch, people_view
+from localserve.cli.model_names import models_known
 from localserve.cli.progress import Json, emit, plan_document
 from localserve.cli.terminal import console, path_text, plain, size_text
 from localserve.config import Settings, read_settings
@@ -50,7 +51,10 @@ Exit status: 0 the model is on this disk, 1 it is not, 2 wrong usage, 130 ended 
 
 def pull(
     model: Annotated[
-        str, typer.Argument(metavar="NAME|REPO[:QUANT]|URL", help="What to download.")
+        str,
+        typer.Argument(
+            metavar="NAME|REPO[:QUANT]|URL", help="What to download.", autocompletion=models_known
+        ),
     ],
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download it even if it cannot run here.")

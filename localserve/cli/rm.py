@@ -13,6 +13,7 @@ from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.registry import load_registry
 from localserve.catalog.remove import check_removable, files_to_remove, model_to_remove, remove
 from localserve.cli.found import with_builtin
+from localserve.cli.model_names import models_here
 from localserve.cli.terminal import console, errors, plain, size_text
 from localserve.config import read_settings
 
@@ -31,7 +32,12 @@ Exit status: 0 deleted, 1 nothing (or not all) was deleted, 2 wrong usage.
 
 
 def rm(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `list` shows.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name that `list` shows.", autocompletion=models_here
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")

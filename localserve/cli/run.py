@@ -12,6 +12,7 @@ import typer
 from localserve.cli.chat_screen import ChatScreen, counts_text, show_answer
 from localserve.cli.dialogue import Dialogue
 from localserve.cli.download import INTERRUPTED
+from localserve.cli.model_names import models_here
 from localserve.cli.own_server import server_for
 from localserve.cli.reach import Port, ask
 from localserve.cli.terminal import console, errors
@@ -46,7 +47,11 @@ Exit status: 0 answered or ended, 1 failed, 2 wrong usage, 130 after Ctrl-C in a
 def run(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="A name that `list` shows [the server's default]."),
+        typer.Argument(
+            metavar="MODEL",
+            help="A name that `list` shows [the server's default].",
+            autocompletion=models_here,
+        ),
     ] = None,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="Answer this and end.")

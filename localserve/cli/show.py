@@ -15,6 +15,7 @@ from localserve.catalog.registry import Registry, load_registry
 from localserve.catalog.spec import HubFile, ModelSpec, RemoteEngine
 from localserve.cli.found import found_document, match, with_builtin
 from localserve.cli.list import spec_document
+from localserve.cli.model_names import models_known
 from localserve.cli.terminal import console, count_text, errors, memory_text, plain, size_text
 from localserve.config import Settings, read_settings
 from localserve.errors import ModelUnusable
@@ -37,7 +38,12 @@ Exit status: 0 found, 1 no such model, several could be meant, or a configuratio
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `list` shows.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name that `list` shows.", autocompletion=models_known
+        ),
+    ],
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
     ] = None,

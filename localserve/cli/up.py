@@ -18,6 +18,7 @@ from localserve.catalog.usage import remember_use
 from localserve.cli.choose import choose_model
 from localserve.cli.json_log import JsonLog
 from localserve.cli.log_file import LogFile
+from localserve.cli.model_names import models_known
 from localserve.cli.offer import CatalogOffer, may_offer
 from localserve.cli.options import (
     CacheTypeK,
@@ -82,7 +83,9 @@ def up(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME|PATH.gguf|REPO[:QUANT]|URL", help="What to serve [LOCALSERVE_MODEL]."
+            metavar="NAME|PATH.gguf|REPO[:QUANT]|URL",
+            help="What to serve [LOCALSERVE_MODEL].",
+            autocompletion=models_known,
         ),
     ] = None,
     config: Config = None,

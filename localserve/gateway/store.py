@@ -132,9 +132,9 @@ class KeyStore:
         with self._changing() as file:
             key = _named(file, name)
             file.execute(
-                "UPDATE secrets SET valid_until = min(coalesce(valid_until, ?1), ?1)"
-                " WHERE key_id = ?2",
-                (now + grace_seconds, key.id),
+                "UPDATE secrets SET valid_until = min(coalesce(valid_until, :until), :until)"
+                " WHERE key_id = :key",
+                {"until": now + grace_seconds, "key": key.id},
             )
             _insert_secret(file, key.id, stored, now)
             return IssuedKey(_named(file, name), secret)

@@ -46,7 +46,10 @@ HYBRID: Final = _names(
 """Some layers keep a state, others a KV cache; in falcon-h1 each keeps both."""
 
 DIFFUSION: Final = _names("dream llada llada-moe rnd1")
-"""Answers are not made token by token."""
+"""Models that do not write one token after the other. Source: llm_arch_is_diffusion."""
+
+SPEECH: Final = _names("wavtokenizer-dec qwen3tts pockettts")
+"""Models of sound, whatever their vocabulary."""
 
 NEED_A_TARGET: Final = _names("eagle3 dflash gemma4-assistant")
 """Draft models that only run beside the model they were made for."""

@@ -40,7 +40,6 @@ class Attention:
     sliding_window: int | None
     windowed: tuple[bool, ...]
     causal: bool
-    q_lora_rank: int | None
     kv_lora_rank: int | None
     key_length_mla: int | None
     value_length_mla: int | None
@@ -69,7 +68,6 @@ class Experts:
     groups: int
     groups_used: int
     feed_forward_length: int | None
-    leading_dense_layers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,8 @@ class Rope:
     """Rotary positions. `scaling` is "none", "linear", "yarn", "longrope" or what the file says."""
 
     dimension_count: int | None
-    freq_base: float
     scaling: str
     factor: float | None
-    original_context_length: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +193,6 @@ def _attention(
         sliding_window=window if any(windowed) else None,
         windowed=windowed,
         causal=causal is not False and keys.architecture != "gemma-embedding",
-        q_lora_rank=keys.integer("attention.q_lora_rank"),
         kv_lora_rank=keys.integer("attention.kv_lora_rank"),
         key_length_mla=keys.integer("attention.key_length_mla"),
         value_length_mla=keys.integer("attention.value_length_mla"),
@@ -254,7 +249,6 @@ def _experts(keys: _Keys, layers: int) -> Experts | None:
         groups=groups,
         groups_used=keys.integer("expert_group_used_count", 0),
         feed_forward_length=max(lengths, default=0) or None if lengths else None,
-        leading_dense_layers=keys.integer("leading_dense_block_count", 0),
     )
 
 
@@ -298,11 +292,8 @@ def _recurrent_layers(keys: _Keys, layers: int) -> tuple[bool, ...]:
 
 def _rope(keys: _Keys) -> Rope:
     factor = keys.number("rope.scaling.factor")
-    base = keys.number("rope.freq_base")
     return Rope(
         dimension_count=keys.integer("rope.dimension_count"),
-        freq_base=10_000.0 if base is None else base,
         scaling=keys.metadata.text(keys.key("rope.scaling.type")) or "linear",
         factor=keys.number("rope.scale_linear") if factor is None else factor,
-        original_context_length=keys.integer("rope.scaling.original_context_length"),
     )

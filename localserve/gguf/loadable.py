@@ -13,7 +13,13 @@ from itertools import chain
 from typing import Final
 
 from localserve.errors import ModelMalformed, ModelUnusable
-from localserve.gguf.architectures import ARCHITECTURES, KNOWN_AS_OF, NEED_A_TARGET
+from localserve.gguf.architectures import (
+    ARCHITECTURES,
+    DIFFUSION,
+    KNOWN_AS_OF,
+    NEED_A_TARGET,
+    SPEECH,
+)
 from localserve.gguf.contradictions import size_problems
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.vocabulary import vocabulary_problems
@@ -52,6 +58,8 @@ def _other_kind(facts: GgufFacts) -> tuple[str, str] | None:
         return "an importance matrix", whole
     if "controlvector.model_hint" in facts.metadata or facts.architecture == "controlvector":
         return "a control vector", whole
+    if facts.architecture in SPEECH:
+        return f"a model of speech ({facts.architecture})", "localserve serves models of text."
     if facts.architecture in NEED_A_TARGET:
         return f"a draft model ({facts.architecture}) that works only beside another", whole
     if not facts.tensors and facts.tokenizer.n_tokens:
@@ -72,6 +80,12 @@ def _check_architecture(facts: GgufFacts) -> None:
         raise ModelMalformed(
             f"{facts.file}: general.architecture is missing, so nothing tells what model it is.",
             hint=_ANOTHER,
+        )
+    if facts.architecture in DIFFUSION:
+        raise ModelUnusable(
+            f"{facts.file}: a {facts.architecture} model does not write one token after the other,"
+            " which is all that localserve does.",
+            hint="Use another model; llama.cpp's llama-diffusion-cli runs this one.",
         )
     if facts.architecture in ARCHITECTURES:
         return

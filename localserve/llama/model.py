@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -42,7 +43,7 @@ class LlamaModel:
         parameters = model_parameters(runtime)
         parameters.struct.progress_callback = callback
         parameters.struct.no_alloc = dry
-        pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters.struct)
+        pointer = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters.struct)
         if not pointer:
             reasons = library.newest_errors()
             why = "; ".join(reasons[:3]) or "it gave no reason"

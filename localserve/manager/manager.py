@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from localserve.errors import (
 )
 from localserve.manager.eviction import Candidate, choose_victims
 from localserve.manager.explain import accuracy, memory_busy, size_text, too_large
+from localserve.manager.keep_alive import KeepAlive
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import (
     Failed,
@@ -116,7 +116,11 @@ class ModelManager:
         self._on_default = on_default
         self._load_wait_seconds = load_wait_seconds
         self._memory_wait_seconds = memory_wait_seconds
-        self._keep_alive_seconds = keep_alive_seconds
+        self._keep_alive = KeepAlive(
+            keep_alive_seconds,
+            is_default=lambda model: model is self._default,
+            unload=self._unload_soon,
+        )
         self._max_waiting = max_waiting
         self._waiting = 0
         self._default = ManagedModel(default, Loading(default.name, 0.0, time.monotonic()))
@@ -202,14 +206,8 @@ class ModelManager:
             loaded=model.loaded,
             device_bytes=self._ledger.held_by(model.key),
             idle_since=None if model.in_use or model.backend is None else model.used_at,
-            expires_at=self._expires_at(model),
+            expires_at=self._keep_alive.expires_at(model),
         )
-
-    def _expires_at(self, model: ManagedModel) -> float | None:
-        limit = self._idle_limit_of(model)
-        if model.backend is None or model.pinned or limit == math.inf:
-            return None
-        return (time.time() if model.in_use else model.used_at) + limit
 
     # Leases
 
@@ -264,7 +262,7 @@ class ModelManager:
         """Wait until the model answers, and count as one who uses it from then on."""
         if not model.alive:
             await self._wait_until_alive(model)
-        self._stop_timer(model)
+        self._keep_alive.stop(model)
         model.leases += 1
         model.used_at = time.time()
         assert model.backend is not None
@@ -318,7 +316,7 @@ class ModelManager:
         if model.in_use:
             return
         self._tell_change()
-        self._start_timer(model)
+        self._keep_alive.begin(model)
 
     # Loading
 
@@ -361,7 +359,7 @@ class ModelManager:
         model.state = Ready(backend.facts.name, backend.facts)
         if model.loaded is not None:
             self._tell_load(spec, model.loaded.seconds)
-        self._start_timer(model)
+        self._keep_alive.begin(model)
         return backend
 
     def _tell_load(self, spec: ModelSpec, seconds: float | None) -> None:
@@ -480,11 +478,10 @@ class ModelManager:
                 device_bytes=self._ledger.charge(self._ledger.held_by(model.key)),
                 reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
                 idle_seconds=model.idle_seconds,
-                promised=model.idle_seconds
-                < max(self._keep_alive_of(model), model.wishes.promised_seconds),
+                promised=model.idle_seconds < self._keep_alive.promised_seconds(model),
             )
             for model in self._models.values()
-            if model is not wanted and _may_go(model)
+            if model is not wanted and model.may_go
         ]
 
     def _memory_busy(self, model: ManagedModel, need: Need) -> MemoryBusy:
@@ -588,8 +585,7 @@ class ModelManager:
         """Let a model stay whatever happens, or not; loads nothing."""
         model = await self._named(name)
         model.pin = pinned
-        self._stop_timer(model)
-        self._start_timer(model)
+        self._keep_alive.begin(model)
         self._tell_change()
         return self._report(model)
 
@@ -600,7 +596,7 @@ class ModelManager:
 
     async def _unload_idle(self, model: ManagedModel, why: str) -> None:
         """Unload what still may go; somebody may have asked for it since it was chosen."""
-        if _may_go(model):
+        if model.may_go:
             await self._unload_now(model, why)
 
     async def _unload_now(self, model: ManagedModel, why: str) -> None:
@@ -608,7 +604,7 @@ class ModelManager:
         if model.backend is None:
             return
         if model.unloading is None:
-            self._stop_timer(model)
+            self._keep_alive.stop(model)
             model.unloading = asyncio.create_task(
                 self._free(model, why), name=f"unload {model.spec.name}"
             )
@@ -639,41 +635,13 @@ class ModelManager:
                 await backend.close()
             self._ledger.release(model.key)
 
-    def _start_timer(self, model: ManagedModel) -> None:
-        """Unload it once it was idle for long enough, if it is to go at all."""
-        seconds = self._idle_limit_of(model)
-        if seconds == math.inf or model.pinned or model.in_use or self._closed:
-            return
-        if model.backend is None:
-            return
-        self._stop_timer(model)
-        why = f"after {seconds:g} s without a request"
-        loop = asyncio.get_running_loop()
-        model.timer = loop.call_later(seconds, self._unload_soon, model, why)
-
     def _unload_soon(self, model: ManagedModel, why: str) -> None:
         """Begin to unload it, unless somebody needs it."""
-        if _may_go(model) and not self._closed:
-            self._stop_timer(model)
+        if model.may_go and not self._closed:
+            self._keep_alive.stop(model)
             model.unloading = asyncio.create_task(
                 self._free(model, why), name=f"unload {model.spec.name}"
             )
-
-    def _idle_limit_of(self, model: ManagedModel) -> float:
-        """Seconds without a request after which it is unloaded; infinity: never. The default model
-        is everybody's: no wish of a single request makes it go sooner."""
-        own = self._keep_alive_of(model) or math.inf
-        limit = model.wishes.idle_seconds(own)
-        return max(own, limit) if model is self._default else limit
-
-    def _keep_alive_of(self, model: ManagedModel) -> float:
-        own = model.spec.keep_alive_seconds
-        return self._keep_alive_seconds if own is None else own
-
-    def _stop_timer(self, model: ManagedModel) -> None:
-        if model.timer is not None:
-            model.timer.cancel()
-            model.timer = None
 
     # The end, and models.toml
 
@@ -687,32 +655,19 @@ class ModelManager:
             if model.backend is not None:
                 model.backend.reconfigure(model.spec)
                 model.state = Ready(model.spec.name, model.backend.facts)
-            self._stop_timer(model)
-            self._start_timer(model)
+            self._keep_alive.begin(model)
 
     async def close(self) -> None:
         """Stop loading, cancel what runs and free all models. Harmless when called twice."""
         self._closed = True
         models = list(self._models.values())
+        self._keep_alive.end(models)
         loading = [one.loading for one in models if one.loading and not one.loading.done()]
         for task in loading:
             task.cancel()
         unloading = [one.unloading for one in models if one.unloading is not None]
         await _all_done([*loading, *unloading])
-        for model in models:
-            self._stop_timer(model)
         await asyncio.gather(*map(self._discard, models))
-
-
-def _may_go(model: ManagedModel) -> bool:
-    """Loaded, and neither used nor pinned nor on its way out."""
-    return (
-        model.backend is not None
-        and model.unloading is None
-        and (model.loading is None or model.loading.done())
-        and not model.in_use
-        and not model.pinned
-    )
 
 
 def _runs_as(model: ManagedModel, wanted: Wanted) -> bool:

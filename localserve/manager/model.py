@@ -126,6 +126,17 @@ class ManagedModel:
         )
 
     @property
+    def may_go(self) -> bool:
+        """Loaded, and neither used nor pinned nor on its way out."""
+        return (
+            self.backend is not None
+            and self.unloading is None
+            and (self.loading is None or self.loading.done())
+            and not self.in_use
+            and not self.pinned
+        )
+
+    @property
     def in_use(self) -> bool:
         return self.leases > 0 or self.waiting > 0
 

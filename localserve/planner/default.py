@@ -23,7 +23,7 @@ from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import Machine, machine_of
-from localserve.planner.plan import Plan, make_plan, wanted_by, wanted_of
+from localserve.planner.plan import Plan, make_plan, stretched, wanted_by, wanted_of
 
 GIB: Final = 1 << 30
 
@@ -130,7 +130,8 @@ def plan_found(found: FoundModel, registry: Registry, settings: Settings, machin
     surcharge = lessons(settings).surcharge(facts.architecture, machine.backend)
     wanted = wanted_of(settings).over(wanted_by(to_spec(found, registry)))
     machine = replace(machine, surcharge=surcharge)
-    return make_plan(facts, wanted, machine, by_formula(facts, machine.gpu_names))
+    measure = by_formula(facts, machine.gpu_names)
+    return stretched(make_plan(facts, wanted, machine, measure), machine, measure)
 
 
 def _size(size_bytes: int) -> str:

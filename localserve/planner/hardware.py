@@ -95,7 +95,7 @@ def probe(settings: Settings, readings: Readings | None = None) -> Hardware:
         answer = readings.ask(DEVICES_MODULE, timeout_seconds=DEVICES_SECONDS)
         nvml = nvml_asked.result()
     llama_cpp, listed = _llama_cpp(answer)
-    container = _container(readings)
+    container = find_container(readings)
     memory = read_memory(readings)
     cards = tuple(graphics_cards(readings, nvml))
     devices = join_devices(listed, nvml, cards, memory, readings.environment)
@@ -192,7 +192,7 @@ def _sees_own_processes_only(readings: Readings) -> bool:
     return namespace not in (None, INITIAL_PID_NAMESPACE)
 
 
-def _container(readings: Readings) -> str | None:
+def find_container(readings: Readings) -> str | None:
     if readings.system != "Linux":
         return None
     if "KUBERNETES_SERVICE_HOST" in readings.environment:

@@ -44,18 +44,59 @@ CUDA_PAGE = "https://developer.nvidia.com/cuda-downloads"
 
 PACKAGE = "llama-cpp-python"
 
+WHEELS = "https://abetlen.github.io/llama-cpp-python/whl"
+"""llama-cpp-python's own indexes of compiled packages, one for each kind of device."""
+
+CUDA_WHEELS = ((12, 5), (12, 4), (12, 3), (12, 2), (12, 1), (11, 8))
+"""The versions of CUDA that there are indexes for, but those of 13: they lack older cards, and a
+driver of 13 runs what was made for 12."""
+
+OTHER_WHEELS = {
+    ("hip", "Linux"): "rocm72",
+    ("hip", "Windows"): "hip-radeon",
+    ("vulkan", "Linux"): "vulkan",
+    ("vulkan", "Windows"): "vulkan",
+    ("metal", "Darwin"): "metal",
+}
+
 CHECKOUT = Path(__file__).parent.parent.parent
+
+
+def install_command(readings: Readings) -> str:
+    """Installs packages, whose names follow, into the environment that runs now: one without pip
+    is uv's."""
+    python = _quoted(sys.executable)
+    if readings.has_module("pip"):
+        return f"{python} -m pip install"
+    return f"uv pip install --python {python}"
 
 
 def rebuild_command(readings: Readings, backend: str) -> str:
     """Compiles llama.cpp for a key of FLAGS into the environment that runs now."""
     if backend in SCRIPT_BACKENDS and (CHECKOUT / "scripts" / "up").exists():
         return f"cd {_quoted(str(CHECKOUT))} && LOCALSERVE_BACKEND={backend} scripts/up"
-    pip = f"{_quoted(sys.executable)} -m pip install --force-reinstall --no-cache-dir --no-deps"
-    install = f"{pip} --no-binary {PACKAGE} {PACKAGE}"
+    install = f"{_replace_command(readings)} --no-binary {PACKAGE} {PACKAGE}"
     if readings.system == "Windows":
         return f'$env:CMAKE_ARGS="{FLAGS[backend]}"; & {install}'
     return f'CMAKE_ARGS="{FLAGS[backend]}" {install}'
+
+
+def prebuilt_command(readings: Readings, backend: str, cuda_version: str | None) -> str | None:
+    """Installs a package that was compiled for a key of FLAGS; None where nobody makes one.
+
+    `cuda_version` is the latest that the driver supports. It installs nothing where the index has
+    no package for this Python.
+    """
+    if readings.system != "Darwin" and readings.architecture not in ("x86_64", "AMD64"):
+        return None
+    index = OTHER_WHEELS.get((backend, readings.system))
+    if backend == "cuda":
+        index = _cuda_wheels(cuda_version)
+    if index is None:
+        return None
+    options = f"--only-binary {PACKAGE} --extra-index-url {WHEELS}/{index}"
+    call = "& " if readings.system == "Windows" else ""
+    return f"{call}{_replace_command(readings)} {options} {PACKAGE}"
 
 
 def missing_toolkit(readings: Readings, backend: str) -> str | None:
@@ -77,6 +118,22 @@ def toolkit_command(readings: Readings, backend: str) -> str | None:
     if manager is None or manager not in packages or readings.system != "Linux":
         return None
     return f"{INSTALL[manager]} {packages[manager]}"
+
+
+def _cuda_wheels(supported: str | None) -> str | None:
+    try:
+        major, minor = map(int, (supported or "").split("."))
+    except ValueError:
+        return None
+    best = next((one for one in CUDA_WHEELS if one <= (major, minor)), None)
+    return f"cu{best[0]}{best[1]}" if best else None
+
+
+def _replace_command(readings: Readings) -> str:
+    """Installs a package anew, and it alone."""
+    if readings.has_module("pip"):
+        return f"{install_command(readings)} --force-reinstall --no-cache-dir --no-deps"
+    return f"{install_command(readings)} --reinstall --no-cache --no-deps"
 
 
 def _quoted(path: str) -> str:

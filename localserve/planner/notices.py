@@ -13,6 +13,7 @@ from localserve.planner.graphics import GraphicsCard
 from localserve.planner.mending import (
     CUDA_PAGE,
     missing_toolkit,
+    prebuilt_command,
     rebuild_command,
     toolkit_command,
 )
@@ -55,11 +56,13 @@ WIDE_FEATURES = ("AVX2", "AVX512", "FMA", "F16C", "DOTPROD", "I8MM")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`level` is warning (something lies idle or is broken) or info. `command` mends it."""
+    """`level` is warning (something lies idle or is broken) or info. `command` mends it;
+    `prebuilt` does too, without compiling, where there is such a package for this Python."""
 
     level: str
     message: str
     command: str | None = None
+    prebuilt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def _about_idle(
             message += f" ({CUDA_PAGE})" if backend == "cuda" else ""
         else:
             command = f"{first} && {command}"
-    return Notice(level, message, command)
+    return Notice(level, message, command, prebuilt_command(readings, backend, nvml.cuda_version))
 
 
 def _missing_access(

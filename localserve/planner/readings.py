@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -106,6 +107,10 @@ class Readings:
 
     def which(self, tool: str) -> str | None:
         return shutil.which(tool)
+
+    def has_module(self, name: str) -> bool:
+        """Whether this Python has a module."""
+        return find_spec(name) is not None
 
     def command(self, *command: str, timeout_seconds: float = 10.0) -> str | None:
         """What one of the system's tools prints; None where it is missing or fails."""

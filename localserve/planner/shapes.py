@@ -26,7 +26,6 @@ EXPERTS = Experts(
     groups=0,
     groups_used=0,
     feed_forward_length=None,
-    leading_dense_layers=0,
 )
 """How a mixture is taken to be made up, of which only all and the active parameters are known."""
 
@@ -60,7 +59,7 @@ def facts_of(spec: ModelSpec, shape: Shape, quantization: str) -> GgufFacts:
         file_type=quantization,
         tensors=tensors,
         hyperparameters=_hyperparameters(shape),
-        tokenizer=Tokenizer("gpt2", None, shape.vocabulary, None, None, (), None, None),
+        tokenizer=Tokenizer("gpt2", None, shape.vocabulary, None, None, None, None),
         metadata=Metadata(spec.name, {}, b""),
         _by_name={tensor.name: tensor for tensor in tensors},
     )
@@ -132,7 +131,6 @@ def _hyperparameters(shape: Shape) -> Hyperparameters:
             sliding_window=None,
             windowed=(False,) * layers,
             causal=True,
-            q_lora_rank=None,
             kv_lora_rank=None,
             key_length_mla=None,
             value_length_mla=None,
@@ -140,6 +138,6 @@ def _hyperparameters(shape: Shape) -> Hyperparameters:
         ),
         experts=EXPERTS if mixed else None,
         recurrence=None,
-        rope=Rope(None, 10_000.0, "none", None, None),
+        rope=Rope(None, "none", None),
         pooling_type=None,
     )

@@ -135,7 +135,8 @@ class SqliteStore:
         self._count(file)
 
     def _purge(self, file: sqlite3.Connection, model: str | None) -> int:
-        gone = file.execute("DELETE FROM answers WHERE ?1 IS NULL OR model = ?1", (model,)).rowcount
+        delete = "DELETE FROM answers WHERE :model IS NULL OR model = :model"
+        gone = file.execute(delete, {"model": model}).rowcount
         file.commit()
         file.execute("VACUUM")  # what is forgotten is not to be found in the file
         self._count(file)

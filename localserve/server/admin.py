@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from localserve.catalog.filenames import as_text
 from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
 from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
@@ -123,7 +124,7 @@ def report_fields(report: ModelReport) -> dict[str, object]:
         "state": state_name(report.state),
         "progress": round(report.state.share, 3) if isinstance(report.state, Loading) else None,
         "problem": str(report.state.error) if isinstance(report.state, Failed) else None,
-        "file": str(source.path) if isinstance(source, LocalFile) else None,
+        "file": as_text(str(source.path)) if isinstance(source, LocalFile) else None,
         "pinned": report.pinned,
         "keep_alive_seconds": report.spec.keep_alive_seconds,
         "context_tokens": facts.context_tokens if facts else None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -78,6 +77,7 @@ from localserve.server.router import Router
 from localserve.server.tracing import Traced
 from localserve.server.vitals import own_checks
 from localserve.telemetry.spans import Tracing
+from localserve.versions import version_of
 
 HEADERS_AFTER_SECONDS = 15.0
 """A stream that waits for its model or for its turn sends its headers after this time."""
@@ -138,17 +138,19 @@ def create_app(
     lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
     checks.add_source(lambda: remote_checks(manager))
-    metrics = Metrics(manager, _version())
+    metrics = Metrics(manager, version_of("localserve"))
     caching = caching_for(settings, manager)
     if caching is not None:
         metrics.add(CacheMetrics(caching.cache))
     admin = Admin(manager, MachineMemory(look))
     activity = Activity(admin)
-    own_tracing = tracing_for(settings, _version()) if tracing is None else None
+    own_tracing = tracing_for(settings, version_of("localserve")) if tracing is None else None
     traced = tracing or own_tracing
     app = Starlette(
         routes=_routes(
-            Parts(manager, settings, headers_after_seconds, f"localserve-{_version()}"),
+            Parts(
+                manager, settings, headers_after_seconds, f"localserve-{version_of('localserve')}"
+            ),
             reload,
             library,
             Health(manager, checks, lag),
@@ -285,10 +287,3 @@ def _greeting(dashboard: Dashboard) -> Callable[[Request], Awaitable[Response]]:
 
 
 _BY_ACCEPT = {"vary": "Accept"}
-
-
-def _version() -> str:
-    try:
-        return version("localserve")
-    except PackageNotFoundError:
-        return "0"

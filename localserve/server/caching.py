@@ -12,7 +12,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -43,6 +42,7 @@ from localserve.response_cache.sqlite_store import FILE_NAME, SqliteStore
 from localserve.response_cache.value import Item
 from localserve.server.records import record_of
 from localserve.server.similar_answers import SimilarAnswers
+from localserve.versions import version_of
 
 MEMORY_BYTES: Final = 64 << 20
 """The bound on kept answers in memory."""
@@ -72,7 +72,7 @@ class Caching:
         self.cache = cache
         self._manager = manager
         self._settings = settings
-        self._versions = (_version("localserve"), _version("llama-cpp-python"))
+        self._versions = (version_of("localserve"), version_of("llama-cpp-python"))
         self._similar = _similar_answers(cache, manager, settings)
         self._files: dict[tuple[object, ...], object] = {}
 
@@ -240,10 +240,3 @@ def _state(path: Path) -> tuple[object, ...]:
     """Changes whenever one of a model's files does. Raises: OSError."""
     parts = [path.with_name(part).stat() for part in shard_names(path.name)]
     return (path, *((part.st_ino, part.st_size, part.st_mtime_ns) for part in parts))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "0"

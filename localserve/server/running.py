@@ -18,6 +18,7 @@ from typing import Final
 import psutil
 
 from localserve.config import Settings
+from localserve.versions import software
 
 FOLDER: Final = "servers"
 LOG_FOLDER: Final = "logs"
@@ -31,6 +32,7 @@ class RunningServer:
     """A server: its supervisor's process, and where it answers. Seconds since the epoch.
 
     `owner_key` is an API key of all rights for whoever can read the file: its owner alone.
+    `software` is what it was started from; "" where it did not say.
     """
 
     pid: int
@@ -41,6 +43,7 @@ class RunningServer:
     model: str
     log: str
     owner_key: str = field(repr=False)
+    software: str = ""
 
     @property
     def alive(self) -> bool:
@@ -76,6 +79,7 @@ def announced(
         model=model,
         log=str(log_path(settings, port)),
         owner_key=owner_key,
+        software=software(),
     )
     path = settings.data_dir / FOLDER / f"{port}.json"
     with contextlib.suppress(OSError):
@@ -107,7 +111,7 @@ def _read(path: Path) -> RunningServer | None:
         server = RunningServer(**document)
     except (OSError, ValueError, TypeError):
         return None
-    texts = ("url", "log", "model", "owner_key")
+    texts = ("url", "log", "model", "owner_key", "software")
     kinds = [("pid", int), ("port", int), *((name, str) for name in texts)]
     numbers = (server.process_began, server.started_at)
     right = all(isinstance(getattr(server, name), kind) for name, kind in kinds)

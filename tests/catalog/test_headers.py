@@ -11,10 +11,10 @@ import pytest
 
 from localserve.catalog import ranges
 from localserve.catalog.headers import (
+    Repository,
     read_facts,
     read_headers,
     read_local,
-    read_quantizations,
 )
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile, LocalFile
@@ -160,7 +160,8 @@ def test_all_quantizations_are_read_and_one_that_is_broken_does_not_spoil_the_ot
         "Q6_K/tiny-Q6_K-00002-of-00002.gguf": _shard(1, 2),
         "tiny-IQ4_XS-00002-of-00003.gguf": _shard(1, 3),
     }
-    found = read_quantizations(REPO, settings)
+    with Repository(REPO, settings) as repository:
+        found = repository.read_all()
     assert set(found) == {"Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "IQ4_XS"}
     good = {name: it for name, it in found.items() if not isinstance(it, ModelUnusable)}
     assert set(good) == {"Q4_K_M", "Q8_0", "Q6_K"}
@@ -176,7 +177,8 @@ def test_all_quantizations_are_read_and_one_that_is_broken_does_not_spoil_the_ot
 
 def _fetched(hub: Hub, settings: Settings) -> int:
     counts: list[int] = []
-    found = read_quantizations(REPO, settings, counts.append)
+    with Repository(REPO, settings, counts.append) as repository:
+        found = repository.read_all()
     for name, content in hub.repositories[REPO.repo].items():
         if name.startswith("tiny-"):
             headers = found[name.removeprefix("tiny-").removesuffix(".gguf")]
@@ -218,10 +220,12 @@ def test_without_ranges_each_vocabulary_is_read(hub: Hub, settings: Settings) ->
 
 def test_a_repository_without_ggufs_says_so(hub: Hub, settings: Settings) -> None:
     hub.repositories["owner/none"] = {"model.safetensors": b"x"}
-    for read in (read_quantizations, read_headers):
-        with pytest.raises(ModelUnusable, match="has no GGUF file") as caught:
-            read(HubFile("owner/none"), settings)
-        assert "NAME-GGUF" in caught.value.hint
+    none = HubFile("owner/none")
+    with Repository(none, settings) as repository:
+        for read in (repository.read_all, lambda: read_headers(none, settings)):
+            with pytest.raises(ModelUnusable, match="has no GGUF file") as caught:
+                read()
+            assert "NAME-GGUF" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def test_the_running_server_is_measured_step_by_step(run: Run, found: str) -> No
 
 
 def test_an_slo_that_holds_ends_with_0(run: Run, found: str) -> None:
-    ran = run(*QUICK, "--slo", "p95_ttft=60,error_rate=0,tokens_per_second=1")
+    # A busy machine may answer nothing within a tenth of a second.
+    ran = run(*QUICK[:-1], "1", "--slo", "p95_ttft=60,error_rate=0,tokens_per_second=1")
     assert ran.status == 0
     assert "p95_ttft ≤ 60: held, at worst" in ran.out
     assert "error_rate ≤ 0: held, at worst 0" in ran.out

@@ -145,7 +145,7 @@ def test_programs_get_a_stable_shape(readings: RecordedReadings) -> None:
         "processor": {**processor, **fields("performance_cores efficiency_cores")},
         "memory": {**memory, "cgroup": fields("group limit_bytes used_bytes")},
         "disk": fields("path free_bytes total_bytes"),
-        "notices": [fields("level message command")],
+        "notices": [fields("level message command prebuilt")],
         "cards": [fields("vendor name pci_bus_id driver integrated total_bytes free_bytes")],
         "devices": [{**device, "processes": [process]}],
         "bandwidth": {

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Server, Start
+from tests.release.conftest import build, copy_repository
+from tests.release.test_containers import health_command
 
 pytestmark = pytest.mark.e2e
 
@@ -20,19 +22,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
-    subprocess.run([*command, str(folder), str(ROOT)], check=True)
-    return next(folder.glob("localserve-*.whl"))
-
-
-def test_the_wheel_carries_the_catalog_and_the_built_in_model(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "localserve/catalog/models.toml" in names
-    assert "localserve/catalog/builtin.gguf" in names
-    assert "localserve/py.typed" in names
-    assert not [name for name in names if name.startswith(("tests", "benchmarks"))]
-    assert wheel.stat().st_size < 13e6
+    source = copy_repository(tmp_path_factory.mktemp("wheel") / "source")
+    return next(build(source, "--wheel").glob("localserve-*.whl"))
 
 
 def test_the_wheel_serves_outside_the_repository(wheel: Path, start: Start, tmp_path: Path) -> None:
@@ -50,6 +41,18 @@ def test_the_wheel_serves_outside_the_repository(wheel: Path, start: Start, tmp_
     assert where.stdout.startswith(str(folder))
     answer = server.post("/v1/completions", {"prompt": "once", "max_tokens": 2})
     assert answer.status_code == 200
+
+
+def test_the_health_check_of_the_images_needs_no_key(start: Start) -> None:
+    server = start(environ={"LOCALSERVE_API_KEY": "0123456789abcdef"})
+    assert server.get("/v1/models").status_code == 401
+    done = subprocess.run(
+        [sys.executable, *health_command("Dockerfile")[1:]],
+        env={"LOCALSERVE_PORT": server.url.rpartition(":")[2]},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def readme_block(language: str, containing: str) -> str:

@@ -59,6 +59,7 @@ def test_good_models_pass(name: str, tmp_path: Path) -> None:
         (_made(pair("general.type", STRING, "imatrix")), "an importance matrix"),
         (_made(_architecture("controlvector")), "a control vector"),
         (_made(_architecture("eagle3")), "a draft model (eagle3)"),
+        (_made(_architecture("qwen3tts")), "a model of speech (qwen3tts)"),
         (
             _made(_architecture("llama"), strings("tokenizer.ggml.tokens", ["a"]), tensors=[]),
             "a vocabulary without weights",
@@ -91,6 +92,11 @@ def test_a_newer_llama_cpp_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(loadable, "version", lambda name: newer)
     with pytest.raises(ModelMalformed, match="block_count"):  # past the check of its name
         check_loadable(_made(_architecture("llama9")))
+
+
+def test_a_diffusion_model_is_refused() -> None:
+    with pytest.raises(ModelUnusable, match="llada model does not write one token after the other"):
+        check_loadable(_made(_architecture("llada")))
 
 
 def test_a_file_without_an_architecture_is_malformed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_a_model_says_what_its_file_says(tiny_f16: Path) -> None:
     assert shares[-1] == 1.0
     model.close()
     model.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there such names are refused")
+def test_a_file_whose_name_is_no_text_is_loaded(tiny_f16: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"bad-\xff.gguf")
+    path.hardlink_to(tiny_f16)
+    LlamaModel(path, RUNTIME).close()
 
 
 def test_a_load_that_is_no_longer_wanted_stops(tiny_f16: Path) -> None:

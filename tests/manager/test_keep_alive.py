@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
 from localserve.errors import ModelInUse, UnknownModel
 from localserve.manager import Idle, Ready
+from localserve.manager.keep_alive import KeepAlive
+from localserve.manager.model import ManagedModel
 from localserve.manager.wishes import Wishes
+from localserve.testing import FakeBackend, fake_spec
 from tests.manager.rig import Rig
 
 NONE, MINUTE = 0.0, 60.0
@@ -166,3 +170,25 @@ async def test_what_is_in_use_or_the_default_is_not_forgotten() -> None:
             await rig.manager.forget("code")
     with pytest.raises(ModelInUse, match="where requests name none"):
         await rig.manager.forget("chat")
+
+
+async def test_a_timer_begins_for_what_is_loaded_and_idle_and_none_after_the_end() -> None:
+    backend = FakeBackend()
+    spec = replace(fake_spec(), keep_alive_seconds=MINUTE)
+    model = ManagedModel(spec, Ready(spec.name, backend.facts))
+    timers = KeepAlive(0.0, is_default=lambda model: False, unload=lambda model, why: None)
+
+    def begins() -> bool:
+        timers.begin(model)
+        return model.timer is not None
+
+    assert not begins()
+    model.backend = backend
+    assert begins()
+    model.leases = 1
+    assert not begins()
+    model.leases = 0
+    assert begins()
+    timers.end([model])
+    assert model.timer is None
+    assert not begins()

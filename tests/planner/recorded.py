@@ -83,6 +83,7 @@ class RecordedReadings(Readings):
         super().__init__(root)
         self.environment = {}
         self.tools: set[str] = set()
+        self.modules = {"pip"}
         self.commands: dict[tuple[str, ...], str] = {}
         self.refused: set[str] = set()
         self.processors_allowed: frozenset[int] | None = None
@@ -123,6 +124,9 @@ class RecordedReadings(Readings):
 
     def which(self, tool: str) -> str | None:
         return f"/usr/bin/{tool}" if tool in self.tools else None
+
+    def has_module(self, name: str) -> bool:
+        return name in self.modules
 
     def command(self, *command: str, timeout_seconds: float = 10.0) -> str | None:
         return self.commands.get(command)

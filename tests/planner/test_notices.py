@@ -19,6 +19,9 @@ NVIDIA, AMD, INTEL, VIRTUAL = "0x10de", "0x1002", "0x8086", "0x1234"
 CARD = "NVIDIA GeForce RTX 4090 is in this machine, and llama.cpp cannot use it: "
 UNNAMED = "NVIDIA graphics (2684) is in this machine, and llama.cpp cannot use it: "
 PIP = f"{sys.executable} -m pip install --force-reinstall --no-cache-dir --no-deps"
+WHEEL = (
+    f"{PIP} --only-binary llama-cpp-python --extra-index-url {mending.WHEELS}/%s llama-cpp-python"
+)
 PIP = f"{PIP} --no-binary llama-cpp-python llama-cpp-python"
 
 
@@ -79,6 +82,7 @@ def test_a_build_for_the_cpu_is_said_with_the_command(with_nvidia: RecordedReadi
         "warning",
         f"{CARD}this build is for CPU only",
         f'CMAKE_ARGS="-DGGML_CUDA=on" {PIP}',
+        WHEEL % "cu125",
     )
 
 
@@ -240,6 +244,7 @@ def test_amd_with_rocm_is_compiled_for_hip(readings: RecordedReadings) -> None:
             "Radeon RX 7900 XTX is in this machine, and llama.cpp cannot use it: this build is for"
             " CPU only",
             f'CMAKE_ARGS="-DGGML_HIP=on" {PIP}',
+            WHEEL % "rocm72",
         ),
     )
 
@@ -309,6 +314,7 @@ def test_a_mac_whose_build_lacks_metal(readings: RecordedReadings) -> None:
         "warning",
         "Apple GPU is in this machine, and llama.cpp cannot use it: this build is for CPU only",
         f'CMAKE_ARGS="-DGGML_METAL=on" {PIP}',
+        WHEEL % "metal",
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from localserve.catalog.filenames import is_model_file, shard_names, without_shard
+from localserve.catalog.filenames import is_model_file, name_of_file, shard_names, without_shard
 from localserve.catalog.finders.peek import peek
 from localserve.catalog.finders.record import Findings, FoundModel, Source
 
@@ -55,7 +55,7 @@ def to_model(shards: list[Path], source: Source, repo: str | None) -> FoundModel
     if len(shards) < len(names):
         problem = f"{len(names) - len(shards)} of its {len(names)} files are missing"
     return FoundModel(
-        name=without_shard(shards[0].name)[: -len(".gguf")],
+        name=name_of_file(shards[0].name),
         source=source,
         files=tuple(shards),
         size_bytes=sum(size for size, _ in sizes_and_times),

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from localserve.catalog.filenames import as_text
 from localserve.catalog.finders.folders import list_folder
 from localserve.catalog.finders.peek import peek
 from localserve.catalog.finders.record import Findings, FoundModel
@@ -69,7 +70,7 @@ def _name(relative: Path) -> str:
     """The name that `ollama list` shows: host and owner only where they are not the usual ones."""
     host, owner, name, tag = relative.parts
     shown = [name] if (host, owner) == (HOST, OWNER) else [owner, name]
-    return "/".join(shown if host == HOST else [host, *shown]) + f":{tag}"
+    return as_text("/".join(shown if host == HOST else [host, *shown]) + f":{tag}")
 
 
 def _read(manifest: Path, name: str, blobs: Path) -> FoundModel | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from localserve.catalog.filenames import without_shard
+from localserve.catalog.filenames import as_text, name_of_file, without_shard
 from localserve.catalog.finders.folders import find_in
 from localserve.catalog.finders.record import Findings, FoundModel
 
@@ -34,7 +34,7 @@ def find(models_dir: Path) -> Findings:
 def repo_of(path: Path) -> str | None:
     """OWNER/NAME, the first two folders of a path relative to the models folder."""
     from_the_hub = len(path.parts) > 2 and not path.parts[0].startswith(HOST_MARK)
-    return "/".join(path.parts[:2]) if from_the_hub else None
+    return as_text("/".join(path.parts[:2])) if from_the_hub else None
 
 
 def _cut_downloads(models_dir: Path) -> list[FoundModel]:
@@ -44,7 +44,7 @@ def _cut_downloads(models_dir: Path) -> list[FoundModel]:
             partials.setdefault(path.with_name(without_shard(found["name"])), []).append(path)
     return [
         FoundModel(
-            name=final.name[: -len(".gguf")],
+            name=name_of_file(final.name),
             source="localserve",
             files=tuple(paths),
             size_bytes=sum(path.stat().st_size for path in paths),

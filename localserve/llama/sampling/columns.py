@@ -86,9 +86,10 @@ class Columns:
     def near(self, count: int) -> Near:
         """About `count` columns, those with the largest maxima, and what is known of the others."""
         threshold = self._rough_threshold(count)
-        hit = self._maxima >= threshold
-        ids = self._ids_in(hit.nonzero()[0])
-        others = np.where(hit, np.float32(-np.inf), self._maxima)
+        hit = (self._maxima >= threshold).nonzero()[0]
+        ids = self._ids_in(hit)
+        others = self._maxima.copy()
+        others[hit] = -np.inf
         return Near(threshold, ids, self._row.take(ids), others, self._lines)
 
     def most_reach(self, threshold: np.float32) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+
+import pytest
 
 from localserve.catalog.finders import own
 from tests.catalog.gguf_files import write_gguf
@@ -24,6 +28,14 @@ def test_a_file_put_there_by_hand_has_no_repository(tmp_path: Path) -> None:
     write_gguf(tmp_path / "mine.gguf")
     (found,) = own.find(tmp_path).models
     assert (found.name, found.repo) == ("mine", None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there such names are refused")
+def test_a_name_that_is_no_text_is_shown_as_one(tmp_path: Path) -> None:
+    folder = tmp_path / "o" / os.fsdecode(b"r\xff")
+    path = write_gguf(folder / os.fsdecode(b"bad-\xff\xfe.gguf"))
+    (found,) = own.find(tmp_path).models
+    assert (found.name, found.repo, found.path) == ("bad-\ufffd\ufffd", "o/r\ufffd", path)
 
 
 def test_a_split_model_counts_once_with_all_its_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What may keep localserve from serving on this machine, and what mends it."""

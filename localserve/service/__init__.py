@@ -1,0 +1,1 @@
+"""localserve as a service of the user's own: started at login, and again after a failure."""
