@@ -1,11 +1,11 @@
-"""The main pages as pictures: `--pictures` puts them into docs/images. Each must be within the
-width, and small enough for a repository."""
+"""The main pages as pictures, which must be within the width and small enough for a repository:
+`--pictures` puts those that docs/dashboard.md shows into docs/images."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,16 @@ PHONE = {"viewport": {"width": 390, "height": 800}}
 DARK = {"color_scheme": "dark"}
 
 
+Place = Callable[[str], Path]
+
+
 @pytest.fixture
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a picture goes."""
+    docs = Path(__file__).parents[2] / "docs"
     wanted = request.config.getoption("--pictures", default=False)
-    made = Path(__file__).parents[2] / "docs/images" if wanted else tmp_path
-    made.mkdir(exist_ok=True)
-    return made
+    shown = (docs / "dashboard.md").read_text("utf-8") if wanted else ""
+    return lambda name: (docs / "images" if f"images/{name}" in shown else tmp_path) / name
 
 
 @asynccontextmanager
@@ -112,7 +116,7 @@ async def test_a_picture_of_each_main_page(
     opened: Opened,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    folder: Path,
+    place: Place,
     name: str,
 ) -> None:
     kinds = {"": DESK, "-dark": DESK | DARK, "-phone": PHONE, "-phone-dark": PHONE | DARK}
@@ -120,7 +124,7 @@ async def test_a_picture_of_each_main_page(
         for kind, options in kinds.items():
             async with opened(served, name, **options) as page:
                 await SHOWS[name](page)
-                path = folder / f"dashboard-{name}{kind}.png"
+                path = place(f"dashboard-{name}{kind}.png")
                 await page.screenshot(path=path, animations="disabled", caret="hide")
                 wide = "document.documentElement.scrollWidth > window.innerWidth"
                 assert not await page.evaluate(wide), path.name
