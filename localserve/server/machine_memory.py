@@ -23,7 +23,10 @@ from localserve.planner.usage import RAM
 log = logging.getLogger(__name__)
 
 MEASURED_FOR_SECONDS: Final = 3.0
-"""How long a measurement is not repeated: where no driver tells, llama.cpp has to be started."""
+"""How long a measurement is not repeated."""
+
+REST: Final = 20
+"""Nor for so many times what it took: where no driver tells, llama.cpp has to be started."""
 
 
 def resident_bytes() -> int:
@@ -35,12 +38,16 @@ class MachineMemory:
     """`look` measures the machine; without it only what models hold is told."""
 
     def __init__(
-        self, look: Look | None = None, own_bytes: Callable[[], int] = resident_bytes
+        self,
+        look: Look | None = None,
+        own_bytes: Callable[[], int] = resident_bytes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._look = look
         self._own_bytes = own_bytes
         self._hardware: Hardware | None = None
-        self._measured_at = float("-inf")
+        self._clock = clock
+        self._next_at = float("-inf")
         self._measuring: asyncio.Task[None] | None = None
 
     def rows(self, ledger: Ledger) -> list[dict[str, Any]]:
@@ -90,16 +97,18 @@ class MachineMemory:
         return sizes | {RAM: (memory.usable_bytes, memory.usable_bytes - memory.available_bytes)}
 
     def _measure_soon(self) -> None:
-        old = time.monotonic() - self._measured_at > MEASURED_FOR_SECONDS
-        if self._look is None or not old or self._measuring is not None:
+        early = self._clock() < self._next_at
+        if self._look is None or early or self._measuring is not None:
             return
         self._measuring = asyncio.create_task(self._measure(self._look), name="memory")
 
     async def _measure(self, look: Look) -> None:
+        began = self._clock()
         try:
             self._hardware = await look()
         except Exception:
             log.exception("the machine's memory could not be measured")
         finally:
-            self._measured_at = time.monotonic()
+            now = self._clock()
+            self._next_at = now + max(MEASURED_FOR_SECONDS, REST * (now - began))
             self._measuring = None

@@ -81,6 +81,27 @@ async def test_a_gpu_without_memory_of_its_own_is_told_of_in_rams_row(
     assert in_gib(told["CPU"]) == [64, 5, 1, 14, 44]
 
 
+@pytest.mark.parametrize(("takes", "rests"), [(0.01, 3.0), (1.0, 20.0)])
+async def test_what_takes_long_to_measure_is_measured_rarely(
+    hardware: Hardware, takes: float, rests: float
+) -> None:
+    now, looks = 0.0, 0
+
+    async def look() -> Hardware:
+        nonlocal now, looks
+        now += takes
+        looks += 1
+        return hardware
+
+    memory = MachineMemory(look, lambda: 0, lambda: now)
+    for later, expected in ((0.0, 1), (rests - 0.01, 1), (0.02, 2)):
+        now += later
+        memory.rows(ledger_of(1, 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert looks == expected
+
+
 async def test_a_machine_that_cannot_be_measured_leaves_the_rest_as_it_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
