@@ -27,7 +27,7 @@ export function verdictBadge(known, name) {
   if (!known) return h("span", { class: "badge" }, "judging…");
   const one = known.get(name.toLowerCase());
   if (!one) return null;
-  if (!one.level) return h("span", { class: "badge bad", title: one.problem }, "cannot run");
+  if (!one.level) return h("span", { class: "badge bad" }, "cannot run");
   const { plan } = one;
   const writes = plan.speed && !plan.runtime.pooling;
   const rate = writes ? `, ${rateOf(plan.speed.decode_tokens_per_second)} tokens/s` : "";
@@ -73,7 +73,7 @@ function plan(told) {
     explanation.changes.length
       ? [h("p", { class: "small" }, "Each of these would make it fit:"), h("ul", { class: "small" }, explanation.changes.map(change))]
       : !told.fits ? h("p", { class: "small" }, "No smaller context, cache or quantization makes it fit; choose a smaller model.") : null,
-    told.grid.length > 1 && !runtime.pooling ? frontier(told.grid) : null,
+    told.grid.length > 1 && told.grid.some((one) => one.fits) && !runtime.pooling ? frontier(told.grid) : null,
     h("p", { class: "soft small" }, "By formula; when it is loaded llama.cpp counts.")];
 }
 
@@ -95,8 +95,19 @@ function place(device, told) {
   return h("div", { class: "place" },
     h("div", { class: "row small" }, h("span", null, title, " ", h("span", { class: "soft" }, machine?.description || "")),
       h("span", { class: "end soft" }, `needs ${bytes(device.needed_bytes)} of ${bytes(device.room_bytes)}`)),
-    bar([...parts, ...rest], Math.max(device.room_bytes, device.needed_bytes), title),
+    roomBar([...parts, ...rest], device, title),
     legend([...parts, ...rest]));
+}
+
+// Where more is needed than there is, a line marks where the room ends.
+function roomBar(parts, device, title) {
+  const node = bar(parts, Math.max(device.room_bytes, device.needed_bytes), title);
+  if (device.needed_bytes > device.room_bytes) {
+    const end = h("i", { class: "limit", title: `room: ${bytes(device.room_bytes)}` });
+    end.style.left = `${(100 * device.room_bytes) / device.needed_bytes}%`;
+    node.append(end);
+  }
+  return node;
 }
 
 function change(one) {

@@ -86,7 +86,9 @@ export const models = {
     }
 
     function reasons(id) {
-      return judged?.get(id.toLowerCase())?.level ? why(id, unfolded, fail) : null;
+      const one = judged?.get(id.toLowerCase());
+      if (!one) return null;
+      return one.level ? why(id, unfolded, fail) : h("div", { class: "problem small" }, one.problem);
     }
 
     function diskItem(one, state) {

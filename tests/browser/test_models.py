@@ -60,6 +60,9 @@ async def test_each_model_has_its_verdict_and_why_shows_the_plan_and_the_frontie
         await verdict.wait_for()
         assert "tokens/s" in await verdict.inner_text()
         await item(page, "gpt-oss-120b").get_by_text("too large").wait_for()
+        await page.get_by_label("Unload fake").click()
+        await item(page, "fake").get_by_text("cannot run").wait_for()
+        await item(page, "fake").get_by_text("There is no file fake.gguf.").wait_for()
         summary = item(page, "qwen3-8b").get_by_label("Why: the plan of qwen3-8b")
         await summary.focus()
         await page.keyboard.press("Enter")
@@ -74,7 +77,10 @@ async def test_each_model_has_its_verdict_and_why_shows_the_plan_and_the_frontie
         assert await rows.count() == await picture.locator("text.axis[x='0']").count()
         assert "*" in await plan.get_by_role("table").inner_text()
         await item(page, "gpt-oss-120b").get_by_text("Why", exact=True).click()
-        await page.get_by_text("does not fit").first.wait_for()
+        large = item(page, "gpt-oss-120b").locator(".plan")
+        await large.get_by_text(" short. ").wait_for()
+        assert await large.locator(".limit").count() == 1
+        assert await large.locator(".frontier").count() == 0  # there is nothing to choose
         await page.get_by_label("only what fits").check()
         await item(page, "gpt-oss-120b").wait_for(state="detached")
         assert await item(page, "qwen3-8b").locator(".plan").is_visible()
