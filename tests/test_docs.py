@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,11 @@ def test_every_module_is_in_the_code_map() -> None:
     for path in modules:
         if not path.stem.startswith("__") and path.parent.name not in ("cli",):
             assert f"`{path.name}`" in ARCHITECTURE, path
+
+
+def test_every_picture_is_shown_and_what_is_shown_is_there_and_small() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text())}
+    pictures = list((ROOT / "docs/images").iterdir())
+    assert shown == {path.name for path in pictures}
+    assert max(path.stat().st_size for path in pictures) < 150_000

@@ -16,6 +16,8 @@ from localserve.catalog.downloaded import all_named, ambiguous, entry_of
 from localserve.catalog.filenames import is_projector
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.locate import unknown_model
+from localserve.catalog.package import Package
+from localserve.catalog.partial import partial_path
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
@@ -90,6 +92,28 @@ def remove(found: FoundModel, settings: Settings) -> int:
         raise ModelUnusable(
             f"{error.filename} cannot be deleted: {error.strerror or error}.",
             hint=f"{freed} bytes were freed before; end what uses the file and try again.",
+        ) from error
+    return freed
+
+
+def discard_parts(package: Package, settings: Settings) -> int:
+    """Delete what came of a download that was not whole; returns the bytes freed.
+
+    Raises: ModelUnusable, where it goes on, or a part cannot be deleted.
+    """
+    freed = 0
+    try:
+        with _no_download(package.folder):
+            for file in package.all_files:
+                part = partial_path(package.place_of(file), file)
+                if part.is_file():
+                    freed += part.stat().st_size
+                    part.unlink()
+        _remove_empty(package.folder, settings.models_dir)
+    except OSError as error:
+        raise ModelUnusable(
+            f"{error.filename} cannot be deleted: {error.strerror or error}.",
+            hint="End what uses the file and try again.",
         ) from error
     return freed
 

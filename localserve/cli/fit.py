@@ -15,7 +15,6 @@ from localserve.catalog.candidates import Candidates, find_candidates
 from localserve.catalog.draft import read_draft
 from localserve.catalog.headers import Headers
 from localserve.catalog.registry import Registry, load_registry
-from localserve.cli.fit_json import catalog_document, fit_document
 from localserve.cli.fit_table import print_catalog, print_fit
 from localserve.cli.model_names import models_known
 from localserve.cli.options import (
@@ -38,6 +37,7 @@ from localserve.planner.bandwidth import (
     measure_bandwidth,
 )
 from localserve.planner.companions import Companion, draft_for, projector_of
+from localserve.planner.document import catalog_document, fit_document
 from localserve.planner.fit import fit_model, rank_catalog
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons

@@ -1,4 +1,5 @@
-// The server's routes, with the key of this tab; what it refuses becomes a Refusal.
+// The server's routes, with the key of this tab; what it refuses becomes a Refusal,
+// of status 0 where it is not reached.
 
 const KEY = "localserve.key";
 
@@ -18,9 +19,9 @@ export async function request(method, path, body, signal) {
   const headers = {};
   if (key.get()) headers.authorization = `Bearer ${key.get()}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  const answer = await fetch(path, {
+  const answer = await reached("The server cannot be reached.", () => fetch(path, {
     method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
-  });
+  }));
   if (answer.ok) return answer;
   let message = `The server answered ${answer.status}.`;
   try {
@@ -29,6 +30,16 @@ export async function request(method, path, body, signal) {
     // No JSON: the status is all there is to say.
   }
   throw new Refusal(answer.status, message);
+}
+
+// What browsers say where a connection fails differs and helps nobody.
+async function reached(otherwise, work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, otherwise);
+  }
 }
 
 export async function get(path) {
@@ -50,7 +61,7 @@ export async function* lines(answer) {
   let rest = "";
   try {
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await reached("The connection was cut.", () => reader.read());
       if (done) break;
       const parts = (rest + value).split("\n");
       rest = parts.pop();

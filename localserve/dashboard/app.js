@@ -18,9 +18,13 @@ const notice = document.getElementById("notice");
 const link = document.getElementById("link");
 let leave = () => {};
 let asked = false;
+let unfilled = false;
+let shown = 0;
 
-function fail(error) {
+// With `again`, the page could not get what it shows: it begins anew when the server is back.
+function fail(error, again = false) {
   if (error.name === "AbortError") return;
+  unfilled ||= again && error.status === 0;
   if (error.status === 401) askForKey(error.message);
   notice.hidden = false;
   replace(notice, h("div", { class: "row" }, h("span", null, error.message),
@@ -30,12 +34,14 @@ function fail(error) {
 function show() {
   const page = PAGES[location.hash.slice(1)] || now;
   leave();
+  unfilled = false;
   notice.hidden = true;
   replace(nav, Object.entries(PAGES).map(([hash, one]) =>
     h("a", { href: `#${hash}`, "data-key": hash, "aria-current": one === page ? "page" : null }, one.title)));
   document.title = `${page.title} · localserve`;
   replace(main, h("h1", null, page.title));
-  leave = page.show(main, fail) || (() => {});
+  const mine = shown += 1; // what fails after its page was left is of no interest
+  leave = page.show(main, (error, again) => { if (mine === shown) fail(error, again); }) || (() => {});
 }
 
 function showLink() {
@@ -43,6 +49,7 @@ function showLink() {
   link.className = lost ? "link lost" : "link";
   const said = !lost ? "connected" : live.status ? "no access" : "reconnecting…";
   if (live.status === 401 && !asked) askForKey(live.problem);
+  if (!lost && unfilled) show();
   if (link.dataset.said === said) return;
   link.dataset.said = said;
   replace(link, lost && live.status

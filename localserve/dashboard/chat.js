@@ -1,8 +1,11 @@
 // A playground: a conversation that is kept in this page alone.
 
-import { events, get, key, problemOf, request } from "./api.js";
+import { events, get, problemOf, request } from "./api.js";
+import { emptyAnswer, take, wire } from "./conversation.js";
 import { copyButton, count, h, replace } from "./dom.js";
 import { markdown } from "./markdown.js";
+import { asCurl, asPython } from "./snippets.js";
+import { callList, toolFields, toolsOf } from "./tools.js";
 
 const SAMPLING = [
   ["temperature", "Temperature", "0.8", 0, 2, "0.05"],
@@ -15,29 +18,35 @@ const SAMPLING = [
 const DRAW_MS = 60;
 const DRAW_SHARE = 5; // drawing takes at most one part of so many of the time
 
+const LONG_CHARACTERS = 8000;
+const SHOWN_CHARACTERS = 2000;
+
 // The conversation outlives a look at another page.
-const state = { model: "", system: "", fields: {}, messages: [], draft: "", running: null };
+const state = { model: "", system: "", fields: {}, tools: { text: "", choice: "" }, messages: [], draft: "", pastes: [], running: null };
 
 export const chat = {
   title: "Chat",
   show(main, fail) {
-    const model = h("select", { onchange: () => { state.model = model.value; } });
+    const model = h("select", { "aria-label": "Model", onchange: () => { state.model = model.value; } });
     const system = h("textarea", { rows: 2, value: state.system, placeholder: "none", oninput: () => { state.system = system.value; } });
     const fields = SAMPLING.map(([name, title, hint, min, max, step]) => h("label", null, title,
       h("input", { type: "number", name, min, max, step, placeholder: hint, value: state.fields[name] || "", oninput: (event) => { state.fields[name] = event.target.value; } })));
     const log = h("div", { role: "log", "aria-label": "Conversation" });
-    const input = h("textarea", { rows: 3, placeholder: "Write a message; Enter sends it, Shift+Enter begins a new line", "aria-label": "Message", value: state.draft,
-      oninput: () => { state.draft = input.value; },
+    const input = h("textarea", { rows: 3, dir: "auto", placeholder: "Write a message; Enter sends it, Shift+Enter begins a new line", "aria-label": "Message", value: state.draft,
+      oninput: () => { state.draft = input.value; }, onpaste: paste,
       onkeydown: (event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); } } });
+    const pasted = h("div", { class: "row" });
     const buttons = h("div", { class: "row" });
     main.append(
       h("section", null,
         h("div", { class: "row" }, h("label", { class: "grow" }, "Model", model)),
         h("details", null, h("summary", null, "System prompt and sampling"),
           h("label", null, "System prompt", system), h("div", { class: "fields" }, fields),
-          h("p", { class: "soft small" }, "What is left empty is as the model or the server says."))),
-      h("section", null, log, input, h("p", null, buttons)));
+          h("p", { class: "soft small" }, "What is left empty is as the model or the server says.")),
+        h("details", { open: Boolean(state.tools.text) }, h("summary", null, "Tools"), toolFields(state.tools))),
+      h("section", null, log, input, pasted, h("p", null, buttons)));
 
+    let ended = false;
     listModels();
     drawAll();
 
@@ -49,13 +58,34 @@ export const chat = {
         if (speaking.some((one) => one.id === state.model)) model.value = state.model;
         state.model = model.value;
       } catch (error) {
-        fail(error);
+        fail(error, true);
       }
     }
 
     function drawAll() {
       replace(log, state.messages.length ? state.messages.map(draw) : h("p", { class: "empty" }, "Nothing was said yet."));
+      drawPastes();
       drawButtons();
+    }
+
+    // A long text is kept beside the field: laying it out there can take a browser's whole memory.
+    function paste(event) {
+      const text = event.clipboardData.getData("text/plain");
+      if (text.length <= LONG_CHARACTERS) return;
+      event.preventDefault();
+      state.pastes.push(text);
+      drawPastes();
+    }
+
+    function drawPastes() {
+      replace(pasted, state.pastes.map((text, at) => h("span", { class: "paste" },
+        h("span", { class: "small" }, `pasted text, ${count(text.length)} characters`),
+        h("button", { "data-key": `paste ${at}`, "aria-label": `Remove pasted text ${at + 1}`, onclick: () => { state.pastes.splice(at, 1); drawPastes(); input.focus(); } }, "Remove"))));
+    }
+
+    // What was written and pasted, as one message.
+    function draft() {
+      return [state.draft, ...state.pastes].map((text) => text.trim()).filter(Boolean).join("\n\n");
     }
 
     function drawButtons() {
@@ -66,7 +96,7 @@ export const chat = {
           : h("button", { class: "main", "data-key": "send", onclick: send }, "Send"),
         h("button", { disabled: Boolean(state.running) || last?.role !== "assistant", "data-key": "retry", onclick: retry }, "Retry"),
         h("button", { disabled: Boolean(state.running) || !last, "data-key": "clear", onclick: () => { state.messages = []; drawAll(); input.focus(); } }, "Clear"),
-        h("span", { class: "end row" }, copyButton(() => asCurl(body(true)), "Copy as curl"), copyButton(() => asPython(body(true)), "Copy as Python")));
+        h("span", { class: "end row" }, copyButton(() => asCurl(body(true)), "Copy as curl", fail), copyButton(() => asPython(body(true)), "Copy as Python", fail)));
     }
 
     function draw(message) {
@@ -74,39 +104,52 @@ export const chat = {
       message.redraw = () => replace(node,
         h("div", { class: "who" }, message.role === "user" ? "You" : message.model || "Answer"),
         message.reasoning ? reasoning(message) : null,
-        message.role === "user" ? h("div", { class: "plain" }, message.content) : markdown(message.content),
+        message.role === "user" ? typed(message) : markdown(message.content),
+        message.calls?.length ? callList(message, message === state.messages.at(-1) && !state.running, answer, fail) : null,
         message.problem ? h("p", { class: "problem" }, message.problem) : null,
         message.facts ? h("div", { class: "soft small" }, message.facts) : null,
-        message === state.messages.at(-1) && state.running && !message.content && !message.reasoning ? h("p", { class: "empty" }, "…") : null);
+        message === state.messages.at(-1) && state.running && !message.content && !message.reasoning && !message.calls.length ? h("p", { class: "empty" }, "…") : null);
       message.redraw();
       return node;
     }
 
     function send() {
-      const text = input.value.trim();
+      const text = draft();
       if (!text || state.running) return;
+      try {
+        toolsOf(state.tools);
+      } catch (error) {
+        fail(error);
+        return;
+      }
       state.messages.push({ role: "user", content: text });
       input.value = state.draft = "";
-      answer();
+      state.pastes = [];
+      answer().catch(fail);
     }
 
     function retry() {
-      state.messages.pop();
-      answer();
+      const before = state.messages.pop();
+      answer().catch((error) => {
+        state.messages.push(before);
+        fail(error);
+      });
     }
 
-    function body(whole) {
-      const messages = state.messages.filter((one) => !(one.role === "assistant" && !one.content)).map(({ role, content }) => ({ role, content }));
-      if (whole && state.draft.trim()) messages.push({ role: "user", content: state.draft.trim() });
-      if (whole && messages.at(-1)?.role === "assistant") messages.pop();
+    // With the draft, as what is copied; else as what is sent. Throws what is wrong with the tools.
+    function body(withDraft) {
+      const next = withDraft ? draft() : "";
+      const messages = wire(next ? [...state.messages, { role: "user", content: next }] : state.messages);
+      if (withDraft && messages.at(-1)?.role === "assistant") messages.pop();
       if (state.system.trim()) messages.unshift({ role: "system", content: state.system });
       const given = Object.entries(state.fields).filter(([, text]) => text !== "").map(([name, text]) => [name, Number(text)]);
-      return { model: state.model, messages, stream: true, ...Object.fromEntries(given) };
+      return { model: state.model, messages, stream: true, ...toolsOf(state.tools), ...Object.fromEntries(given) };
     }
 
+    // Rejects only before anything is asked.
     async function answer() {
       const asked = body(false);
-      const message = { role: "assistant", content: "", reasoning: "", model: state.model };
+      const message = emptyAnswer(state.model);
       const running = state.running = new AbortController();
       state.messages.push(message);
       drawAll();
@@ -135,24 +178,20 @@ export const chat = {
       state.running = null;
       message.redraw();
       follow();
-      redrawButtons();
+      if (!ended) drawButtons();
     }
 
-    let redrawButtons = drawButtons;
-    return () => { redrawButtons = () => {}; };
+    return () => { ended = true; };
   },
 };
 
-function take(message, event) {
-  const delta = event.choices?.[0]?.delta || {};
-  message.content += delta.content || "";
-  message.reasoning += delta.reasoning_content || "";
-  if (event.model) message.model = event.model;
-  if (!event.usage) return;
-  const cached = event.usage.prompt_tokens_details?.cached_tokens || 0;
-  const facts = [`${count(event.usage.prompt_tokens)} prompt tokens, ${count(cached)} of them cached`, `${count(event.usage.completion_tokens)} answered`];
-  if (event.timings?.predicted_per_second) facts.push(`${event.timings.predicted_per_second.toFixed(1)} tokens/s`);
-  message.facts = facts.join(" · ");
+// What a person wrote; of a long paste the beginning, for a browser is slow with all of it.
+function typed(message) {
+  const plain = (text) => h("div", { class: "plain", dir: "auto" }, text);
+  if (message.whole || message.content.length <= LONG_CHARACTERS) return plain(message.content);
+  const begin = message.content.slice(0, SHOWN_CHARACTERS).replace(/[\uD800-\uDBFF]$/, "");
+  return [plain(`${begin}…`), h("button", { "data-key": "whole", onclick: () => { message.whole = true; message.redraw(); } },
+    `Show all ${count(message.content.length)} characters`)];
 }
 
 function reasoning(message) {
@@ -164,31 +203,4 @@ function reasoning(message) {
 function follow() {
   const page = document.documentElement;
   if (page.scrollHeight - page.scrollTop - page.clientHeight < 160) page.scrollTop = page.scrollHeight;
-}
-
-function asCurl(body) {
-  const quoted = JSON.stringify(body, null, 2).replaceAll("'", "'\\''");
-  const auth = key.get() ? " \\\n  -H \"Authorization: Bearer $LOCALSERVE_API_KEY\"" : "";
-  return `curl -N ${location.origin}/v1/chat/completions \\\n  -H 'Content-Type: application/json'${auth} \\\n  -d '${quoted}'\n`;
-}
-
-// What stands here of JSON, strings, numbers, lists and objects, is Python as well.
-function asPython(body) {
-  const { model, messages, stream: _, temperature, top_p, max_tokens, seed, ...rest } = body;
-  const named = Object.entries({ temperature, top_p, max_tokens, seed }).filter(([, value]) => value !== undefined);
-  const more = Object.keys(rest).length ? [["extra_body", JSON.stringify(rest)]] : [];
-  const lines = [...named, ...more].map(([name, value]) => `    ${name}=${value},\n`).join("");
-  const secret = key.get() ? "os.environ[\"LOCALSERVE_API_KEY\"]" : "\"none\"";
-  return `${key.get() ? "import os\n\n" : ""}from openai import OpenAI
-
-client = OpenAI(base_url=${JSON.stringify(`${location.origin}/v1`)}, api_key=${secret})
-stream = client.chat.completions.create(
-    model=${JSON.stringify(model)},
-    messages=${JSON.stringify(messages, null, 4).replaceAll("\n", "\n    ")},
-${lines}    stream=True,
-)
-for chunk in stream:
-    if chunk.choices:
-        print(chunk.choices[0].delta.content or "", end="", flush=True)
-`;
 }

@@ -9,6 +9,7 @@ export const connect = {
   show(main, fail) {
     const filter = h("input", { type: "search", placeholder: "Filter clients", "aria-label": "Filter clients", oninput: draw });
     const place = h("div");
+    const list = h("div", { id: "clients" });
     main.append(place);
     let told = null;
 
@@ -20,18 +21,19 @@ export const connect = {
             h("span", { class: "end" }, filter)),
           told.needs_key ? h("p", { class: "small" }, "Put a key in the place of ", h("code", null, "YOUR_API_KEY"), ": make one under ", h("a", { href: "#keys" }, "Keys"), ".") : null,
           h("p", { class: "soft small" }, "On the server's machine ", h("code", null, "localserve connect NAME --write"), " writes it; ", h("code", null, "--undo"), " takes it back.")),
-        h("div", { id: "clients" }));
+        list);
       draw();
     }).catch((error) => {
       replace(place, h("section", null, h("p", { class: "empty" }, "The server does not tell.")));
-      fail(error);
+      fail(error, true);
     });
 
     function draw() {
+      if (!told || !list.isConnected) return;
       const wanted = filter.value.trim().toLowerCase();
       const clients = told.clients.filter((one) => `${one.name} ${one.title}`.toLowerCase().includes(wanted));
       clients.sort((a, b) => Number(b.installed) - Number(a.installed));
-      replace(main.querySelector("#clients"), clients.map(item), clients.length ? null : h("p", { class: "empty" }, "No client has that in its name."));
+      replace(list, clients.map(item), clients.length ? null : h("p", { class: "empty" }, "No client has that in its name."));
     }
   },
 };

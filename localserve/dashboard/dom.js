@@ -12,6 +12,33 @@ export function h(tag, properties, ...children) {
   return node;
 }
 
+// As `h`, in a picture.
+export function svg(tag, properties, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (value !== undefined && value !== null && value !== false) node.setAttribute(name, String(value));
+  }
+  add(node, children);
+  return node;
+}
+
+// A bar of parts, each [kind, title, size]; kinds are colours. `whole` is what the full width means.
+export function bar(parts, whole, label) {
+  const shown = parts.filter(([, , size]) => size > 0);
+  return h("div", { class: "bar", role: "img", "aria-label": `${label}: ${shown.map(([, title, size]) => `${title} ${bytes(size)}`).join(", ")}` },
+    shown.filter(([kind]) => kind !== "free").map(([kind, title, size]) => {
+      const piece = h("i", { class: kind, title: `${title}: ${bytes(size)}` });
+      piece.style.width = `${(100 * size) / Math.max(whole, 1)}%`;
+      return piece;
+    }));
+}
+
+// What the colours of a bar mean, and the sizes; read aloud they are the bar's.
+export function legend(parts) {
+  return h("div", { class: "legend", "aria-hidden": "true" }, parts.filter(([, , size]) => size > 0).map(([kind, title, size]) =>
+    h("span", null, h("i", { class: kind }), `${title} ${bytes(size)}`)));
+}
+
 function add(node, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
@@ -36,8 +63,9 @@ export function table(columns, rows) {
       h("td", { class: kind, "data-title": title }, h("span", null, cell(row)))))))));
 }
 
-export function copyButton(text, label = "Copy") {
-  const button = h("button", { type: "button", onclick: copy }, label);
+// `text` may be what makes it; what that throws goes to `fail`.
+export function copyButton(text, label = "Copy", fail = () => {}) {
+  const button = h("button", { type: "button", onclick: () => copy().catch(fail) }, label);
   async function copy() {
     const done = await toClipboard(typeof text === "function" ? text() : text);
     button.textContent = done ? "Copied" : "Select it and press Ctrl+C";

@@ -24,8 +24,9 @@ export async function ask() {
   try {
     await askOnce();
   } catch (error) {
-    live.status = error instanceof Refusal ? error.status : 0;
-    live.problem = error instanceof Refusal ? error.message : "The server cannot be reached.";
+    if (!(error instanceof Refusal)) throw error;
+    live.status = error.status;
+    live.problem = error.message;
   } finally {
     asking = false;
   }

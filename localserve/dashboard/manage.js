@@ -45,7 +45,7 @@ export const settings = {
     const place = h("section", null, h("p", { class: "empty" }, "Asking the server…"));
     main.append(h("p", { class: "soft small" }, "What applies, and where it came from. They are changed by an option, an environment variable or models.toml."), h("p", null, filter), place);
     let rows = null;
-    get("/admin/settings").then((answer) => { rows = answer.settings; draw(); }).catch(fail);
+    get("/admin/settings").then((answer) => { rows = answer.settings; draw(); }).catch((error) => fail(error, true));
 
     function draw() {
       if (!rows) return;
@@ -90,7 +90,7 @@ export const keys = {
           "There are none: whoever reaches this server may use it. The first key closes it to all who have none, so it has the scope admin; this tab uses it from then on."));
       } catch (error) {
         replace(place, h("p", { class: "empty" }, "The server does not tell."));
-        fail(error);
+        fail(error, true);
       }
     }
 

@@ -8,6 +8,9 @@ const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const HEADING = /^(#{1,6})\s+(.*)$/;
 const INLINE = /(`+)([^`]|[^`][^]*?[^`])\1(?!`)|\*\*(\S(?:[^*]*[^*\s])?)\*\*|\*(\S(?:[^*]*[^*\s])?)\*|\[([^\]\n]{1,500})\]\((https?:\/\/[^\s()<>"]{1,2000})\)/;
 
+// Each block is written in its own direction.
+const TEXT = { dir: "auto" };
+
 // On a longer line no emphasis is looked for: it would take time that grows with its square.
 const LONGEST_LINE = 4000;
 
@@ -25,7 +28,7 @@ export function markdown(text) {
       at += 1;
     } else if (HEADING.test(lines[at])) {
       const [, marks, words] = HEADING.exec(lines[at]);
-      nodes.push(h(marks.length < 3 ? "h3" : "h4", null, inline(words)));
+      nodes.push(h(marks.length < 3 ? "h3" : "h4", TEXT, inline(words)));
       at += 1;
     } else if (ITEM.test(lines[at])) {
       const end = run(lines, at, (line) => ITEM.test(line) || /^\s{2,}\S/.test(line));
@@ -33,11 +36,11 @@ export function markdown(text) {
       at = end;
     } else if (lines[at].startsWith(">")) {
       const end = run(lines, at, (line) => line.startsWith(">"));
-      nodes.push(h("blockquote", null, inline(lines.slice(at, end).map((line) => line.replace(/^>\s?/, "")).join("\n"))));
+      nodes.push(h("blockquote", TEXT, inline(lines.slice(at, end).map((line) => line.replace(/^>\s?/, "")).join("\n"))));
       at = end;
     } else {
       const end = run(lines, at + 1, (line) => line.trim() && !FENCE.test(line) && !ITEM.test(line) && !HEADING.test(line) && !line.startsWith(">"));
-      nodes.push(h("p", { class: "plain" }, inline(lines.slice(at, end).join("\n"))));
+      nodes.push(h("p", { class: "plain", ...TEXT }, inline(lines.slice(at, end).join("\n"))));
       at = end;
     }
   }
@@ -55,7 +58,7 @@ function closing(lines, at, marks) {
 }
 
 function codeBlock(text, language) {
-  return h("div", { class: "code" }, h("pre", { tabindex: "0", "aria-label": language ? `${language} code` : "code" }, h("code", null, text)), copyButton(text));
+  return h("div", { class: "code" }, h("pre", { tabindex: "0", dir: "ltr", "aria-label": language ? `${language} code` : "code" }, h("code", null, text)), copyButton(text));
 }
 
 function list(lines) {
@@ -67,8 +70,8 @@ function list(lines) {
     else items.at(-1)[1] += `\n${line.trim()}`;
   }
   const start = ordered ? parseInt(lines[0], 10) : 1;
-  return h(ordered ? "ol" : "ul", { start: ordered && start !== 1 ? start : null }, items.map(([depth, words]) => {
-    const node = h("li", null, inline(words));
+  return h(ordered ? "ol" : "ul", { ...TEXT, start: ordered && start !== 1 ? start : null }, items.map(([depth, words]) => {
+    const node = h("li", TEXT, inline(words));
     if (depth) node.style.marginLeft = `${Math.min(depth, 12) * 0.5}em`;
     return node;
   }));

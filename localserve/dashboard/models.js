@@ -1,36 +1,53 @@
-// What is on the server's disk and in its catalog: load, unload, pin, fetch, delete.
+// What is on the server's disk and in its catalog: fits, load, unload, pin, fetch, delete.
 
-import { get, lines, modelPath, post, request } from "./api.js";
+import { get, modelPath, post, request } from "./api.js";
 import { bytes, count, h, replace, workButton } from "./dom.js";
+import { verdictBadge, verdicts, why } from "./fits.js";
 import { ask, live, watch } from "./live.js";
+import { pull, showPulls } from "./pulls.js";
 
-// Downloads go on while other pages are shown.
-const pulls = new Map();
-const pullListeners = new Set();
+// Plans that are unfolded, by name: they outlive a drawing.
+const unfolded = new Map();
 
 export const models = {
   title: "Models",
   show(main, fail) {
     const filter = h("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter models by name", oninput: draw });
+    const fitting = h("input", { type: "checkbox", oninput: draw });
     const name = h("input", { class: "grow", placeholder: "name, owner/repository or https://…", "aria-label": "Model to fetch", required: true });
     const form = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); pull(name.value.trim()); name.value = ""; } },
       name, h("button", { class: "main" }, "Fetch"));
     const arriving = h("div");
     const here = h("div", { class: "card" });
     const shelf = h("div", { class: "card" });
-    main.append(h("section", null, h("h2", null, "Fetch a model"), form, arriving), h("p", null, filter), here, shelf);
+    main.append(h("section", null, h("h2", null, "Fetch a model"), form, arriving),
+      h("div", { class: "row filters" }, filter, h("label", { class: "check" }, fitting, "only what fits")), here, shelf);
     let disk = null;
     let catalog = null;
+    let judged = null;
     let drawn = "";
+    let ended = false;
 
     async function look() {
+      judge();
       try {
         const [tags, entries] = await Promise.all([get("/api/tags"), get("/admin/catalog")]);
         disk = tags.models;
         catalog = entries.models;
       } catch (error) {
-        fail(error);
+        fail(error, true);
       }
+      draw();
+    }
+
+    // Beside the lists, which do not wait for it.
+    async function judge() {
+      try {
+        judged = await verdicts();
+      } catch {
+        judged = new Map(); // what fails here fails the lists, too, and they say so
+      }
+      drawn = "";
       draw();
     }
 
@@ -40,11 +57,14 @@ export const models = {
     }
 
     function draw() {
+      if (ended) return;
       const states = live.now ? live.now.models : [];
-      const facts = JSON.stringify([disk, catalog, filter.value, states.map((one) => [one.id, one.state, one.pinned, one.progress, one.problem]), live.now?.default]);
+      const facts = JSON.stringify([disk, catalog, filter.value, fitting.checked,
+        states.map((one) => [one.id, one.state, one.pinned, one.progress, one.problem]), live.now?.default]);
       if (facts === drawn) return;
       drawn = facts;
-      const wanted = (...names) => names.some((one) => one.toLowerCase().includes(filter.value.trim().toLowerCase()));
+      const wanted = (...names) => (!fitting.checked || !judged || names.some((one) => judged.get(plain(one))?.level === "fits"))
+        && names.some((one) => one.toLowerCase().includes(filter.value.trim().toLowerCase()));
       if (!disk) {
         replace(here, h("p", { class: "empty" }, "Looking at the disk…"));
         return;
@@ -55,10 +75,20 @@ export const models = {
       const own = [...disk, ...elsewhere].filter((one) => wanted(one.name));
       replace(here, h("h2", null, "On this server"),
         own.map((one) => diskItem(one, stateOf(one))),
-        own.length ? null : h("p", { class: "empty" }, disk.length ? "No model has that in its name." : "There is none yet. Fetch one above."));
+        own.length ? null : h("p", { class: "empty" }, disk.length ? "No model here is like that." : "There is none yet. Fetch one above."));
       const others = catalog.filter((one) => wanted(one.name, one.repo, ...one.aliases));
       replace(shelf, h("h2", null, "In the catalog"), others.map(shelfItem),
-        others.length ? null : h("p", { class: "empty" }, "No entry has that in its name."));
+        others.length ? null : h("p", { class: "empty" }, "No entry is like that."));
+    }
+
+    function verdict(id) {
+      return judged?.size === 0 || (judged && !judged.has(id.toLowerCase())) ? null : verdictBadge(judged, id);
+    }
+
+    function reasons(id) {
+      const one = judged?.get(id.toLowerCase());
+      if (!one) return null;
+      return one.level ? why(id, unfolded, fail) : h("div", { class: "problem small" }, one.problem);
     }
 
     function diskItem(one, state) {
@@ -70,6 +100,7 @@ export const models = {
           state && state.state !== "unloaded" ? h("span", { class: `badge ${{ loaded: "good", failed: "bad" }[state.state] || ""}` }, state.state) : null,
           live.now?.default === id ? h("span", { class: "badge" }, "default") : null,
           state?.pinned ? h("span", { class: "badge" }, "pinned") : null,
+          loaded ? null : verdict(id),
           h("span", { class: "end row" },
             loaded ? button("Unload", () => change(id, "unload")) : button("Load", () => change(id, "load"), { class: "main" }),
             state?.pinned ? button("Unpin", () => change(id, "unpin")) : button("Pin", () => change(id, "pin")),
@@ -77,7 +108,8 @@ export const models = {
             one.size === undefined ? null : button("Delete", () => remove(id), { class: "danger" }))),
         h("div", { class: "soft small" }, [one.size === undefined ? "not on this disk" : bytes(one.size), one.details?.parameter_size, one.details?.quantization_level, one.details?.family].filter(Boolean).join(" · ")),
         state?.state === "loading" && state.progress !== null ? h("progress", { max: 1, value: state.progress, "aria-label": `loading ${id}` }) : null,
-        state?.problem ? h("div", { class: "problem small" }, state.problem) : null);
+        state?.problem ? h("div", { class: "problem small" }, state.problem) : null,
+        reasons(id));
     }
 
     async function remove(id) {
@@ -95,65 +127,22 @@ export const models = {
         one.active_parameters && one.active_parameters < one.parameters ? `${parameters(one.active_parameters)} active` : "",
         one.trained_context_tokens ? `${count(one.trained_context_tokens)} tokens of context` : "", one.repo];
       return h("div", { class: "item" },
-        h("div", { class: "row" }, h("h3", null, one.name),
+        h("div", { class: "row" }, h("h3", null, one.name), verdict(one.name),
           h("span", { class: "end row" }, sizes.length ? choice : null,
             h("button", { "data-key": `fetch ${one.name}`, "aria-label": `Fetch ${one.name}`, onclick: () => pull(choice.value ? `${one.name}:${choice.value}` : one.name) }, "Fetch"))),
-        h("div", { class: "soft small" }, facts.filter(Boolean).join(" · ")));
+        h("div", { class: "soft small" }, facts.filter(Boolean).join(" · ")),
+        reasons(one.name));
     }
 
-    function drawPulls() {
-      replace(arriving, [...pulls.values()].map((one) => h("div", { class: "item" },
-        h("div", { class: "row" }, h("h3", null, one.name), h("span", { class: `end small ${one.failed ? "problem" : "soft"}`, role: "status" }, one.said),
-          one.ended
-            ? h("button", { onclick: () => { pulls.delete(one.name); drawPulls(); } }, "Dismiss")
-            : h("button", { "data-key": `pause ${one.name}`, onclick: () => one.abort.abort() }, "Pause"),
-          one.failed || one.paused ? h("button", { onclick: () => pull(one.name) }, "Go on") : null),
-        one.total ? h("progress", { max: one.total, value: one.completed, "aria-label": `fetching ${one.name}` }) : null)));
-      if ([...pulls.values()].some((one) => one.fresh)) {
-        for (const one of pulls.values()) one.fresh = false;
-        look();
-      }
-    }
-
-    pullListeners.add(drawPulls);
     const unwatch = watch(draw);
+    const unshow = showPulls(arriving, look, fail);
     look();
-    drawPulls();
-    return () => { unwatch(); pullListeners.delete(drawPulls); };
+    return () => { ended = true; unwatch(); unshow(); };
   },
 };
 
-async function pull(name) {
-  if (!name || (pulls.has(name) && !pulls.get(name).ended)) return;
-  const one = { name, said: "looking for it", abort: new AbortController(), total: 0, completed: 0, ended: false };
-  pulls.set(name, one);
-  tell();
-  try {
-    const answer = await request("POST", "/api/pull", { model: name }, one.abort.signal);
-    for await (const line of lines(answer)) {
-      const news = JSON.parse(line);
-      if (news.error) throw new Error(news.error);
-      if (news.total) {
-        one.total = news.total;
-        one.completed = news.completed || 0;
-      }
-      one.said = news.total ? `${bytes(one.completed)} of ${bytes(one.total)}` : news.status;
-      tell();
-    }
-    one.said = "here";
-    one.total = 0;
-    one.fresh = true;
-  } catch (error) {
-    one.paused = error.name === "AbortError";
-    one.failed = !one.paused;
-    one.said = one.paused ? "paused; what has come is kept" : error.message;
-  }
-  one.ended = true;
-  tell();
-}
-
-function tell() {
-  for (const listener of pullListeners) listener();
+function plain(name) {
+  return name.toLowerCase().replace(/:latest$/, "");
 }
 
 function parameters(number) {

@@ -1,11 +1,10 @@
 // What is loaded, what it holds, what is answered now and was of late.
 
 import { post } from "./api.js";
-import { bytes, count, h, milliseconds, replace, table, workButton } from "./dom.js";
+import { bytes, count, h, milliseconds, replace, svg, table, workButton } from "./dom.js";
 import { ask, live, watch } from "./live.js";
 import { requestTable } from "./manage.js";
-
-const PARTS = [["weights", "weights"], ["cache", "context (KV)"], ["compute", "compute"], ["other", "other"], ["free", "free"]];
+import { comparison, deviceMemory } from "./memory.js";
 
 export const now = {
   title: "Now",
@@ -35,7 +34,7 @@ export const now = {
       running.hidden = recent.hidden = false;
       const there = document.models.filter((one) => one.state !== "unloaded");
       put(tiles, [there, live.rates, live.recent], () => tileRow(there));
-      put(models, [there, document.memory], () => [h("h2", null, "Models and memory"), memory(document, there), there.map(model),
+      put(models, [there, document.memory], () => [h("h2", null, "Models and memory"), document.memory.map((device) => deviceMemory(device, there)), there.map(model),
         there.length ? null : h("p", { class: "empty" }, "No model is loaded. The next request loads one, or load one under ", h("a", { href: "#models" }, "Models"), ".")]);
       put(running, document.running, () => [h("h2", null, "Running requests"), runningTable(document.running, fail)]);
       put(recent, live.recent.slice(0, 12), () => [h("h2", null, "Recent requests"), requestTable(live.recent.slice(0, 12)),
@@ -68,45 +67,8 @@ function median(values) {
 function sparkline(values) {
   const most = Math.max(...values, 1);
   const points = values.map((value, at) => `${(100 * (at + 60 - values.length)) / 59},${(20 - (18 * value) / most).toFixed(2)}`);
-  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  picture.setAttribute("viewBox", "0 0 100 21");
-  picture.setAttribute("preserveAspectRatio", "none");
-  picture.setAttribute("class", "sparkline");
-  picture.setAttribute("aria-hidden", "true");
-  line.setAttribute("points", points.join(" "));
-  picture.append(line);
-  return picture;
-}
-
-function memory(document, models) {
-  const devices = document.memory.map((device) => {
-    const sizes = { weights: 0, cache: 0, compute: 0 };
-    for (const one of models) {
-      for (const use of (one.measured || one.predicted || { devices: [] }).devices) {
-        if (use.device !== device.device) continue;
-        for (const part of Object.keys(sizes)) sizes[part] += use[`${part}_bytes`] || 0;
-      }
-    }
-    const told = sizes.weights + sizes.cache + sizes.compute;
-    sizes.other = Math.max(0, device.held_bytes - told);
-    const held = Math.max(told, device.held_bytes);
-    const whole = Math.max(device.capacity_bytes || held, held, 1);
-    sizes.free = whole - held;
-    const text = device.capacity_bytes ? `${bytes(held)} of ${bytes(device.capacity_bytes)} for models` : `${bytes(held)} held by models`;
-    const bar = h("div", { class: "bar", role: "img", "aria-label": `${device.device}: ${text}` },
-      PARTS.filter(([part]) => sizes[part] > 0 && part !== "free").map(([part, title]) => {
-        const piece = h("i", { class: part, title: `${title}: ${bytes(sizes[part])}` });
-        piece.style.width = `${(100 * sizes[part]) / whole}%`;
-        return piece;
-      }));
-    return h("div", { class: "item" },
-      h("div", { class: "row" }, h("h3", null, device.device), device.part_of ? h("span", { class: "soft small" }, `part of ${device.part_of}`) : null, h("span", { class: "end soft small" }, text)),
-      bar,
-      h("div", { class: "legend" }, PARTS.filter(([part]) => sizes[part] > 0).map(([part, title]) =>
-        h("span", null, h("i", { class: part }), `${title} ${bytes(sizes[part])}`))));
-  });
-  return devices;
+  return svg("svg", { viewBox: "0 0 100 21", preserveAspectRatio: "none", class: "sparkline", "aria-hidden": "true" },
+    svg("polyline", { points: points.join(" ") }));
 }
 
 function model(one) {
@@ -117,7 +79,6 @@ function model(one) {
   if (one.parallel) facts.push(`${one.parallel} at once`);
   if (one.cells) facts.push(`${count(one.cells_used)} of ${count(one.cells)} cells used`);
   if (total) facts.push(bytes(total));
-  if (one.measured && one.predicted) facts.push(`predicted ${bytes(sizeOf(one.predicted))}, measured ${bytes(sizeOf(one.measured))}`);
   if (one.prefix_disk_bytes) facts.push(`${bytes(one.prefix_disk_bytes)} of kept prefixes on disk`);
   return h("div", { class: "item" },
     h("div", { class: "row" }, h("h3", null, one.id), h("span", { class: `badge ${kind}` }, one.state),
@@ -126,13 +87,8 @@ function model(one) {
     one.progress === null ? null : h("progress", { max: 1, value: one.progress, "aria-label": `loading ${one.id}` }),
     one.problem ? h("div", { class: "problem small" }, one.problem) : null,
     one.context_reduced_from_tokens ? h("div", { class: "small" }, `The context is smaller than the ${count(one.context_reduced_from_tokens)} tokens that were wanted: memory ran short.`) : null,
-    h("div", { class: "soft small" }, facts.join(" · ")));
-}
-
-function sizeOf(usage) {
-  const parts = ["weights_bytes", "cache_bytes", "compute_bytes"];
-  const own = usage.devices.reduce((sum, device) => sum + parts.reduce((all, part) => all + (device[part] || 0), 0), 0);
-  return own + (usage.output_bytes || 0) + (usage.beside || []).reduce((sum, one) => sum + sizeOf(one), 0);
+    h("div", { class: "soft small" }, facts.join(" · ")),
+    one.measured && one.predicted ? comparison(one) : null);
 }
 
 function runningTable(rows, fail) {

@@ -73,11 +73,11 @@ class FileEstimate:
         wanted = wanted.over(options.wanted).over(wanted_by(spec))
         facts = read_local(path).facts
         check_loadable(facts)
-        companions = self._projectors(spec)
+        companions = _projectors(spec)
         draft: Path | None = None
         named = options.draft or spec.draft
         if named is not None and options.settings is not None and wanted.guess_tokens != 0:
-            draft, companion = self._draft(spec, named, facts, options.settings)
+            draft, companion = _draft(spec, named, facts, self._registry(), options.settings)
             companions += (companion,)
         wanted = replace(wanted, companions=companions)
         placed = place_model(
@@ -90,31 +90,6 @@ class FileEstimate:
             lambda settings: hardware,
         )
         return Need(replace(placed, predicted=self._count(spec, path, placed), draft=draft))
-
-    def _projectors(self, spec: ModelSpec) -> tuple[Companion, ...]:
-        """The one that the entry names; if it is not here, or is something else, no room is kept
-        for it."""
-        if spec.projector is None:
-            return ()
-        try:
-            return (projector_of(read_local(spec.projector).facts),)
-        except LocalserveError as error:
-            log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
-            return ()
-
-    def _draft(
-        self, spec: ModelSpec, named: str, facts: GgufFacts, settings: Settings
-    ) -> tuple[Path, Companion]:
-        """The model that is to guess for the one of that entry.
-
-        Raises: ModelUnusable, where it is not here or cannot.
-        """
-        try:
-            path = find_draft(named, self._registry(), settings)
-            return path, draft_for(read_local(path).facts, facts)
-        except LocalserveError as error:
-            hint = f"{error.hint or ''} Or serve it without a draft.".strip()
-            raise ModelUnusable(f"The draft of {spec.name!r}: {error.message}", hint=hint) from None
 
     def _count(self, spec: ModelSpec, path: Path, placed: Placed) -> MemoryUsage:
         """llama.cpp's own count; what was planned with, where it does not tell."""
@@ -140,6 +115,48 @@ class FileEstimate:
             checkpoint_bytes=planned.checkpoint_bytes,
             beside=planned.beside,
         )
+
+
+def companions_of(
+    spec: ModelSpec, facts: GgufFacts, registry: Registry, settings: Settings | None
+) -> tuple[Companion, ...]:
+    """What the entry names to lie beside the model; one that is not here, or is something else,
+    keeps no room."""
+    companions = _projectors(spec)
+    if spec.draft is None or settings is None:
+        return companions
+    try:
+        return (*companions, _draft(spec, spec.draft, facts, registry, settings)[1])
+    except ModelUnusable as error:
+        log.warning("%s", error.message)
+        return companions
+
+
+def _projectors(spec: ModelSpec) -> tuple[Companion, ...]:
+    """The one that the entry names; if it is not here, or is something else, no room is kept
+    for it."""
+    if spec.projector is None:
+        return ()
+    try:
+        return (projector_of(read_local(spec.projector).facts),)
+    except LocalserveError as error:
+        log.warning("%s: no room is kept beside it: %s", spec.name, error.message)
+        return ()
+
+
+def _draft(
+    spec: ModelSpec, named: str, facts: GgufFacts, registry: Registry, settings: Settings
+) -> tuple[Path, Companion]:
+    """The model that is to guess for the one of that entry.
+
+    Raises: ModelUnusable, where it is not here or cannot.
+    """
+    try:
+        path = find_draft(named, registry, settings)
+        return path, draft_for(read_local(path).facts, facts)
+    except LocalserveError as error:
+        hint = f"{error.hint or ''} Or serve it without a draft.".strip()
+        raise ModelUnusable(f"The draft of {spec.name!r}: {error.message}", hint=hint) from None
 
 
 def nothing_needed() -> Need:

@@ -16,7 +16,8 @@ from typing import Final, Protocol
 from localserve.catalog.download import Progress, Said, download
 from localserve.catalog.downloaded import builtin_model, find_downloaded, to_spec
 from localserve.catalog.finders.record import FoundModel
-from localserve.catalog.remove import check_removable, model_to_remove, remove
+from localserve.catalog.package import Package
+from localserve.catalog.remove import check_removable, discard_parts, model_to_remove, remove
 from localserve.catalog.spec import ModelSpec
 from localserve.catalog.wanted import find_here, parse_wanted
 from localserve.config import Settings
@@ -31,6 +32,9 @@ MOST_PULLS: Final = 4
 
 TELL_SECONDS: Final = 0.1
 """How long progress is gathered before it is told."""
+
+END_SECONDS: Final = 10.0
+"""How long a download that nobody waits for may take to end: until the next bytes come."""
 
 REPEAT_SECONDS: Final = 10.0
 """How long nothing comes before the last news is told again."""
@@ -65,6 +69,13 @@ class Library(Protocol):
         """
         ...
 
+    async def discard(self, name: str) -> int:
+        """Delete what came of a pull of that name that was ended; returns the bytes freed.
+
+        Raises: UnknownModel (nothing came), ModelUnusable (it goes on).
+        """
+        ...
+
     async def find(self, name: str) -> FoundModel:
         """A model that may be deleted. Raises: UnknownModel, NotDownloaded, ModelUnusable."""
         ...
@@ -78,6 +89,14 @@ class Library(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    """A download, under way or ended."""
+
+    work: asyncio.Future[None]
+    news: _News
+
+
 class _Ended(Exception):
     """Nobody waits for the download any more."""
 
@@ -89,6 +108,7 @@ class DiskLibrary:
         self._settings = settings
         self._offer = offer
         self._pulls = 0
+        self._last: dict[str, _Pull] = {}  # by name, until all has come
         # of their own: downloads would hold up all that is done in the common workers
         self._threads = ThreadPoolExecutor(MOST_PULLS, thread_name_prefix="pull")
 
@@ -102,6 +122,7 @@ class DiskLibrary:
         news = _News()
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._threads, self._pull_until_ended, name, news)
+        pull = self._last[name] = _Pull(work, news)
         work.add_done_callback(self._count_end)
         work.add_done_callback(news.end)
         try:
@@ -112,8 +133,11 @@ class DiskLibrary:
                 yield news.take()
                 await asyncio.sleep(TELL_SECONDS)
             work.result()
+            news.package = None  # all of it is here
         finally:
             news.ended = True
+            if work.done() and news.package is None and self._last.get(name) is pull:
+                del self._last[name]
             work.add_done_callback(_mark_retrieved)
             self._offer.look_again()
 
@@ -146,8 +170,23 @@ class DiskLibrary:
                 hint="Take a smaller quantization or model, or download it all the same with"
                 f" `localserve pull {name} --yes`.",
             )
+        news.package = found.package
         digest = _digest(found)
         download(found.package, settings, lambda told: news.tell(digest, told))
+
+    async def discard(self, name: str) -> int:
+        pull = self._last.get(name)
+        if pull is None:
+            raise UnknownModel(name, (), hint="Only what was fetched in part is discarded.")
+        await asyncio.wait([pull.work], timeout=END_SECONDS)
+        if not pull.work.done():
+            raise ModelUnusable(
+                f"{name} is still being fetched.", hint="End that first, then try again."
+            )
+        self._last.pop(name, None)
+        if pull.news.package is None:
+            return 0
+        return await asyncio.to_thread(discard_parts, pull.news.package, self._settings)
 
     async def find(self, name: str) -> FoundModel:
         return await asyncio.to_thread(self._find, name)
@@ -175,8 +214,8 @@ class DiskLibrary:
 
 
 class _News:
-    """What a download's thread tells, for the event loop to take: what it said, and how far it is
-    now. Made on the event loop."""
+    """What a download's thread tells, for the event loop to take: what it said, how far it is now,
+    and of what `package` parts may be here. Made on the event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -185,6 +224,7 @@ class _News:
         self._last: PullNews = Looking()
         self._fresh = False
         self.ended = False
+        self.package: Package | None = None
 
     @property
     def waiting(self) -> bool:

@@ -97,7 +97,7 @@ def fit_model(
         likely = _likely(real, candidates.quantization, wanted, machine)
         bench = _Bench(candidates, usable, facts, machine, stack, likely)
         first = facts[likely]
-        contexts = _contexts(first, wanted)
+        contexts = other_contexts(first, wanted)
         runtime = runtime_of(first, wanted)
         roomier = [
             replace(runtime, context_tokens=count)
@@ -133,7 +133,7 @@ def fit_model(
 
         run = {one.quantization: stretch(one) for one in plans}
         longer = [plan(name, one, bench.quick(name)) for one in contexts for name in facts]
-        others = [one for one in (*plans, *longer) if not _same(one, run[one.quantization])]
+        others = [one for one in (*plans, *longer) if not same_context(one, run[one.quantization])]
         return Fit(
             name=candidates.spec.name,
             plans=tuple(run.values()),
@@ -142,7 +142,7 @@ def fit_model(
             shown=run[shown.quantization],
             explanation=explain(run[shown.quantization], machine, exact, plans),
             others=tuple(others),
-            frontier=tuple(_trade(run.values(), others)),
+            frontier=tuple(trade(run.values(), others)),
             projector=candidates.projector,
             elsewhere=frozenset(candidates.elsewhere),
         )
@@ -235,7 +235,7 @@ def _sorted_out(
     return dict(by_bits), unusable
 
 
-def _contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
+def other_contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
     """The other contexts to show; none where the user has decided."""
     if wanted.context_tokens is not None:
         return []
@@ -245,11 +245,12 @@ def _contexts(facts: GgufFacts, wanted: Wanted) -> list[Wanted]:
     return [replace(wanted, context_tokens=count) for count in sorted(counts)]
 
 
-def _same(one: Plan, other: Plan) -> bool:
+def same_context(one: Plan, other: Plan) -> bool:
+    """Whether both are run with as many tokens."""
     return one.runtime.context_tokens == other.runtime.context_tokens
 
 
-def _trade(plans: Iterable[Plan], others: Iterable[Plan]) -> list[Plan]:
+def trade(plans: Iterable[Plan], others: Iterable[Plan]) -> list[Plan]:
     """The frontier, if there is more than one thing to choose."""
     found = frontier([*plans, *others])
     return found if len(found) > 1 else []

@@ -22,8 +22,8 @@ from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport,
 from localserve.manager.model import Loaded
 from localserve.planner.plan import Wanted
 from localserve.planner.runtime import CacheType
-from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
+from localserve.server.machine_memory import MachineMemory
 
 MOST_BODY_BYTES = 4096
 
@@ -70,8 +70,9 @@ class EmptyBody(BaseModel):
 class Admin:
     """The endpoints, over one manager."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, memory: MachineMemory) -> None:
         self._manager = manager
+        self._memory = memory
         self._started = time.time()
 
     async def list(self, request: Request) -> Response:
@@ -80,23 +81,12 @@ class Admin:
 
     def document(self) -> dict[str, Any]:
         """What `list` answers."""
-        ledger = self._manager.ledger
-        held, capacity = ledger.charge(ledger.held), ledger.capacity
-        devices = [
-            {
-                "device": device,
-                "held_bytes": held.get(device, 0),
-                "capacity_bytes": capacity.get(device),
-                "part_of": RAM if device in ledger.in_ram else None,
-            }
-            for device in sorted({*held, *capacity})
-        ]
         return {
             "default": self._manager.spec.name,
             "pid": os.getpid(),
             "started_at": _time_text(self._started),
             "models": [report_fields(report) for report in self._manager.report()],
-            "memory": devices,
+            "memory": self._memory.rows(self._manager.ledger),
         }
 
     async def load(self, request: Request) -> Response:

@@ -33,6 +33,7 @@ from localserve.gateway.paths import is_admin_path, route_path
 from localserve.gateway.redis_buckets import buckets_for
 from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
+from localserve.manager.fits import Fits, Look
 from localserve.manager.library import Library
 from localserve.server.activity import Activity
 from localserve.server.admin import Admin
@@ -59,9 +60,12 @@ from localserve.server.errors import (
     answer_error,
     answer_http_error,
 )
+from localserve.server.fitting import Fitting
 from localserve.server.health import Health
 from localserve.server.keys import Keys
 from localserve.server.lag import LagWatched, LoopLag
+from localserve.server.library import DiscardEndpoint
+from localserve.server.machine_memory import MachineMemory
 from localserve.server.metrics import Metrics
 from localserve.server.observing import sampler_for, tracing_for
 from localserve.server.ollama import GREETING, means_ollama, ollama_routes
@@ -96,6 +100,7 @@ def create_app(
     headers_after_seconds: float = HEADERS_AFTER_SECONDS,
     tracing: Tracing | None = None,
     routes: RouteTable = NO_ROUTES,
+    look: Look | None = None,
 ) -> Starlette:
     """The ASGI application that answers for the models of `manager`.
 
@@ -105,7 +110,8 @@ def create_app(
     `on_request` is called once for every request, after its end; by default it logs one line.
     `tracing` makes spans (None: one of its own, where the settings want them). Checks of
     `/health/details` can be added to `app.state.health_checks`. `routes` are names that stand for
-    one of several models; `app.state.router` takes over others.
+    one of several models; `app.state.router` takes over others. `look` measures the machine, for
+    what fits and who holds its memory.
     """
 
     @asynccontextmanager
@@ -137,7 +143,7 @@ def create_app(
     caching = caching_for(settings, manager)
     if caching is not None:
         metrics.add(CacheMetrics(caching.cache))
-    admin = Admin(manager)
+    admin = Admin(manager, MachineMemory(look))
     activity = Activity(admin)
     own_tracing = tracing_for(settings, version_of("localserve")) if tracing is None else None
     traced = tracing or own_tracing
@@ -154,6 +160,7 @@ def create_app(
             keys,
             admin,
             activity,
+            Fitting(Fits(manager, settings, look) if look is not None else None),
         ),
         middleware=[
             _recorded(settings, metrics, activity, on_request),
@@ -228,6 +235,7 @@ def _routes(
     keys: Keys,
     admin: Admin,
     activity: Activity,
+    fitting: Fitting,
 ) -> list[BaseRoute]:
     dashboard, endpoints = Dashboard(), Endpoints(parts)
     return [
@@ -238,7 +246,9 @@ def _routes(
                 *llama_server_routes(parts, endpoints),
                 *probe_routes(health, metrics),
                 post("/admin/reload", _reload_endpoint(reload)),
-                *admin_routes(parts.settings, admin, activity, cache, keys),
+                *admin_routes(
+                    parts.settings, admin, activity, cache, keys, fitting, DiscardEndpoint(library)
+                ),
                 Route("/", _greeting(dashboard)),
             ]
         ),

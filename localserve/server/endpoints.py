@@ -17,8 +17,10 @@ from localserve.server.cache_admin import CacheAdmin
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
 from localserve.server.connecting import Connecting
 from localserve.server.errors import describe_error
+from localserve.server.fitting import Fitting
 from localserve.server.health import Health
 from localserve.server.keys import Keys
+from localserve.server.library import DiscardEndpoint
 from localserve.server.lm_studio import LmStudioModels
 from localserve.server.messages import COUNT, MESSAGE
 from localserve.server.metrics import Metrics
@@ -164,7 +166,13 @@ def probe_routes(health: Health, metrics: Metrics) -> list[Route]:
 
 
 def admin_routes(
-    settings: Settings, admin: Admin, activity: Activity, cache: CacheAdmin, keys: Keys
+    settings: Settings,
+    admin: Admin,
+    activity: Activity,
+    cache: CacheAdmin,
+    keys: Keys,
+    fitting: Fitting,
+    discard: DiscardEndpoint,
 ) -> list[Route]:
     """For whoever runs the server, and for the dashboard."""
     changes = (admin.load, admin.unload, admin.default, admin.pin, admin.unpin)
@@ -176,6 +184,9 @@ def admin_routes(
         post("/admin/requests/{name:path}/cancel", activity.cancel),
         Route("/admin/settings", EffectiveSettings(settings).show),
         Route("/admin/catalog", Shelf(settings).show),
+        Route("/admin/fit", fitting.list),
+        Route("/admin/fit/{name:path}", fitting.show),
+        post("/admin/pulls/{name:path}/discard", discard.discard),
         Route("/admin/connect", Connecting(admin).show),
         Route("/admin/routes/explain", RouteExplanation().show, methods=["GET"]),
         Route("/admin/keys", keys.list, methods=["GET"]),

@@ -1,6 +1,7 @@
-"""`POST /api/pull` and `DELETE /api/delete`: models brought to this disk and removed from it.
+"""`POST /api/pull` and `DELETE /api/delete`: models brought to this disk and removed from it;
+`POST /admin/pulls/{name}/discard` what came of the former.
 
-Both are administration: the gateway lets only those who may. Lives on the event loop.
+All are administration: the gateway lets only those who may. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from localserve.dialects import ollama
 from localserve.errors import LocalserveError
 from localserve.manager import ModelManager
 from localserve.manager.library import Arriving, Library, Looking, PullNews
+from localserve.server.admin import EmptyBody, read_json
 from localserve.server.bodies import read_body
 from localserve.server.errors import RouteUnknown, internal_error
 from localserve.server.feed import ClientLeft
@@ -45,6 +47,20 @@ class DeleteEndpoint:
         await self._manager.forget(library.spec_of(found).name)
         await library.delete(found)
         return Response()
+
+
+class DiscardEndpoint:
+    """Deletes what came of a pull that was ended."""
+
+    def __init__(self, library: Library | None) -> None:
+        self._library = library
+
+    async def discard(self, request: Request) -> Response:
+        """Answers when it is gone, with the bytes freed. Raises: UnknownModel, ModelUnusable."""
+        await read_json(request, EmptyBody)
+        name: str = request.path_params["name"]
+        freed = await _existing(self._library).discard(name)
+        return JSONResponse({"model": name, "freed_bytes": freed})
 
 
 class PullEndpoint:

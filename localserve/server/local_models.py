@@ -55,6 +55,7 @@ class LocalModels:
         limit = settings.model_ram_bytes
         ledger = Ledger({RAM: limit} if limit is not None else {})
         room = MachineRoom(settings)
+        self.look = room.look
         self._offer = DiskOffer(settings, registry)
         self.library = DiskLibrary(settings, self._offer)
         self.manager = ModelManager(

@@ -54,6 +54,7 @@ class Serving:
             owner_key=owner_key,
             on_request=on_request,
             routes=configured.routes,
+            look=self._models.look,
         )
 
     @property

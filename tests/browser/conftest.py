@@ -20,7 +20,8 @@ Opened = Callable[..., AbstractAsyncContextManager[Any]]
 @pytest.fixture
 def opened() -> Opened:
     """`async with opened(served, "chat") as page`: a page of the dashboard; it fails where a
-    script fails, or where anything is asked of another host. `options` are the context's."""
+    script fails, there or in another tab, or where anything is asked of another host. `options`
+    are the context's."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("there is no chromium on the PATH: apt-get install chromium")
@@ -39,13 +40,17 @@ def opened() -> Opened:
             as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
             browser = await playwright.chromium.launch(executable_path=chromium, args=as_root)
             context = await browser.new_context(**options)
+            context.set_default_timeout(20_000)
+            context.on("weberror", lambda one: problems.append(str(one.error)))
+            context.on("request", check_origin)
             page = await context.new_page()
-            page.set_default_timeout(20_000)
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("request", check_origin)
             await page.goto(f"{home}/#{name}")
             yield page
             await browser.close()
         assert problems == []
 
     return open_page
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", action="store_true", help="Put screenshots into docs/images.")

@@ -14,11 +14,14 @@ import pytest
 
 from localserve.chat import Message
 from localserve.gateway.store import KeyStore
+from localserve.manager.fits import Look
+from localserve.planner.usage import DeviceUsage, MemoryUsage
+from localserve.server.machine_memory import MachineMemory
 from localserve.testing import FakeBackend, Piece, Thought
 from tests.browser.conftest import Opened
-from tests.manager.rig import Rig
+from tests.browser.rig import arguments_of, hardware_of, loaded_manager
+from tests.planner.recorded import GIB
 from tests.server.conftest import CHAT, HELLO, Serve, until
-from tests.server.test_ollama import NEWS, FakeLibrary, with_library
 
 pytestmark = pytest.mark.browser
 
@@ -196,29 +199,6 @@ async def test_a_running_request_is_seen_and_cancelled(serve: Serve, opened: Ope
         await page.get_by_text("request_cancelled").wait_for()
 
 
-async def test_models_are_loaded_pinned_and_unloaded(serve: Serve, opened: Opened) -> None:
-    rig = Rig({"chat": 60, "code": 30}, 100, context_tokens=0)
-    async with serve(manager=rig.manager) as served, opened(served, "models") as page:
-        await page.get_by_role("button", name="Unload chat").click()
-        await page.get_by_role("button", name="Load chat").click()
-        await page.get_by_role("button", name="Pin chat").click()
-        await page.get_by_role("button", name="Unpin chat").wait_for()
-        assert rig.loaded() == {"chat"}
-        assert rig.manager.report()[0].pinned
-
-
-async def test_a_pull_tells_how_far_it_is_and_why_it_failed(serve: Serve, opened: Opened) -> None:
-    library = FakeLibrary(NEWS)
-    async with serve(**with_library(library)) as served, opened(served, "models") as page:
-        await page.get_by_label("Model to fetch").fill("some/model")
-        await page.keyboard.press("Enter")
-        await page.get_by_role("status").get_by_text("here", exact=True).wait_for()
-        assert library.pulled == ["some/model"]
-        library.failure = RuntimeError("a bug")
-        await page.get_by_role("button", name="Fetch qwen3-0.6b").click()
-        await page.get_by_text("Something failed inside the server").wait_for()
-
-
 async def test_where_keys_exist_one_is_asked_for_and_kept_in_the_tab(
     serve: Serve, opened: Opened, tmp_path: Path
 ) -> None:
@@ -262,12 +242,34 @@ async def test_the_first_key_is_an_administrators_and_the_page_goes_on_with_it(
         assert await page.locator("dialog").count() == 0
 
 
-async def test_the_page_finds_a_server_that_was_restarted(serve: Serve, opened: Opened) -> None:
-    async with serve() as first, opened(first, "now") as page:
-        await page.get_by_text("connected").wait_for()
-        first.server.should_exit = True
-        await page.get_by_text("reconnecting").wait_for()
-        async with serve(listen_on=first.port) as second:
-            await second.client.post(CHAT, json={})
-            await page.get_by_text("connected").wait_for()
-            await page.get_by_text("invalid_schema").wait_for()
+async def test_each_device_shows_who_holds_its_memory_and_what_was_predicted(
+    serve: Serve, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_own(look: Look) -> MachineMemory:
+        return MachineMemory(look, lambda: 5 * GIB)
+
+    monkeypatch.setattr("localserve.server.app.MachineMemory", with_own)
+    predicted, measured = usage(3 * GIB), usage(4 * GIB)
+    backend = FakeBackend()
+    backend.memory = measured
+    manager = loaded_manager(backend, predicted, room_bytes=30 * GIB)
+    machine = arguments_of(hardware_of(tmp_path))
+    async with serve(manager=manager, **machine) as served, opened(served, "now") as page:
+        ram = page.get_by_role("img", name="RAM: ", exact=False)
+        await page.get_by_text("other programs 7.0 GiB").wait_for()
+        text = str(await ram.get_attribute("aria-label"))
+        assert text == (
+            "RAM: weights 4.0 GiB, context (KV) 256 MiB, compute 128 MiB,"
+            " the server itself 640 MiB, other programs 7.0 GiB, free 36.0 GiB"
+        )
+        assert "context (KV) 512 MiB" in str(
+            await page.get_by_role("img", name="CUDA0: ").get_attribute("aria-label")
+        )
+        await page.get_by_text("48.0 GiB; models may have").wait_for()
+        await page.get_by_role("img", name="predicted of fake: weights 3.0 GiB").wait_for()
+        await page.get_by_text("4.9 GiB (+25.8 %)").wait_for()
+
+
+def usage(weights_bytes: int) -> MemoryUsage:
+    ram = DeviceUsage("CPU", weights_bytes, GIB // 4, GIB // 8)
+    return MemoryUsage((ram, DeviceUsage("CUDA0", 0, GIB // 2, 0)), 0)

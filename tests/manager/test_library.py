@@ -111,6 +111,45 @@ async def test_closing_ends_the_download(
     assert await asyncio.to_thread(ended.wait, 20)
 
 
+async def test_what_came_of_a_download_that_was_ended_is_discarded(
+    settings: Settings, hub: Hub
+) -> None:
+    hub.hold_after_bytes = [len(CONTENT), len(CONTENT) // 2]  # the header comes whole
+    library, _ = library_of(settings)
+    async with aclosing(library.pull(REPO)) as news:
+        async for one in news:
+            if isinstance(one, Arriving) and one.progress.done_bytes:
+                break
+    hub.released.set()
+    parts = list(settings.models_dir.rglob("*.partial"))
+    size_bytes = await library.discard(REPO)
+    assert len(parts) == 1
+    assert size_bytes > 0
+    assert list(settings.models_dir.iterdir()) == []
+    with pytest.raises(UnknownModel, match="does not exist here"):
+        await library.discard(REPO)
+    assert (await pull(library, REPO))[-1]
+    with pytest.raises(UnknownModel):
+        await library.discard(REPO)  # all of it came
+
+
+async def test_what_is_still_being_fetched_is_not_discarded(
+    settings: Settings, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localserve.manager.library.END_SECONDS", 0.01)
+    hub.hold_after_bytes = [len(CONTENT), len(CONTENT) // 2]  # the header comes whole
+    library, offer = library_of(settings)
+    under_way = asyncio.create_task(pull(library, REPO))
+    async with asyncio.timeout(20):
+        while not list(settings.models_dir.rglob("*.partial")):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    with pytest.raises(ModelUnusable, match="still being fetched"):
+        await library.discard(REPO)
+    hub.released.set()
+    await under_way
+    assert "tiny-Q4_K_M" in {spec.name for spec in await offer.everything()}
+
+
 async def test_only_so_many_are_downloaded_at_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from localserve.catalog.headers import read_local
 from localserve.cli import fit_table, terminal
-from localserve.cli.fit_json import memory_document
 from localserve.config import read_settings
 from localserve.gguf.facts import GgufFacts
 from localserve.planner.bandwidth import NOTHING_MEASURED
+from localserve.planner.document import memory_document
 from localserve.planner.explain import explain
 from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import probe

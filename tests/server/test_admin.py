@@ -31,7 +31,16 @@ async def test_the_list_tells_states_memory_and_requests(call: Serve) -> None:
         assert code["memory_bytes"] == {"CPU": 30}
         assert code["predicted"]["devices"][0]["weights_bytes"] == 30
         assert document["memory"] == [
-            {"device": "CPU", "held_bytes": 90, "capacity_bytes": 100, "part_of": None}
+            {
+                "device": "CPU",
+                "held_bytes": 90,
+                "capacity_bytes": 100,
+                "part_of": None,
+                "total_bytes": None,
+                "server_bytes": None,
+                "other_bytes": None,
+                "free_bytes": None,
+            }
         ]
 
 

@@ -43,6 +43,12 @@ async def test_all_that_the_page_names_is_there_and_nothing_comes_from_elsewhere
             assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_modules_come_at_once_and_not_one_after_the_other() -> None:
+    page = (FOLDER / "index.html").read_text("utf-8")
+    named = re.findall(r'(?:modulepreload" href|module" src)="/dashboard/([^"]+)"', page)
+    assert sorted(named) == sorted(path.name for path in FOLDER.glob("*.js"))
+
+
 def test_no_module_turns_text_into_markup_or_code() -> None:
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function"
     for path in FOLDER.glob("*.js"):

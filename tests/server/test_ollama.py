@@ -265,6 +265,7 @@ class FakeLibrary:
         self.failure = failure
         self.pulled: list[str] = []
         self.deleted: list[str] = []
+        self.discarded: list[str] = []
         self.ended = False
 
     async def pull(self, name: str) -> AsyncGenerator[PullNews, None]:
@@ -276,6 +277,12 @@ class FakeLibrary:
                 raise self.failure
         finally:
             self.ended = True
+
+    async def discard(self, name: str) -> int:
+        if name not in self.pulled:
+            raise UnknownModel(name, ())
+        self.discarded.append(name)
+        return 5
 
     async def find(self, name: str) -> FoundModel:
         if self.failure is not None:
@@ -299,6 +306,17 @@ NEWS: list[PullNews] = [
 
 def with_library(library: FakeLibrary) -> dict[str, Any]:
     return {"arguments": {"library": library}}
+
+
+async def test_what_came_of_a_pull_is_discarded(call: Serve) -> None:
+    library = FakeLibrary(NEWS)
+    async with call(**with_library(library)) as served:
+        discard = "/admin/pulls/some/model:Q4_K_M/discard"
+        assert (await served.client.post(discard, json={})).status_code == 404
+        await served.client.post("/api/pull", json={"model": "some/model:Q4_K_M"})
+        answer = await served.client.post(discard, json={})
+        assert answer.json() == {"model": "some/model:Q4_K_M", "freed_bytes": 5}
+    assert library.discarded == ["some/model:Q4_K_M"]
 
 
 async def test_a_pull_tells_how_far_it_is(call: Serve) -> None:

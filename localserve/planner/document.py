@@ -41,8 +41,29 @@ def fit_document(fit: Fit, machine: Machine) -> dict[str, Any]:
         },
         "unusable": {name: problem.message for name, problem in fit.unusable.items()},
         "frontier": [_point(plan) for plan in fit.frontier],
+        "grid": _grid(fit),
         "machine": machine_document(machine),
     }
+
+
+def _grid(fit: Fit) -> list[dict[str, Any]]:
+    """Every quantization at every context that was planned, `best` those of the frontier."""
+    plans = {
+        (plan.quantization, plan.runtime.context_tokens): plan for plan in (*fit.others, *fit.plans)
+    }
+    best = {(plan.quantization, plan.runtime.context_tokens) for plan in fit.frontier}
+    return [
+        {
+            "quantization": quantization,
+            "context_tokens": context,
+            "fits": plan.fits,
+            "where": plan.where,
+            "headroom_bytes": plan.headroom_bytes,
+            "decode_tokens_per_second": plan.speed.decode if plan.speed is not None else None,
+            "best": (quantization, context) in best,
+        }
+        for (quantization, context), plan in sorted(plans.items(), key=lambda item: item[0][1])
+    ]
 
 
 def catalog_document(plans: Sequence[Plan], machine: Machine) -> dict[str, Any]:
