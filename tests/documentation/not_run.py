@@ -28,16 +28,16 @@ NOT_RUN: Final[dict[tuple[str, str], str]] = {
         "localserve up ~/models/some.gguf      # a file (of a split model, any shard)",
     ): PARSED,
     (
-        "README.md",
+        "docs/api.md",
         "ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_AUTH_TOKEN=none"
         " ANTHROPIC_MODEL=qwen3-8b claude",
     ): "Claude Code is not here; scripts/test --clients runs it.",
     (
-        "README.md",
+        "docs/response-cache.md",
         "LOCALSERVE_PREFIX_DISK_BYTES=0 localserve up           # write none",
     ): "It serves until Ctrl-C, and deletes files of the home folder.",
-    ("README.md", "localserve bench --users 1,4,16 --seconds 30"): MINUTES,
-    ("README.md", "pip install --group pyproject.toml:bench"): NETWORK,
+    ("docs/performance.md", "localserve bench --users 1,4,16 --seconds 30"): MINUTES,
+    ("docs/performance.md", "pip install --group pyproject.toml:bench"): NETWORK,
     (
         "CONTRIBUTING.md",
         "scripts/test      # makes the environment, then every check and every test",
