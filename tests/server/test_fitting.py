@@ -11,6 +11,7 @@ from localserve.catalog.spec import LocalFile
 from localserve.config import read_settings
 from localserve.gateway.store import KeyStore
 from localserve.planner.hardware import Hardware, probe
+from localserve.server.openapi import bodies
 from localserve.testing import FakeBackend, fake_manager
 from tests.planner.recorded import RecordedReadings
 from tests.server.conftest import Serve
@@ -34,6 +35,7 @@ async def test_every_model_has_its_verdict_and_one_has_the_whole_plan(
 ) -> None:
     async with call(**machine_of(hardware)) as served:
         document = (await served.client.get("/admin/fit")).json()
+        bodies.Judgements.model_validate(document, strict=True)
         models = {one["model"]: one for one in document["models"]}
         assert models["fake"] == {
             "model": "fake",
@@ -47,6 +49,7 @@ async def test_every_model_has_its_verdict_and_one_has_the_whole_plan(
         assert (qwen["level"], qwen["on_disk"], qwen["plan"]["fits"]) == ("fits", False, True)
         assert document["machine"]["places"][0]["name"] == "CPU"
         one = (await served.client.get("/admin/fit/qwen3-8b")).json()
+        bodies.Fitted.model_validate(one, strict=True)
         assert (one["model"], one["level"]) == ("qwen3-8b", "fits")
         assert one["explanation"]["terms"]["weights"] > 0
         assert {point["quantization"] for point in one["grid"]} == {

@@ -179,7 +179,7 @@ def test_every_body_has_an_example_that_fits(one: Declared) -> None:
 
 NEEDS_MORE = (
     *("/api/pull", "/api/delete", "/api/show", "/admin/keys", "/admin/reload"),
-    *("/v1/responses/{", "/admin/requests/{"),
+    *("/v1/responses/{", "/admin/requests/{", "/admin/fit", "/admin/pulls/{"),
 )
 """The network, a file of a model, folders that can be written, or what was asked before."""
 

@@ -422,6 +422,37 @@ class Catalog(Answer):
     models: list[CatalogEntry]
 
 
+class Judged(Answer):
+    """`level` is fits, not now or too large; null where `problem` says why nothing is planned."""
+
+    model: str
+    on_disk: bool
+    level: Literal["fits", "not now", "too large"] | None
+    problem: str | None
+    plan: dict[str, Any] | None
+
+
+class Judgements(Answer):
+    machine: dict[str, Any]
+    models: list[Judged]
+
+
+class Fitted(Answer):
+    """What `localserve fit NAME --json` prints; here by formula."""
+
+    model: str
+    level: Literal["fits", "not now", "too large"]
+    picked: str | None
+    fits: bool
+    explanation: dict[str, Any]
+    quantizations: list[dict[str, Any]]
+
+
+class Discarded(Answer):
+    model: str
+    freed_bytes: int
+
+
 class ClientFile(Answer):
     path: str
     snippet: str

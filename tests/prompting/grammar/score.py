@@ -8,7 +8,9 @@ package jsonschema.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 
@@ -24,6 +26,25 @@ from tests.prompting.grammar.schema_suite import CASES, Case
 
 WRITTEN = 12
 """Answers that are written blindly for each schema."""
+
+FORMATS = copy.deepcopy(jsonschema.Draft202012Validator.FORMAT_CHECKER)
+"""Those of jsonschema, but for times: what it asks there, where that is installed, takes neither a
+second 60 nor a small z, which RFC 3339 has (section 5.6)."""
+
+_TIME = r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
+
+
+@FORMATS.checks("time")
+def _is_time(instance: object) -> bool:
+    return not isinstance(instance, str) or re.fullmatch(_TIME, instance) is not None
+
+
+@FORMATS.checks("date-time")
+def _is_date_time(instance: object) -> bool:
+    if not isinstance(instance, str):
+        return True
+    day, letter, time = instance[:10], instance[10:11], instance[11:]
+    return letter in "Tt " and _is_time(time) and FORMATS.conforms(day, "date")
 
 
 @dataclass(slots=True)
@@ -58,9 +79,7 @@ async def score(case: Case, table: ByteTable, compiler: GrammarCompiler) -> Scor
 
 def _problem(case: Case, make: MakeConstraint, table: ByteTable, seed: int) -> str | None:
     """What is wrong with an answer, if anything is."""
-    judge = jsonschema.Draft202012Validator(
-        case.schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-    )
+    judge = jsonschema.Draft202012Validator(case.schema, format_checker=FORMATS)
     try:
         text = table.text(write(make(), table, seed))
         judge.validate(json.loads(text))
