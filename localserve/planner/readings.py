@@ -34,7 +34,7 @@ KILL_SECONDS = 2.0
 PROBLEM_CHARACTERS = 300
 
 CHILD_ENVIRONMENT: Final = {
-    "GOMP_SPINCOUNT": "10000",
+    "GOMP_SPINCOUNT": "3000",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 """What llama.cpp finds in the process that serves, so that what is measured is the same."""

@@ -24,7 +24,7 @@ from localserve.config import SETTINGS, Settings
 from localserve.server.orders import Order, encode_order
 from localserve.server.reports import Report, decode
 
-BARRIER_SPINS = "10000"
+BARRIER_SPINS = "3000"
 """How often a thread of llama.cpp looks whether the others are done, before it sleeps.
 
 OpenMP's default spins for milliseconds. That is a little faster on a machine with nothing else to
