@@ -222,7 +222,7 @@ async def test_a_key_that_may_only_ask_models_has_the_chat_and_no_more(
         await page.get_by_label("API key").fill(asking)
         await page.keyboard.press("Enter")
         await page.get_by_role("button", name="no access").wait_for()
-        assert "may ask models, not change" in await page.get_by_role("main").inner_text()
+        await page.get_by_role("main").get_by_text("may ask models, not change").wait_for()
         await page.get_by_role("navigation").get_by_text("Chat").click()
         await page.get_by_role("option", name="fake").wait_for(state="attached")
         await say(page, "Hello")
