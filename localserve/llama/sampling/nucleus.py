@@ -4,25 +4,35 @@ Where language models are sure, a few columns hold nearly all of it: their weigh
 exactly, those of all others are bounded by the columns' maxima, and if the drawn token is the same
 for the least and the most that they can be, it is drawn without looking at them. Otherwise the
 weights of the whole row are summed, and of its tokens those are sorted that the rest of the
-probability cannot be made of.
+probability cannot be made of; if those are most of the row, it is cut without sorting it.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
-from localserve.llama.sampling.row import Ids, Row
+from localserve.llama.sampling.cut import Sample, Weigh, find_cut, lift, slack
+from localserve.llama.sampling.row import Row, sorted_down
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.sums import RunningSums
 from localserve.llama.sampling.uniform import Uniform
+from localserve.llama.sampling.weights import weigh
 
 BEST = 256
-"""So many columns, those with the largest maxima, are looked into first."""
+"""So many of the largest logits shall seldom share a column."""
 
-LONGEST_PAUSE = 15
-"""After a row that they could not decide, the next are not tried with them: at most so many."""
+NEAR = 11.0
+"""Columns are looked into whose maximum is so close to the largest logit: all others together
+weigh little where a model is sure."""
+
+MOST_COLUMNS = 512
+"""Where more are as close, it is not sure."""
+
+FEW = 8
+"""Logits in one of so many columns are sorted without asking first how many of them are needed."""
 
 
 class TopP:
@@ -35,47 +45,41 @@ class TopP:
         self._temperature = temperature
         self._uniform = uniform
         self.largest = BEST
-        self._pause = 0
-        self._paused = 0
 
     def choose(self, scan: Scan) -> int:
         uniform = self._uniform.next()
-        if self._paused or scan.weighed:
-            self._paused = max(0, self._paused - 1)
-            return self.from_all(scan, uniform)
-        token = self.from_the_best(scan, uniform)
-        if token is not None:
-            self._pause = 0
-            return token
-        self._paused = self._pause = min(2 * self._pause + 1, LONGEST_PAUSE)
-        return self.from_all(scan, uniform)
+        token = None if scan.weighed else self.from_the_best(scan, uniform)
+        return self.from_all(scan, uniform) if token is None else token
 
     def close(self) -> None: ...
 
     def from_the_best(self, scan: Scan, uniform: float) -> int | None:
         """The token, if what is not looked into cannot change it."""
-        peak = scan.peak
-        near = scan.columns.near(BEST)
-        least = _mass(near.logits, peak)
-        elsewhere = _mass(near.other_maxima, peak)
+        peak = np.float32(scan.peak)
+        threshold, floor = peak - np.float32(NEAR), peak + self._floor
+        near = scan.columns.near(threshold, MOST_COLUMNS)
+        if near is None:
+            return None
+        least = _mass(near.logits - peak)
+        elsewhere = _mass(np.subtract(near.rest, peak, out=near.rest))
         most = least + near.lines * elsewhere
         least += elsewhere
-        floor = np.float32(peak) + self._floor
-        best_first = _sorted_down(near.logits[near.logits >= max(near.threshold, floor)])
-        after = np.exp(best_first - peak).cumsum(dtype=np.float64)
-        shortest = int(after.searchsorted(self._share * least))
-        longest = int(after.searchsorted(self._share * most))
+        best_first = sorted_down(near.logits[near.logits >= max(threshold, floor)])
+        below = best_first - peak
+        after = np.exp(below).cumsum(dtype=np.float64)
         end = len(best_first) - 1
-        if longest > end and near.threshold > floor:
+        longest = int(after.searchsorted(self._share * most))
+        if longest > end and threshold > floor:
             return None  # there are more tokens that may belong to it
-        shortest, longest = min(shortest, end), min(longest, end)
+        longest = min(longest, end)
+        shortest = min(int(after.searchsorted(self._share * least)), end)
         if self._temperature != 1.0:
-            warm = (best_first[: longest + 1] - peak) * (1.0 / self._temperature)
-            after = np.exp(warm).cumsum(dtype=np.float64)
+            warm = below[: longest + 1] * (1.0 / self._temperature)
+            after = np.exp(warm, out=warm).cumsum(dtype=np.float64)
         place = int(after.searchsorted(uniform * after[shortest], side="right"))
         if place < int(after.searchsorted(uniform * after[longest], side="right")):
             return None
-        return _token_at(min(place, longest), best_first, near.ids, near.logits)
+        return near.id_at(_place_in(near.logits, best_first, min(place, longest)))
 
     def from_all(self, scan: Scan, uniform: float) -> int:
         """The token, by the weights of the whole row.
@@ -85,47 +89,74 @@ class TopP:
         """
         whole = scan.weights(1.0)
         wanted = self._share * whole.total
-        bound = whole.shift + math.log((whole.total - wanted) / scan.size)
-        ids, logits = self._candidates(scan, np.float32(bound))
-        workspace = scan.lend_workspace()
-        best_first = _sorted_down(logits, out=workspace.sorted[: len(logits)])
-        weights = np.subtract(best_first, whole.shift, out=workspace.weights[: len(logits)])
-        sums = RunningSums(np.exp(weights, out=weights))
+        left = whole.total - wanted
+        peak = np.float32(scan.peak)
+        floor = peak + self._floor
+        bound = min(max(np.float32(whole.shift + math.log(left / scan.size)), floor), peak)
+        if scan.columns.reached(bound) * FEW <= scan.columns.count:
+            return self._from_reaching(bound, bound, scan, wanted, uniform)
+        sample = Sample.of(scan.row, _weigher(scan, 1.0))
+        last = sample.place(left)
+        if 2 * last < len(sample.logits) and floor < sample.logits[last]:
+            return self._from_cut(sample, floor, scan, wanted, uniform)
+        last -= slack(len(sample.logits) - last)
+        likely = max(bound, sample.logits[last]) if last >= 0 else bound
+        return self._from_reaching(likely, bound, scan, wanted, uniform)
+
+    def _from_reaching(
+        self, likely: np.float32, sure: np.float32, scan: Scan, wanted: float, uniform: float
+    ) -> int:
+        """By all that reach a bound: the likely one, if what it leaves is `wanted`."""
+        for bound in (likely, sure):
+            ids, logits = scan.columns.reaching(bound)
+            best_first = sorted_down(logits)
+            sums = RunningSums(weigh(best_first, scan.peak, 1.0))
+            if sums.total >= wanted:
+                break
         last = sums.reaching(wanted)
         if self._temperature == 1.0:
             place = sums.exceeding(uniform * sums.upto(last))
         else:
-            warm = np.subtract(best_first[: last + 1], scan.peak, out=weights[: last + 1])
-            warm *= 1.0 / self._temperature
-            sums = RunningSums(np.exp(warm, out=warm))
+            sums = RunningSums(weigh(best_first[: last + 1], scan.peak, self._temperature))
             place = sums.exceeding(uniform * sums.total)
-        return _token_at(min(place, last), best_first, ids, logits)
+        return int(ids[_place_in(logits, best_first, min(place, last))])
 
-    def _candidates(self, scan: Scan, bound: np.float32) -> tuple[Ids | None, Row]:
-        """Ids and logits of all that can be drawn, and perhaps others; without ids the whole row,
-        where picking out what it is about would take longer than sorting the rest of it too."""
-        floor = np.float32(scan.peak) + self._floor
-        if floor < bound and scan.columns.most_reach(bound):
-            return None, scan.row
-        return scan.columns.reaching(min(max(bound, floor), np.float32(scan.peak)))
+    def _from_cut(
+        self, sample: Sample, floor: np.float32, scan: Scan, wanted: float, uniform: float
+    ) -> int:
+        """By the sums of what reaches a guess, twice: for the end of the nucleus, and the token."""
+        row = scan.row
+        total = scan.weights(1.0).total
+        weights = scan.lend_workspace().weights
+        last = find_cut(row, weights, _weigher(scan, 1.0), sample, wanted, total, "left")
+        if last.logit < floor:
+            return self._from_reaching(floor, floor, scan, wanted, uniform)
+        warm = _weigher(scan, self._temperature)
+        weigh(row, scan.peak, self._temperature, out=weights)
+        least = warm(np.full(1, last.logit))[0]
+        total = lift(weights, least)
+        total -= (np.count_nonzero(row <= last.logit) - last.rank - 1) * float(least)
+        sample = sample.from_logit(last.logit, warm)
+        token = find_cut(row, weights, warm, sample, uniform * total, total, "right")
+        if (token.logit, -token.rank) < (last.logit, -last.rank):
+            token = last  # by rounding
+        return int((row == token.logit).nonzero()[0][token.rank])
 
 
-def _mass(logits: Row, peak: float) -> float:
-    """The sum of their weights, that of the peak being 1."""
-    weights = logits - peak
-    return float(np.exp(weights, out=weights).sum())
+def _weigher(scan: Scan, temperature: float) -> Weigh:
+    return partial(weigh, peak=scan.peak, temperature=temperature)
 
 
-def _sorted_down(logits: Row, out: Row | None = None) -> Row:
-    """The logits, largest first; in `out`, which is as long, if it is given."""
-    ascending = np.negative(logits, out=out)
-    ascending.sort()
-    return np.negative(ascending, out=ascending)
+def _mass(below: Row) -> float:
+    """The sum of the weights of logits so far below the largest, whose weight is 1; writes over
+    them."""
+    return float(np.add.reduce(np.exp(below, out=below)))
 
 
-def _token_at(place: int, best_first: Row, ids: Ids | None, logits: Row) -> int:
-    """The id at a place of the sorted logits; of equal ones, the lower id stands first."""
+def _place_in(logits: Row, best_first: Row, place: int) -> int:
+    """Where among the logits the one is that has a place when they are sorted; of equal ones, the
+    first there stands first here."""
     value = best_first[place]
     equal = (logits == value).nonzero()[0]
     rank = place - np.count_nonzero(best_first > value) if len(equal) > 1 else 0
-    return int(equal[rank] if ids is None else ids[equal[rank]])
+    return int(equal[rank])

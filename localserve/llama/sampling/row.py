@@ -30,3 +30,10 @@ def checked_peak(peak: float, size: int) -> float:
     if peak > 0:
         raise NoChoice(f"the largest of the {size} logits is infinite")
     raise NoChoice(f"none of the {size} tokens has a probability above 0")
+
+
+def sorted_down(logits: Row) -> Row:
+    """The logits, largest first."""
+    ascending = np.negative(logits)
+    ascending.sort()
+    return np.negative(ascending, out=ascending)

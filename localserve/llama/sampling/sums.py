@@ -9,10 +9,21 @@ import numpy.typing as npt
 
 from localserve.llama.sampling.row import Row
 
-_Side = Literal["left", "right"]
+Side = Literal["left", "right"]
 
 BLOCK = 512
 """The block is found first, by the blocks' sums, then the place in it."""
+
+LINES = 32
+"""Sums of columns of so many weights come a few times as fast as those of blocks."""
+
+
+def total_of(weights: Row) -> float:
+    """Their sum; of each column in float32, of all columns in float64."""
+    width = len(weights) // LINES
+    columns = np.add.reduce(weights[: LINES * width].reshape(LINES, width), axis=0)
+    rest = weights[LINES * width :]
+    return float(np.add.reduce(columns, dtype=np.float64) + np.add.reduce(rest, dtype=np.float64))
 
 
 class RunningSums:
@@ -42,16 +53,16 @@ class RunningSums:
         """The first place at which the sum is more than `target`; its weight is not 0."""
         return self._find(target, "right")
 
-    def _find(self, target: float, side: _Side) -> int:
-        block = _first(self._after, target, side)
+    def _find(self, target: float, side: Side) -> int:
+        block = first(self._after, target, side)
         inside = self._weights[block * BLOCK : (block + 1) * BLOCK].cumsum(dtype=np.float64)
-        return block * BLOCK + _first(inside, target - self._before(block), side)
+        return block * BLOCK + first(inside, target - self._before(block), side)
 
     def _before(self, block: int) -> float:
         return float(self._after[block - 1]) if block else 0.0
 
 
-def _first(sums: npt.NDArray[np.float64], target: float, side: _Side) -> int:
+def first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
     """Where the sums first pass `target`; the last that adds something, where rounding kept them
     from it."""
     place = int(sums.searchsorted(target, side))

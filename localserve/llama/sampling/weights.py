@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from localserve.llama.sampling.row import Row
-from localserve.llama.sampling.sums import RunningSums
+from localserve.llama.sampling.sums import RunningSums, total_of
 
 SAFE_EXPONENT = 40.0
 """A largest logit within it needs no shift: float32 holds its exponential, and those of all logits
@@ -23,7 +23,6 @@ class Workspace:
 
     def __init__(self, size: int) -> None:
         self.weights: Row = np.empty(size, dtype=np.float32)
-        self.sorted: Row = np.empty(size, dtype=np.float32)
 
 
 class Weights:
@@ -31,12 +30,9 @@ class Weights:
 
     def __init__(self, row: Row, peak: float, temperature: float, workspace: Workspace) -> None:
         """`peak` is the row's largest logit."""
-        self.shift = _exponentials(row, peak, temperature, workspace.weights)
-        self._sums = RunningSums(workspace.weights)
-
-    @property
-    def total(self) -> float:
-        return self._sums.total
+        self.shift = shift_of(peak, temperature)
+        self._weights = weigh(row, peak, temperature, out=workspace.weights)
+        self.total = total_of(self._weights)
 
     @property
     def log_total(self) -> float:
@@ -48,18 +44,21 @@ class Weights:
 
         Source: llama.cpp's `dist` sampler, which goes over the vocabulary in the same order.
         """
-        return self._sums.exceeding(uniform * self.total)
+        sums = RunningSums(self._weights)
+        return sums.exceeding(uniform * sums.total)
 
 
-def _exponentials(row: Row, peak: float, temperature: float, out: Row) -> float:
-    """Write exp(row / temperature - shift) to `out`; returns the shift."""
+def shift_of(peak: float, temperature: float) -> float:
+    """What `weigh` subtracts from logit / temperature where the largest logit is `peak`."""
     top = peak / temperature
-    if abs(top) <= SAFE_EXPONENT:
-        scaled = row if temperature == 1.0 else np.multiply(row, 1.0 / temperature, out=out)
-        np.exp(scaled, out=out)
-        return 0.0
-    np.subtract(row, peak, out=out)
+    return 0.0 if abs(top) <= SAFE_EXPONENT else top
+
+
+def weigh(logits: Row, peak: float, temperature: float, out: Row | None = None) -> Row:
+    """exp(logit / temperature - shift) of some logits of a row whose largest is `peak`."""
+    scaled = logits
+    if shift_of(peak, temperature):
+        scaled = out = np.subtract(scaled, peak, out=out)
     if temperature != 1.0:
-        np.multiply(out, 1.0 / temperature, out=out)
-    np.exp(out, out=out)
-    return top
+        scaled = out = np.multiply(scaled, 1.0 / temperature, out=out)
+    return np.exp(scaled, out=out)

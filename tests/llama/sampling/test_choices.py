@@ -17,7 +17,7 @@ from localserve.chat import Sampling
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.chain import CANDIDATE
 from localserve.llama.sampling.choices import AnyToken, MinP
-from localserve.llama.sampling.nucleus import BEST, LONGEST_PAUSE, TopP
+from localserve.llama.sampling.nucleus import BEST, TopP
 from localserve.llama.sampling.row import NoChoice, Row
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.uniform import Uniform
@@ -163,28 +163,12 @@ def test_what_the_best_columns_decide_is_what_the_whole_row_decides(
                 ]
 
 
-def test_the_best_columns_decide_where_a_model_is_sure_and_are_not_tried_where_it_is_not() -> None:
-    tried: list[bool] = []
-
-    class Watched(TopP):
-        def from_the_best(self, scan: Scan, uniform: float) -> int | None:
-            token = super().from_the_best(scan, uniform)
-            tried.append(token is not None)
-            return token
-
-    choice = Watched(0.9, -np.inf, 0.8, Uniform(1))
-    sure, unsure = peaked_row(1, VOCABULARY, 2.5), flat_row(1, VOCABULARY)
-    for _ in range(50):
-        choice.choose(scan_of(sure))
-    assert tried == [True] * 50
-    for _ in range(100):
-        choice.choose(scan_of(unsure))
-    assert 5 < tried.count(False) < 16
-    tried.clear()
-    for _ in range(LONGEST_PAUSE + 20):
-        choice.choose(scan_of(sure))
-    assert len(tried) >= 20
-    assert all(tried)
+def test_the_best_columns_decide_where_a_model_is_sure_and_not_where_it_is_not() -> None:
+    choice = TopP(0.9, -np.inf, 0.8, Dial())
+    sure, unsure = scan_of(peaked_row(1, VOCABULARY, 2.5)), scan_of(flat_row(1, VOCABULARY))
+    for uniform in np.linspace(0.01, 0.99, 50).tolist():
+        assert choice.from_the_best(sure, uniform) is not None
+        assert choice.from_the_best(unsure, uniform) is None
 
 
 @pytest.mark.parametrize("size", [33, 1_000, 50_001, VOCABULARY])

@@ -62,11 +62,25 @@ def test_the_largest_logit_is_read_wherever_it_lies(size: int, most: int) -> Non
         assert columns.largest(1)[0].tolist() == [place]
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_most_reach_counts_logits_not_columns(share: float) -> None:
-    row = flat_row(1, 50_000)
-    columns = columns_of(row, 0)
-    assert columns.most_reach(np.quantile(row, 1 - share + 0.01)) is (share > 0.5)
+@settings(deadline=None)
+@given(rows(), st.floats(0, 8), st.integers(0, 300))
+def test_what_is_near_are_whole_columns_and_the_rest_is_below(
+    row: Row, distance: float, most: int
+) -> None:
+    columns = columns_of(row, most)
+    threshold = np.float32(row.max() - distance)
+    near = columns.near(threshold, columns.count)
+    assert near is not None
+    ids = [near.id_at(place) for place in range(len(near.logits))]
+    assert ids == sorted(set(ids))
+    assert near.logits.tolist() == row[ids].tolist()
+    others = np.delete(row, ids)
+    assert set(np.flatnonzero(row >= threshold).tolist()) <= set(ids)
+    assert others.max(initial=-np.inf) == near.rest.max() < threshold
+    assert len(others) <= near.lines * np.count_nonzero(near.rest > -np.inf) or -np.inf in others
+    reached = columns.reached(threshold)
+    assert reached == columns.count - np.count_nonzero(near.rest > -np.inf) or -np.inf in near.rest
+    assert columns.near(threshold, reached - 1) is None
 
 
 @pytest.mark.parametrize(
