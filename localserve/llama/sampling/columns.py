@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from localserve.llama.sampling.row import Ids, Row, checked_peak
+from localserve.llama.sampling.row import CACHE_LINE, Ids, Row, checked_peak, empty_row
 
 MOST_LINES = 32
 COLUMNS_PER_LARGEST = 32
@@ -59,10 +59,10 @@ class Columns:
         """`most` is how many largest logits will be asked for; it decides the layout."""
         self._size = size
         self._lines = max(1, min(MOST_LINES, size // (COLUMNS_PER_LARGEST * max(1, most))))
-        self._width = size // self._lines
+        self._width = size // self._lines // CACHE_LINE * CACHE_LINE
         self._whole = self._lines * self._width
         # What fills no line is the end of the last one: columns of one logit.
-        self._maxima = np.empty(self._width + size - self._whole, dtype=np.float32)
+        self._maxima = empty_row(self._width + size - self._whole)
         self._heads = self._maxima[: self._width]
         self._starts = (np.arange(self._lines) * self._width)[:, None]
         self._row: Row = self._maxima

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localserve.llama.sampling.row import Row, sorted_down
-from localserve.llama.sampling.sums import LINES, Side, first, total_of
+from localserve.llama.sampling.sums import RunningSums, Side, first, in_lines, running, total_of
 
 STRIDE = 31
 """Of so many logits one is in the sample; a prime, lest it meets a pattern of the vocabulary."""
@@ -28,9 +28,11 @@ Weigh = Callable[[Row], Row]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A logit, and which one it is of those that equal it, from 0 in order of their ids."""
+    """A logit, how many are larger, and which one it is of those that equal it, from 0 in order of
+    their ids."""
 
     logit: np.float32
+    above: int
     rank: int
 
 
@@ -39,8 +41,7 @@ class Sample:
 
     def __init__(self, logits: Row, weigh: Weigh) -> None:
         self.logits = logits
-        self._upto = weigh(logits).cumsum(dtype=np.float64)
-        self._upto *= STRIDE
+        self._sums = RunningSums(weigh(logits))
 
     @classmethod
     def of(cls, row: Row, weigh: Weigh) -> Sample:
@@ -53,12 +54,12 @@ class Sample:
 
     def place(self, below: float) -> int:
         """Of the logit below which about so much lies."""
-        return min(int(self._upto.searchsorted(below)), len(self.logits) - 1)
+        return self._sums.reaching(below / STRIDE)
 
     def ends(self, place: int, weight: float) -> Iterator[float]:
         """A logit above another one, with at least so much weight between them, in all likelihood,
         and then for certain; where the weight is negative, one below it."""
-        other = int(self._upto.searchsorted(self._upto[place] + weight))
+        other = self._sums.reaching(self._sums.upto(place) + weight / STRIDE)
         more = slack(abs(other - place))
         if weight >= 0.0:
             other = max(other + more, int(self.logits.searchsorted(self.logits[place], "right")))
@@ -88,26 +89,28 @@ def find_cut(
     """
     guess = sample.place(total - target)
     reaching = row >= sample.logits[guess]
-    others = len(row) - int(np.count_nonzero(reaching))
+    above = int(np.count_nonzero(reaching))
+    others = len(row) - above
     least = weigh(sample.logits[guess : guess + 1])[0]
     mass = lift(weights, least) - others * float(least)
     missing = target - mass if others else 0.0
     for end in sample.ends(guess, -missing):
         between = reaching ^ (row >= np.float32(end))
         logits = sorted_down(row.take(between.nonzero()[0]))
-        sums = weigh(logits).cumsum(dtype=np.float64)
+        sums = running(weigh(logits))
         before = mass if missing > 0.0 else mass - float(sums[-1])
         if before < target <= before + sums[-1]:
             break
     place = first(sums, target - before, side)
-    return Cut(logits[place], place - int(np.count_nonzero(logits > logits[place])))
+    larger = int(np.count_nonzero(logits > logits[place]))
+    above += larger if missing > 0.0 else larger - len(logits)
+    return Cut(logits[place], above, place - larger)
 
 
 def lift(weights: Row, least: np.float32) -> float:
     """Make `least` of all that is less; returns the sum of all, then."""
-    width = len(weights) // LINES
-    table = weights[: LINES * width].reshape(LINES, width)
-    np.maximum(table, np.full(width, least), out=table)  # with a scalar it takes twice as long
-    rest = weights[LINES * width :]
+    table, rest = in_lines(weights)
+    # With a number in place of the line it takes twice as long.
+    np.maximum(table, np.full(table.shape[1], least), out=table)
     np.maximum(rest, least, out=rest)
     return total_of(weights)

@@ -17,7 +17,7 @@ import numpy as np
 from localserve.llama.sampling.cut import Sample, Weigh, find_cut, lift, slack
 from localserve.llama.sampling.row import Row, sorted_down
 from localserve.llama.sampling.scan import Scan
-from localserve.llama.sampling.sums import RunningSums
+from localserve.llama.sampling.sums import RunningSums, running
 from localserve.llama.sampling.uniform import Uniform
 from localserve.llama.sampling.weights import weigh
 
@@ -66,7 +66,7 @@ class TopP:
         least += elsewhere
         best_first = sorted_down(near.logits[near.logits >= max(threshold, floor)])
         below = best_first - peak
-        after = np.exp(below).cumsum(dtype=np.float64)
+        after = running(np.exp(below))
         end = len(best_first) - 1
         longest = int(after.searchsorted(self._share * most))
         if longest > end and threshold > floor:
@@ -75,7 +75,7 @@ class TopP:
         shortest = min(int(after.searchsorted(self._share * least)), end)
         if self._temperature != 1.0:
             warm = below[: longest + 1] * (1.0 / self._temperature)
-            after = np.exp(warm, out=warm).cumsum(dtype=np.float64)
+            after = running(np.exp(warm, out=warm))
         place = int(after.searchsorted(uniform * after[shortest], side="right"))
         if place < int(after.searchsorted(uniform * after[longest], side="right")):
             return None
@@ -134,8 +134,8 @@ class TopP:
         warm = _weigher(scan, self._temperature)
         weigh(row, scan.peak, self._temperature, out=weights)
         least = warm(np.full(1, last.logit))[0]
-        total = lift(weights, least)
-        total -= (np.count_nonzero(row <= last.logit) - last.rank - 1) * float(least)
+        beyond = scan.size - last.above - last.rank - 1
+        total = lift(weights, least) - beyond * float(least)
         sample = sample.from_logit(last.logit, warm)
         token = find_cut(row, weights, warm, sample, uniform * total, total, "right")
         if (token.logit, -token.rank) < (last.logit, -last.rank):

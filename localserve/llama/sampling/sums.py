@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.row import CACHE_LINE, Row
 
 Side = Literal["left", "right"]
 
@@ -20,10 +20,21 @@ LINES = 32
 
 def total_of(weights: Row) -> float:
     """Their sum; of each column in float32, of all columns in float64."""
-    width = len(weights) // LINES
-    columns = np.add.reduce(weights[: LINES * width].reshape(LINES, width), axis=0)
-    rest = weights[LINES * width :]
+    table, rest = in_lines(weights)
+    columns = np.add.reduce(table, axis=0)
     return float(np.add.reduce(columns, dtype=np.float64) + np.add.reduce(rest, dtype=np.float64))
+
+
+def in_lines(weights: Row) -> tuple[Row, Row]:
+    """Most of them as a table of a few long lines, and the rest, that fills none."""
+    width = len(weights) // LINES // CACHE_LINE * CACHE_LINE
+    return weights[: LINES * width].reshape(LINES, width), weights[LINES * width :]
+
+
+def running(weights: Row) -> npt.NDArray[np.float64]:
+    """The sum up to each of them, that one included."""
+    sums = weights.astype(np.float64)  # to convert them while they are summed takes far longer
+    return np.add.accumulate(sums, out=sums)
 
 
 class RunningSums:
@@ -36,7 +47,7 @@ class RunningSums:
         sums = np.empty(whole + 1, dtype=np.float32)
         np.add.reduce(weights[: whole * BLOCK].reshape(whole, BLOCK), axis=1, out=sums[:whole])
         sums[whole] = np.add.reduce(weights[whole * BLOCK :])
-        self._after = sums.cumsum(dtype=np.float64)
+        self._after = running(sums)
         self.total = float(self._after[-1])
 
     def upto(self, place: int) -> float:
@@ -55,7 +66,7 @@ class RunningSums:
 
     def _find(self, target: float, side: Side) -> int:
         block = first(self._after, target, side)
-        inside = self._weights[block * BLOCK : (block + 1) * BLOCK].cumsum(dtype=np.float64)
+        inside = running(self._weights[block * BLOCK : (block + 1) * BLOCK])
         return block * BLOCK + first(inside, target - self._before(block), side)
 
     def _before(self, block: int) -> float:

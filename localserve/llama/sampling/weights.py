@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.row import Row, empty_row
 from localserve.llama.sampling.sums import RunningSums, total_of
 
 SAFE_EXPONENT = 40.0
@@ -22,7 +22,7 @@ class Workspace:
     """
 
     def __init__(self, size: int) -> None:
-        self.weights: Row = np.empty(size, dtype=np.float32)
+        self.weights: Row = empty_row(size)
 
 
 class Weights:
