@@ -25,13 +25,13 @@ LOWEST = np.finfo(np.float32).min
 
 
 class Near:
-    """All logits of the columns whose maximum reaches a threshold, in order of their ids.
+    """All logits of some columns, in order of their ids.
 
-    `rest` is as long as there are columns: the maxima of the others, each the largest of `lines`
-    logits at most, and -inf for those that are looked into. It is the caller's to write over.
+    `rest` is how far below a logit the other columns' maxima are, each the largest of `lines`
+    logits at most; in the place of the columns that are looked into stands -inf.
     """
 
-    def __init__(self, table: Row, maxima: Row, columns: Ids) -> None:
+    def __init__(self, table: Row, maxima: Row, columns: Ids, peak: np.float32) -> None:
         """`table` has the lines of whole columns; the maxima beyond them are the row's end."""
         self.lines, self._width = table.shape
         count = int(columns.searchsorted(self._width))
@@ -39,7 +39,7 @@ class Near:
         self.logits: Row = table.take(self._columns, axis=1).ravel()
         if len(self._end):
             self.logits = np.concatenate([self.logits, maxima.take(self._end)])
-        self.rest = maxima.copy()
+        self.rest: Row = maxima - peak
         self.rest[columns] = -np.inf
 
     def id_at(self, place: int) -> int:
@@ -107,12 +107,11 @@ class Columns:
         """How many of the columns reach the threshold."""
         return int(np.count_nonzero(self._maxima >= threshold))
 
-    def near(self, threshold: np.float32, most: int) -> Near | None:
-        """The columns that reach a threshold, which one at least does; None if more than `most`."""
-        hit = (self._maxima >= threshold).nonzero()[0]
-        if len(hit) > most:
-            return None
-        return Near(self._table, self._maxima, hit)
+    def near(self, threshold: np.float32, peak: np.float32) -> Near:
+        """The columns that reach a threshold, which one at least does, and how far below the
+        largest logit the others are."""
+        columns = (self._maxima >= threshold).nonzero()[0]
+        return Near(self._table, self._maxima, columns, peak)
 
     def largest(self, count: int) -> tuple[Ids, Row]:
         """Ids and logits of the `count` largest, largest first, of equal ones the lower id first.

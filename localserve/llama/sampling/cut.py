@@ -8,13 +8,15 @@ logits between the guess and the place are sorted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from localserve.llama.sampling.row import Row, sorted_down
 from localserve.llama.sampling.sums import RunningSums, Side, first, in_lines, running, total_of
+from localserve.llama.sampling.weights import Workspace
 
 STRIDE = 31
 """Of so many logits one is in the sample; a prime, lest it meets a pattern of the vocabulary."""
@@ -22,18 +24,21 @@ STRIDE = 31
 DEVIATIONS = 3.0
 """How many standard deviations of a count the sample is trusted by."""
 
-Weigh = Callable[[Row], Row]
-"""The weights of some logits: of a larger logit a larger one."""
+
+class Weigh(Protocol):
+    """The weights of some logits: of a larger logit a larger one."""
+
+    def __call__(self, logits: Row, *, out: Row | None = None) -> Row: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A logit, how many are larger, and which one it is of those that equal it, from 0 in order of
-    their ids."""
+    """A token, its logit, and its place, from 0, among all when the largest come first; of equal
+    ones the lower id does."""
 
+    token: int
     logit: np.float32
-    above: int
-    rank: int
+    place: int
 
 
 class Sample:
@@ -51,6 +56,11 @@ class Sample:
         """Those that reach the logit, after itself, by other weights."""
         start = max(0, int(self.logits.searchsorted(logit)) - 1)
         return Sample(np.maximum(self.logits[start:], logit), weigh)
+
+    @property
+    def total(self) -> float:
+        """About what they weigh in all."""
+        return self._sums.total * STRIDE
 
     def place(self, below: float) -> int:
         """Of the logit below which about so much lies."""
@@ -79,32 +89,43 @@ def slack(count: int) -> int:
 
 
 def find_cut(
-    row: Row, weights: Row, weigh: Weigh, sample: Sample, target: float, total: float, side: Side
+    row: Row,
+    workspace: Workspace,
+    weigh: Weigh,
+    sample: Sample,
+    *,
+    target: float,
+    total: float,
+    side: Side,
 ) -> Cut:
     """Where the sum of weights, of the largest logits first, is at least `target` ('left') or more
     than that ('right'), if that of all that count is `total`.
 
-    `weights` are the row's, those that do not count perhaps larger than their own; these and
-    others are written over.
+    The workspace holds the weights of the row, those that do not count perhaps larger than they
+    are. Small ones are written over.
     """
-    guess = sample.place(total - target)
-    reaching = row >= sample.logits[guess]
-    above = int(np.count_nonzero(reaching))
-    others = len(row) - above
+    # That share of the sample: it may weigh more or less than the row as a whole.
+    guess = sample.place((1.0 - target / total) * sample.total)
+    reaching, between = workspace.masks
+    np.greater_equal(row, sample.logits[guess], out=reaching)
+    count = int(np.count_nonzero(reaching))
     least = weigh(sample.logits[guess : guess + 1])[0]
-    mass = lift(weights, least) - others * float(least)
-    missing = target - mass if others else 0.0
+    mass = lift(workspace.weights, least) - (len(row) - count) * float(least)
+    missing = target - mass if count < len(row) else 0.0
     for end in sample.ends(guess, -missing):
-        between = reaching ^ (row >= np.float32(end))
-        logits = sorted_down(row.take(between.nonzero()[0]))
-        sums = running(weigh(logits))
+        np.greater_equal(row, np.float32(end), out=between)
+        ids = np.logical_xor(reaching, between, out=between).nonzero()[0]
+        logits = row.take(ids)
+        best_first = sorted_down(logits)
+        sums = running(weigh(best_first))
         before = mass if missing > 0.0 else mass - float(sums[-1])
         if before < target <= before + sums[-1]:
             break
     place = first(sums, target - before, side)
-    larger = int(np.count_nonzero(logits > logits[place]))
-    above += larger if missing > 0.0 else larger - len(logits)
-    return Cut(logits[place], above, place - larger)
+    logit = best_first[place]
+    rank = place - int(np.count_nonzero(best_first > logit))
+    token = int(ids[(logits == logit).nonzero()[0][rank]])
+    return Cut(token, logit, place + (count if missing > 0.0 else count - len(ids)))
 
 
 def lift(weights: Row, least: np.float32) -> float:

@@ -57,14 +57,14 @@ class TopP:
         """The token, if what is not looked into cannot change it."""
         peak = np.float32(scan.peak)
         threshold, floor = peak - np.float32(NEAR), peak + self._floor
-        near = scan.columns.near(threshold, MOST_COLUMNS)
-        if near is None:
+        if scan.columns.reached(threshold) > MOST_COLUMNS:
             return None
+        near = scan.columns.near(threshold, peak)
         least = _mass(near.logits - peak)
-        elsewhere = _mass(np.subtract(near.rest, peak, out=near.rest))
+        elsewhere = _mass(near.rest)
         most = least + near.lines * elsewhere
         least += elsewhere
-        best_first = sorted_down(near.logits[near.logits >= max(threshold, floor)])
+        best_first = sorted_down(near.logits.compress(near.logits >= max(threshold, floor)))
         below = best_first - peak
         after = running(np.exp(below))
         end = len(best_first) - 1
@@ -125,22 +125,29 @@ class TopP:
         self, sample: Sample, floor: np.float32, scan: Scan, wanted: float, uniform: float
     ) -> int:
         """By the sums of what reaches a guess, twice: for the end of the nucleus, and the token."""
-        row = scan.row
         total = scan.weights(1.0).total
-        weights = scan.lend_workspace().weights
-        last = find_cut(row, weights, _weigher(scan, 1.0), sample, wanted, total, "left")
+        workspace = scan.lend_workspace()
+        last = find_cut(
+            scan.row,
+            workspace,
+            _weigher(scan, 1.0),
+            sample,
+            target=wanted,
+            total=total,
+            side="left",
+        )
         if last.logit < floor:
             return self._from_reaching(floor, floor, scan, wanted, uniform)
         warm = _weigher(scan, self._temperature)
-        weigh(row, scan.peak, self._temperature, out=weights)
+        warm(scan.row, out=workspace.weights)
         least = warm(np.full(1, last.logit))[0]
-        beyond = scan.size - last.above - last.rank - 1
-        total = lift(weights, least) - beyond * float(least)
+        beyond = scan.size - last.place - 1
+        total = lift(workspace.weights, least) - beyond * float(least)
         sample = sample.from_logit(last.logit, warm)
-        token = find_cut(row, weights, warm, sample, uniform * total, total, "right")
-        if (token.logit, -token.rank) < (last.logit, -last.rank):
-            token = last  # by rounding
-        return int((row == token.logit).nonzero()[0][token.rank])
+        drawn = find_cut(
+            scan.row, workspace, warm, sample, target=uniform * total, total=total, side="right"
+        )
+        return drawn.token if drawn.place < last.place else last.token
 
 
 def _weigher(scan: Scan, temperature: float) -> Weigh:

@@ -23,6 +23,7 @@ class Workspace:
 
     def __init__(self, size: int) -> None:
         self.weights: Row = empty_row(size)
+        self.masks = (np.empty(size, dtype=np.bool_), np.empty(size, dtype=np.bool_))
 
 
 class Weights:

@@ -68,19 +68,18 @@ def test_what_is_near_are_whole_columns_and_the_rest_is_below(
     row: Row, distance: float, most: int
 ) -> None:
     columns = columns_of(row, most)
-    threshold = np.float32(row.max() - distance)
-    near = columns.near(threshold, columns.count)
-    assert near is not None
+    peak = row.max()
+    near = columns.near(peak - np.float32(distance), peak)
     ids = [near.id_at(place) for place in range(len(near.logits))]
     assert ids == sorted(set(ids))
     assert near.logits.tolist() == row[ids].tolist()
     others = np.delete(row, ids)
-    assert set(np.flatnonzero(row >= threshold).tolist()) <= set(ids)
-    assert others.max(initial=-np.inf) == near.rest.max() < threshold
-    assert len(others) <= near.lines * np.count_nonzero(near.rest > -np.inf) or -np.inf in others
-    reached = columns.reached(threshold)
-    assert reached == columns.count - np.count_nonzero(near.rest > -np.inf) or -np.inf in near.rest
-    assert columns.near(threshold, reached - 1) is None
+    assert others.max(initial=-np.inf) == pytest.approx(near.rest.max() + peak)
+    assert near.rest.max() < -distance + 1e-3
+    assert np.exp(others - peak).sum() <= near.lines * np.exp(near.rest).sum() + 1e-6
+    assert columns.reached(peak - np.float32(distance)) == columns.count - len(
+        [1 for rest in near.rest if rest > -np.inf]
+    ) or -np.inf in row
 
 
 @pytest.mark.parametrize(
