@@ -15,7 +15,15 @@ from typing import Protocol
 import numpy as np
 
 from localserve.llama.sampling.row import Row, sorted_down
-from localserve.llama.sampling.sums import RunningSums, Side, first, in_lines, running, total_of
+from localserve.llama.sampling.sums import (
+    RunningSums,
+    Side,
+    first,
+    in_lines,
+    passes,
+    running,
+    total_of,
+)
 from localserve.llama.sampling.weights import Workspace
 
 STRIDE = 31
@@ -66,21 +74,24 @@ class Sample:
         """Of the logit below which about so much lies."""
         return self._sums.reaching(below / STRIDE)
 
-    def ends(self, place: int, weight: float) -> Iterator[float]:
-        """A logit above another one, with at least so much weight between them, in all likelihood,
-        and then for certain; where the weight is negative, one below it."""
+    def above(self, place: int, weight: float) -> Iterator[float]:
+        """A larger logit than that there, with so much weight between them in all likelihood, and
+        then one for certain."""
         other = self._sums.reaching(self._sums.upto(place) + weight / STRIDE)
-        more = slack(abs(other - place))
-        if weight >= 0.0:
-            other = max(other + more, int(self.logits.searchsorted(self.logits[place], "right")))
-            if other < len(self.logits):
-                yield float(self.logits[other])
-            yield math.inf
-        else:
-            other = min(other - more, int(self.logits.searchsorted(self.logits[place])) - 1)
-            if other >= 0:
-                yield float(self.logits[other])
-            yield -math.inf
+        first_larger = int(self.logits.searchsorted(self.logits[place], "right"))
+        other = max(other + slack(abs(other - place)), first_larger)
+        if other < len(self.logits):
+            yield float(self.logits[other])
+        yield math.inf
+
+    def below(self, place: int, weight: float) -> Iterator[float]:
+        """A smaller logit, likewise."""
+        other = self._sums.reaching(self._sums.upto(place) - weight / STRIDE)
+        last_smaller = int(self.logits.searchsorted(self.logits[place])) - 1
+        other = min(other - slack(abs(other - place)), last_smaller)
+        if other >= 0:
+            yield float(self.logits[other])
+        yield -math.inf
 
 
 def slack(count: int) -> int:
@@ -111,21 +122,22 @@ def find_cut(
     count = int(np.count_nonzero(reaching))
     least = weigh(sample.logits[guess : guess + 1])[0]
     mass = lift(workspace.weights, least) - (len(row) - count) * float(least)
-    missing = target - mass if count < len(row) else 0.0
-    for end in sample.ends(guess, -missing):
+    further = count < len(row) and not passes(mass, target, side)
+    ends = sample.below if further else sample.above
+    for end in ends(guess, abs(target - mass)):
         np.greater_equal(row, np.float32(end), out=between)
         ids = np.logical_xor(reaching, between, out=between).nonzero()[0]
         logits = row.take(ids)
         best_first = sorted_down(logits)
         sums = running(weigh(best_first))
-        before = mass if missing > 0.0 else mass - float(sums[-1])
-        if before < target <= before + sums[-1]:
+        before = mass if further else mass - float(sums[-1])
+        if not passes(before, target, side) and passes(before + sums[-1], target, side):
             break
     place = first(sums, target - before, side)
     logit = best_first[place]
     rank = place - int(np.count_nonzero(best_first > logit))
     token = int(ids[(logits == logit).nonzero()[0][rank]])
-    return Cut(token, logit, place + (count if missing > 0.0 else count - len(ids)))
+    return Cut(token, logit, place + (count if further else count - len(ids)))
 
 
 def lift(weights: Row, least: np.float32) -> float:

@@ -73,6 +73,11 @@ class RunningSums:
         return float(self._after[block - 1]) if block else 0.0
 
 
+def passes(sum_so_far: float, target: float, side: Side) -> bool:
+    """Whether it is at least the target ('left'), or more than that ('right')."""
+    return sum_so_far >= target if side == "left" else sum_so_far > target
+
+
 def first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
     """Where the sums first pass `target`; the last that adds something, where rounding kept them
     from it."""

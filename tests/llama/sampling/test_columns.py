@@ -85,7 +85,12 @@ def test_columns_count_once_however_many_of_their_logits_reach_a_threshold() -> 
     row[2_000:2_003] = 4.0
     columns = columns_of(row, 0)
     assert columns.count == 2_000
-    assert [columns.reached(np.float32(value)) for value in (0.0, 3.0, 4.0, 5.0)] == [2_000, 5, 3, 0]
+    assert [columns.reached(np.float32(value)) for value in (0.0, 3.0, 4.0, 5.0)] == [
+        2_000,
+        5,
+        3,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(
