@@ -7,28 +7,27 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from localserve.llama.sampling.row import CACHE_LINE, Row
+from localserve.llama.sampling.row import Row
 
 Side = Literal["left", "right"]
 
 BLOCK = 512
 """The block is found first, by the blocks' sums, then the place in it."""
 
-LINES = 32
-"""Sums of columns of so many weights come a few times as fast as those of blocks."""
+
+def block_sums(weights: Row, block: int = BLOCK) -> Row:
+    """Of the blocks that are whole, and then of the rest."""
+    whole = len(weights) // block
+    sums = np.empty(whole + 1, dtype=np.float32)
+    # It takes a third of the time of numpy's own reduction.
+    np.einsum("ij->i", weights[: whole * block].reshape(whole, block), out=sums[:whole])
+    sums[whole] = np.add.reduce(weights[whole * block :])
+    return sums
 
 
 def total_of(weights: Row) -> float:
-    """Their sum; of each column in float32, of all columns in float64."""
-    table, rest = in_lines(weights)
-    columns = np.add.reduce(table, axis=0)
-    return float(np.add.reduce(columns, dtype=np.float64) + np.add.reduce(rest, dtype=np.float64))
-
-
-def in_lines(weights: Row) -> tuple[Row, Row]:
-    """Most of them as a table of a few long lines, and the rest, that fills none."""
-    width = len(weights) // LINES // CACHE_LINE * CACHE_LINE
-    return weights[: LINES * width].reshape(LINES, width), weights[LINES * width :]
+    """Their sum; within blocks in float32, of all blocks in float64."""
+    return float(np.add.reduce(block_sums(weights), dtype=np.float64))
 
 
 def running(weights: Row) -> npt.NDArray[np.float64]:
@@ -40,20 +39,17 @@ def running(weights: Row) -> npt.NDArray[np.float64]:
 class RunningSums:
     """Of weights that are 0 or more, and not all 0. A place counts from 0."""
 
-    def __init__(self, weights: Row) -> None:
-        """Keeps `weights`; they must not change."""
+    def __init__(self, weights: Row, block: int = BLOCK) -> None:
+        """Keeps `weights`; they must not change. Smaller blocks are for many questions."""
         self._weights = weights
-        whole = len(weights) // BLOCK
-        sums = np.empty(whole + 1, dtype=np.float32)
-        np.add.reduce(weights[: whole * BLOCK].reshape(whole, BLOCK), axis=1, out=sums[:whole])
-        sums[whole] = np.add.reduce(weights[whole * BLOCK :])
-        self._after = running(sums)
+        self._block = block
+        self._after = running(block_sums(weights, block))
         self.total = float(self._after[-1])
 
     def upto(self, place: int) -> float:
         """The sum of the weights to `place`, that one included."""
-        block = place // BLOCK
-        inside = self._weights[block * BLOCK : place + 1]
+        block = place // self._block
+        inside = self._weights[block * self._block : place + 1]
         return self._before(block) + float(inside.sum(dtype=np.float64))
 
     def reaching(self, target: float) -> int:
@@ -66,8 +62,9 @@ class RunningSums:
 
     def _find(self, target: float, side: Side) -> int:
         block = first(self._after, target, side)
-        inside = running(self._weights[block * BLOCK : (block + 1) * BLOCK])
-        return block * BLOCK + first(inside, target - self._before(block), side)
+        start = block * self._block
+        inside = running(self._weights[start : start + self._block])
+        return start + first(inside, target - self._before(block), side)
 
     def _before(self, block: int) -> float:
         return float(self._after[block - 1]) if block else 0.0
