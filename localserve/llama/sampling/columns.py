@@ -107,11 +107,13 @@ class Columns:
         """How many of the columns reach the threshold."""
         return int(np.count_nonzero(self._maxima >= threshold))
 
-    def near(self, threshold: np.float32, peak: np.float32) -> Near:
+    def near(self, threshold: np.float32, peak: np.float32, most: int) -> Near | None:
         """The columns that reach a threshold, which one at least does, and how far below the
-        largest logit the others are."""
-        columns = (self._maxima >= threshold).nonzero()[0]
-        return Near(self._table, self._maxima, columns, peak)
+        largest logit the others are; None where there are more than `most`."""
+        hit = self._maxima >= threshold
+        if np.count_nonzero(hit) > most:
+            return None
+        return Near(self._table, self._maxima, hit.nonzero()[0], peak)
 
     def largest(self, count: int) -> tuple[Ids, Row]:
         """Ids and logits of the `count` largest, largest first, of equal ones the lower id first.

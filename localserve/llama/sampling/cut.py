@@ -124,7 +124,7 @@ def find_cut(
     np.greater_equal(row, sample.logits[guess], out=reaching)
     count = int(np.count_nonzero(reaching))
     least = weigh(sample.logits[guess : guess + 1])[0]
-    mass = lift(workspace.weights, least) - (len(row) - count) * float(least)
+    mass = _mass_reaching(workspace.weights, least, count, total)
     further = count < len(row) and not passes(mass, target, side)
     ends = sample.below if further else sample.above
     for end in ends(guess, abs(target - mass)):
@@ -151,3 +151,13 @@ def lift(weights: Row, least: np.float32) -> float:
     np.maximum(table, np.full(width, least), out=table)
     np.maximum(rest, least, out=rest)
     return total_of(weights)
+
+
+def _mass_reaching(weights: Row, least: np.float32, count: int, total: float) -> float:
+    """The sum of the weights that reach `least`, of which there are `count`."""
+    lifted = (len(weights) - count) * float(least)
+    if lifted <= total:
+        return lift(weights, least) - lifted
+    # So much would be rounded that little of what is asked for were left.
+    np.subtract(weights, least, out=weights)
+    return lift(weights, np.float32(0.0)) + count * float(least)

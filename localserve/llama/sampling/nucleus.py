@@ -10,6 +10,7 @@ probability cannot be made of; if those are most of the row, it is cut without s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -57,9 +58,9 @@ class TopP:
         """The token, if what is not looked into cannot change it."""
         peak = np.float32(scan.peak)
         threshold, floor = peak - np.float32(NEAR), peak + self._floor
-        if scan.columns.reached(threshold) > MOST_COLUMNS:
+        near = scan.columns.near(threshold, peak, MOST_COLUMNS)
+        if near is None:
             return None
-        near = scan.columns.near(threshold, peak)
         least = _mass(near.logits - peak)
         elsewhere = _mass(near.rest)
         most = least + near.lines * elsewhere
@@ -94,20 +95,20 @@ class TopP:
         floor = peak + self._floor
         bound = min(max(np.float32(whole.shift + math.log(left / scan.size)), floor), peak)
         if scan.columns.reached(bound) * FEW <= scan.columns.count:
-            return self._from_reaching(bound, bound, scan, wanted, uniform)
+            return self._from_reaching([bound], scan, wanted, uniform)
         sample = Sample.of(scan.row, _weigher(scan, 1.0))
         last = sample.place(left)
         if 2 * last < len(sample.logits) and floor < sample.logits[last]:
             return self._from_cut(sample, floor, scan, wanted, uniform)
         last -= slack(len(sample.logits) - last)
-        likely = max(bound, sample.logits[last]) if last >= 0 else bound
-        return self._from_reaching(likely, bound, scan, wanted, uniform)
+        likely = [sample.logits[last]] if last >= 0 and sample.logits[last] > bound else []
+        return self._from_reaching([*likely, bound], scan, wanted, uniform)
 
     def _from_reaching(
-        self, likely: np.float32, sure: np.float32, scan: Scan, wanted: float, uniform: float
+        self, bounds: Sequence[np.float32], scan: Scan, wanted: float, uniform: float
     ) -> int:
-        """By all that reach a bound: the likely one, if what it leaves is `wanted`."""
-        for bound in (likely, sure):
+        """By all that reach a bound: the first that leaves what is wanted, or the last."""
+        for bound in bounds:
             ids, logits = scan.columns.reaching(bound)
             best_first = sorted_down(logits)
             sums = RunningSums(weigh(best_first, scan.peak, 1.0))
@@ -136,8 +137,8 @@ class TopP:
             total=total,
             side="left",
         )
-        if last.logit < floor:
-            return self._from_reaching(floor, floor, scan, wanted, uniform)
+        if last.logit < floor or 2 * last.place < scan.size:
+            return self._from_reaching([max(last.logit, floor)], scan, wanted, uniform)
         warm = _weigher(scan, self._temperature)
         warm(scan.row, out=workspace.weights)
         least = warm(np.full(1, last.logit))[0]

@@ -69,13 +69,16 @@ def test_what_is_near_are_whole_columns_and_the_rest_is_below(
 ) -> None:
     columns = columns_of(row, most)
     peak = row.max()
-    near = columns.near(peak - np.float32(distance), peak)
+    reached = columns.reached(peak - np.float32(distance))
+    near = columns.near(peak - np.float32(distance), peak, reached)
+    assert near is not None
     ids = [near.id_at(place) for place in range(len(near.logits))]
     assert ids == sorted(set(ids))
     assert near.logits.tolist() == row[ids].tolist()
     others = np.delete(row, ids)
     assert others.max(initial=-np.inf) < peak - np.float32(distance)
     assert (others - peak).max(initial=-np.inf) == near.rest.max()
+    assert columns.near(peak - np.float32(distance), peak, reached - 1) is None
     assert np.exp(others - peak).sum() <= near.lines * np.exp(near.rest).sum() * (1 + 1e-6)
 
 

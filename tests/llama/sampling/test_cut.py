@@ -28,15 +28,17 @@ def cut_of(row: Row, share: float, side: Side, temperature: float) -> tuple[Cut,
     return cut, workspace
 
 
-def assert_there(cut: Cut, row: Row, share: float, temperature: float) -> None:
+def assert_there(
+    cut: Cut, row: Row, share: float, temperature: float, within: float = 1e-6
+) -> None:
     """The sums before and after the cut are on either side of the share, but for rounding."""
     order = np.argsort(-row, kind="stable")
     weights = np.exp((row[order].astype(np.float64) - row.max()) / temperature)
     after = weights.cumsum() / weights.sum()
     assert order[cut.place] == cut.token
     assert row[cut.token] == cut.logit
-    assert after[cut.place] >= share - 1e-6
-    assert cut.place == 0 or after[cut.place - 1] <= share + 1e-6
+    assert after[cut.place] >= share - within
+    assert cut.place == 0 or after[cut.place - 1] <= share + within
 
 
 @EXACTLY
@@ -62,6 +64,16 @@ def test_a_sample_that_is_not_like_the_row_misleads_nobody(
     for side in ("left", "right"):
         cut, _ = cut_of(row, share, side, 1.0)
         assert_there(cut, row, share, 1.0)
+
+
+@pytest.mark.parametrize("spread", [3.0, 5.0])
+@pytest.mark.parametrize("share", [1e-4, 0.003, 0.02, 0.1, 0.3])
+def test_what_many_small_weights_are_lifted_by_does_not_drown_the_large(
+    spread: float, share: float
+) -> None:
+    row = flat_row(1, VOCABULARY, spread)
+    cut, _ = cut_of(row, share, "right", 1.0)
+    assert_there(cut, row, share, 1.0, within=1e-7)
 
 
 def test_whole_numbers_are_cut_exactly() -> None:
