@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from localserve.gateway.paths import EVENTS_PATH
+from localserve.server import activity_events
 from localserve.testing import FakeBackend
 from tests.browser.conftest import Opened
 from tests.server.conftest import CHAT, HELLO, Serve, Served, until
@@ -134,3 +135,43 @@ async def pause(page: Any) -> int:
         if any(url.endswith(EVENTS_PATH) for url in asked):
             return seconds
     raise AssertionError("it does not ask any more")
+
+
+async def test_a_connection_that_fell_silent_is_opened_anew(
+    serve: Serve, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity_events, "SILENCE_SECONDS", 3600.0)
+    async with serve() as served, opened(served, "now") as page:
+        await page.clock.install()
+        await page.reload()
+        await page.get_by_text("connected").wait_for()
+        await until(lambda: listeners() == 1)
+        served.records.clear()
+        await page.clock.run_for(16_000)
+        await until(lambda: EVENTS_PATH in [one.path for one in served.records])
+        await page.clock.run_for(2_000)
+        await until(lambda: listeners() == 1)
+        await page.get_by_text("connected").wait_for()
+
+
+async def test_where_an_answer_ends_by_itself_the_page_goes_on_without_a_word(
+    serve: Serve, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in another program's server, which tells nobody that it ends."""
+    monkeypatch.setattr(activity_events, "draining_of", lambda scope: None)
+    monkeypatch.setattr(activity_events, "UNTOLD_SECONDS", 1.5)
+    async with serve() as served, opened(served, "now") as page:
+        await page.get_by_text("connected").wait_for()
+        await page.evaluate(
+            """() => {
+                window.said = [];
+                const link = document.getElementById("link");
+                new MutationObserver(() => window.said.push(link.textContent))
+                    .observe(link, { childList: true, subtree: true, characterData: true });
+            }"""
+        )
+        served.records.clear()
+        await until(lambda: [one.path for one in served.records].count(EVENTS_PATH) >= 2)
+        await served.client.post(CHAT, json={}, headers={"x-request-id": "seen"})
+        await page.get_by_text("invalid_schema").wait_for()
+        assert await page.evaluate("window.said") == []
