@@ -36,6 +36,7 @@ from localserve.manager import ModelManager
 from localserve.manager.fits import Fits, Look
 from localserve.manager.library import Library
 from localserve.server.activity import Activity
+from localserve.server.activity_events import ActivityEvents
 from localserve.server.admin import Admin
 from localserve.server.cache_admin import CacheAdmin, CacheMetrics
 from localserve.server.caching import caching_for
@@ -160,6 +161,7 @@ def create_app(
             keys,
             admin,
             activity,
+            ActivityEvents(activity, keyring),
             Fitting(Fits(manager, settings, look) if look is not None else None),
         ),
         middleware=[
@@ -235,6 +237,7 @@ def _routes(
     keys: Keys,
     admin: Admin,
     activity: Activity,
+    events: ActivityEvents,
     fitting: Fitting,
 ) -> list[BaseRoute]:
     dashboard, endpoints = Dashboard(), Endpoints(parts)
@@ -247,7 +250,14 @@ def _routes(
                 *probe_routes(health, metrics),
                 post("/admin/reload", _reload_endpoint(reload)),
                 *admin_routes(
-                    parts.settings, admin, activity, cache, keys, fitting, DiscardEndpoint(library)
+                    parts.settings,
+                    admin,
+                    activity,
+                    events,
+                    cache,
+                    keys,
+                    fitting,
+                    DiscardEndpoint(library),
                 ),
                 Route("/", _greeting(dashboard)),
             ]
