@@ -15,14 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from localserve.llama.sampling.row import CACHE_LINE, Row, sorted_down
-from localserve.llama.sampling.sums import (
-    RunningSums,
-    Side,
-    first,
-    passes,
-    running,
-    total_of,
-)
+from localserve.llama.sampling.sums import RunningSums, Side, first, passes, running, total_of
 from localserve.llama.sampling.weights import Workspace
 
 STRIDE = 31
@@ -31,6 +24,8 @@ STRIDE = 31
 DEVIATIONS = 3.0
 """How many standard deviations of a count the sample is trusted by."""
 
+BLOCK = 64
+"""Of a sample's running sums: they are asked for several times."""
 
 LINES = 32
 """A row is gone over as a table of so many, which fit the innermost cache one by one."""
@@ -57,7 +52,7 @@ class Sample:
 
     def __init__(self, logits: Row, weigh: Weigh) -> None:
         self.logits = logits
-        self._sums = RunningSums(weigh(logits), block=64)
+        self._sums = RunningSums(weigh(logits), block=BLOCK)
 
     @classmethod
     def of(cls, row: Row, weigh: Weigh) -> Sample:

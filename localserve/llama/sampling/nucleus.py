@@ -25,9 +25,9 @@ from localserve.llama.sampling.weights import weigh
 BEST = 256
 """So many of the largest logits shall seldom share a column."""
 
-NEAR = 11.0
-"""Columns are looked into whose maximum is so close to the largest logit: all others together
-weigh little where a model is sure."""
+NEAR = np.float32(11.0)
+"""Columns are looked into whose maximum is so close to the largest logit: where a model is sure,
+all others weigh little together, and are bounded closely enough."""
 
 MOST_COLUMNS = 512
 """Where more are as close, it is not sure."""
@@ -57,7 +57,7 @@ class TopP:
     def from_the_best(self, scan: Scan, uniform: float) -> int | None:
         """The token, if what is not looked into cannot change it."""
         peak = np.float32(scan.peak)
-        threshold, floor = peak - np.float32(NEAR), peak + self._floor
+        threshold, floor = peak - NEAR, peak + self._floor
         near = scan.columns.near(threshold, peak, MOST_COLUMNS)
         if near is None:
             return None
@@ -78,7 +78,7 @@ class TopP:
             warm = below[: longest + 1] * (1.0 / self._temperature)
             after = running(np.exp(warm, out=warm))
         place = int(after.searchsorted(uniform * after[shortest], side="right"))
-        if place < int(after.searchsorted(uniform * after[longest], side="right")):
+        if shortest < longest and place < after.searchsorted(uniform * after[longest], "right"):
             return None
         return near.id_at(_place_in(near.logits, best_first, min(place, longest)))
 
@@ -86,7 +86,8 @@ class TopP:
         """The token, by the weights of the whole row.
 
         All tokens below a weight of `left / size` together weigh less than `left`, so what is not
-        wanted of the whole bounds from below which logits can matter.
+        wanted of the whole bounds from below which logits can matter. A sample bounds them more
+        closely, and its bound is verified.
         """
         whole = scan.weights(1.0)
         wanted = self._share * whole.total
@@ -125,7 +126,11 @@ class TopP:
     def _from_cut(
         self, sample: Sample, floor: np.float32, scan: Scan, wanted: float, uniform: float
     ) -> int:
-        """By the sums of what reaches a guess, twice: for the end of the nucleus, and the token."""
+        """By two cuts of the whole row, at the end of the nucleus and at the token.
+
+        Where the sample has misled, and the nucleus is less than half of the row or `floor` ends
+        it, those in it are sorted.
+        """
         total = scan.weights(1.0).total
         workspace = scan.lend_workspace()
         last = find_cut(

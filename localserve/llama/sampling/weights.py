@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from localserve.llama.sampling.row import Row, empty_row
-from localserve.llama.sampling.sums import RunningSums, total_of
+from localserve.llama.sampling.sums import RunningSums
 
 SAFE_EXPONENT = 40.0
 """A largest logit within it needs no shift: float32 holds its exponential, and those of all logits
@@ -32,8 +32,11 @@ class Weights:
     def __init__(self, row: Row, peak: float, temperature: float, workspace: Workspace) -> None:
         """`peak` is the row's largest logit."""
         self.shift = shift_of(peak, temperature)
-        self._weights = weigh(row, peak, temperature, out=workspace.weights)
-        self.total = total_of(self._weights)
+        self._sums = RunningSums(weigh(row, peak, temperature, out=workspace.weights))
+
+    @property
+    def total(self) -> float:
+        return self._sums.total
 
     @property
     def log_total(self) -> float:
@@ -45,8 +48,7 @@ class Weights:
 
         Source: llama.cpp's `dist` sampler, which goes over the vocabulary in the same order.
         """
-        sums = RunningSums(self._weights)
-        return sums.exceeding(uniform * sums.total)
+        return self._sums.exceeding(uniform * self.total)
 
 
 def shift_of(peak: float, temperature: float) -> float:
