@@ -34,8 +34,10 @@ class Near:
     def __init__(self, table: Row, maxima: Row, columns: Ids, peak: np.float32) -> None:
         """`table` has the lines of whole columns; the maxima beyond them are the row's end."""
         self.lines, self._width = table.shape
-        count = int(columns.searchsorted(self._width))
-        self._columns, self._end = columns[:count], columns[count:]
+        self._columns, self._end = columns, columns[:0]
+        if columns[-1] >= self._width:
+            count = int(columns.searchsorted(self._width))
+            self._columns, self._end = columns[:count], columns[count:]
         self.logits: Row = table.take(self._columns, axis=1).ravel()
         if len(self._end):
             self.logits = np.concatenate([self.logits, maxima.take(self._end)])
