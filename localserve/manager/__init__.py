@@ -3,7 +3,8 @@
 Knows nothing of HTTP or of llama.cpp. Lives on the event loop.
 """
 
-from localserve.manager.manager import Lease, Load, ModelManager, Progress, served_spec
+from localserve.manager.loading import Load, Progress
+from localserve.manager.manager import Lease, ModelManager, served_spec
 from localserve.manager.model import (
     Failed,
     Idle,
