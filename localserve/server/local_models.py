@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend, ModelFacts
+from localserve.backends.loading import LoadOptions
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
@@ -88,12 +89,12 @@ class LocalModels:
         self._offer.reconfigure(registry)
         self.manager.reconfigure(registry)
 
-    def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
+    def _options_of(self, spec: ModelSpec) -> LoadOptions:
         """What the user decided. The command line's context and draft are the default model's:
         others have their own, or what models.toml says."""
         settings = self._settings
         wanted, default = wanted_of(settings), self.manager.is_default(spec)
-        return local.LoadOptions(
+        return LoadOptions(
             wanted=wanted if default else replace(wanted, context_tokens=None),
             threads=settings.threads,
             max_waiting=settings.max_waiting,
