@@ -7,6 +7,7 @@ first load, on the engine thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from localserve.backends.loading import (
     Prepared,
     ShareReport,
     closed_on_failure,
+    nothing_kept,
     path_on_disk,
     prepare,
 )
@@ -41,7 +43,6 @@ from localserve.chat import (
     RerankRequest,
     TokenCount,
 )
-from localserve.config import Settings
 from localserve.engine.embedder import Vector
 from localserve.engine.embedding import EmbeddingEngine
 from localserve.engine.inputs import Tokens
@@ -89,12 +90,9 @@ async def load(
 
     def make_embedder() -> LlamaEmbedder:
         nonlocal prepared
-        prepared = prepare(spec, path, options, placed, on_abort)
-        embedder = _make_embedder(spec, prepared, options, report)
-        embedder.warm_up()
-        if options.settings is not None and embedder.memory_at_start is not None:
-            _compare(options.settings, prepared, embedder.memory_at_start)
-        return embedder
+        with nothing_kept():
+            prepared = prepare(spec, path, options, placed, on_abort)
+            return _make_embedder(spec, prepared, options, report)
 
     engine = EmbeddingEngine(spec.name, make_embedder, max_waiting=options.max_waiting)
     async with closed_on_failure(engine, spec, report):
@@ -108,27 +106,26 @@ def _make_embedder(
     options: LoadOptions,
     report: Callable[[float], bool],
 ) -> LlamaEmbedder:
-    """The weights and their context, nothing of which stays where one of them fails."""
+    """The weights and their context, ready to compute; closed where that fails."""
     from localserve.llama.embedder import LlamaEmbedder
     from localserve.llama.model import LlamaModel
 
     facts, placed = prepared.facts, prepared.placed
     _check_head(spec, facts, placed)
-    model = LlamaModel(prepared.path, placed.runtime, report)
-    try:
+    with contextlib.ExitStack() as undo:
+        model = LlamaModel(prepared.path, placed.runtime, report)
+        undo.callback(model.close)
         _check_width(facts, placed, model)
         if placed.runtime.pooling == "rank":
             _check_scores(spec, model)
-        return LlamaEmbedder(model, placed.runtime, threads=options.threads or usable_cores())
-    except BaseException:
-        model.close()
-        raise
-
-
-def _compare(settings: Settings, prepared: Prepared, taken: MemoryUsage) -> None:
-    """What the load took beside what was predicted."""
-    placed = prepared.placed
-    compare_load(settings, prepared.facts, placed.backend, placed.predicted, taken)
+        embedder = LlamaEmbedder(model, placed.runtime, threads=options.threads or usable_cores())
+        undo.callback(embedder.close)
+        embedder.warm_up()
+        if options.settings is not None and embedder.memory_at_start is not None:
+            taken = embedder.memory_at_start
+            compare_load(options.settings, facts, placed.backend, placed.predicted, taken)
+        undo.pop_all()
+    return embedder
 
 
 def _check_head(spec: ModelSpec, facts: GgufFacts, placed: Placed) -> None:

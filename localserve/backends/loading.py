@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -109,6 +110,20 @@ def prepare(
     wanted = options.wanted.over(wanted_by(spec))
     placed = placed or place_model(path, facts, spec.name, wanted, options.settings, has_gpu)
     return Prepared(path, facts, placed)
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Let what fails inside keep nothing of the functions that it passed on its way here.
+
+    An error keeps their frames and so the weights, and there would be no room for a second try
+    until it is forgotten.
+    """
+    try:
+        yield
+    except BaseException as failure:
+        traceback.clear_frames(failure.__traceback__)
+        raise
 
 
 @asynccontextmanager

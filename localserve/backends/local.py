@@ -24,6 +24,7 @@ from localserve.backends.loading import (
     Prepared,
     ShareReport,
     closed_on_failure,
+    nothing_kept,
     path_on_disk,
     prepare,
 )
@@ -112,14 +113,9 @@ async def load(
 
     def make_runner() -> LlamaRunner:
         nonlocal prepared
-        prepared = prepare(spec, path, options, placed, on_abort)
-        runner = _make_runner(spec, prepared, options, parallel, report)
-        runner.warm_up()
-        if prepared.placed.draft is not None:
-            log.info("%s: %s guesses for it", spec.name, prepared.placed.draft.name)
-        if options.settings is not None:
-            _compare(options.settings, prepared, runner)
-        return runner
+        with nothing_kept():
+            prepared = prepare(spec, path, options, placed, on_abort)
+            return _make_runner(spec, prepared, options, parallel, report)
 
     engine = Engine(
         spec.name,
@@ -142,13 +138,14 @@ def _make_runner(
     parallel: int,
     report: Callable[[float], bool],
 ) -> LlamaRunner:
-    """The weights and their context, nothing of which stays where one of them fails."""
+    """The weights and their context, ready to compute; closed where that fails."""
     from localserve.llama.model import LlamaModel
     from localserve.llama.runner import LlamaRunner
 
     placed = prepared.placed
-    model = LlamaModel(prepared.path, placed.runtime, report)
-    try:
+    with contextlib.ExitStack() as undo:
+        model = LlamaModel(prepared.path, placed.runtime, report)
+        undo.callback(model.close)
         if not model.generates:
             raise ModelUnusable(
                 f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
@@ -157,7 +154,7 @@ def _make_runner(
         draft_model: LlamaModel | None = None
         if placed.draft is not None:
             draft_model = LlamaModel(placed.draft, runtime_of_draft(placed.runtime))
-        return LlamaRunner(
+        runner = LlamaRunner(
             model,
             placed.runtime,
             threads=options.threads or usable_cores(),
@@ -165,9 +162,14 @@ def _make_runner(
             copies=_keeps_on_disk(options.settings, placed.runtime, parallel),
             draft_model=draft_model,
         )
-    except BaseException:
-        model.close()
-        raise
+        undo.callback(runner.close)
+        runner.warm_up()
+        if placed.draft is not None:
+            log.info("%s: %s guesses for it", spec.name, placed.draft.name)
+        if options.settings is not None:
+            _compare(options.settings, prepared, runner)
+        undo.pop_all()
+    return runner
 
 
 def _make_shelf(
