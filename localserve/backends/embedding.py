@@ -377,7 +377,6 @@ def _facts(spec: ModelSpec, embedder: LlamaEmbedder, can: Capability) -> ModelFa
         weights_bytes=model.weights_bytes,
         created=int(spec.source.path.stat().st_mtime),
         fills_middle=False,
-        has_chat_template=False,
         device=embedder.device,
         file=str(spec.source.path),
         capabilities=(can,),

@@ -554,7 +554,6 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         weights_bytes=model.weights_bytes,
         created=int(spec.source.path.stat().st_mtime),
         fills_middle=fills_middle,
-        has_chat_template=model.chat_template is not None,
         device=runner.device,
         file=as_text(str(spec.source.path)),
         capabilities=capabilities_of(spec.chat_template or model.chat_template, fills_middle),

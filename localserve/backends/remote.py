@@ -562,7 +562,6 @@ def _facts(spec: ModelSpec, engine: RemoteEngine) -> ModelFacts:
         weights_bytes=0,
         created=0,
         fills_middle=False,
-        has_chat_template=True,
         device="remote",
         file=engine.model,
         capabilities=capabilities,

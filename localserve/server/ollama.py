@@ -22,8 +22,9 @@ from localserve.dialects import ollama
 from localserve.errors import ModelInUse
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
+from localserve.server.asking import told
 from localserve.server.attempts import Way
-from localserve.server.chat import AnswerEndpoint, Exchange, told
+from localserve.server.chat import AnswerEndpoint, Exchange
 from localserve.server.library import DeleteEndpoint, PullEndpoint
 from localserve.server.ollama_models import OllamaModels
 from localserve.server.records import RequestRecord, record_of
