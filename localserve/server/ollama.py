@@ -60,7 +60,7 @@ def ollama_routes(
     def post(path: str, endpoint: object) -> Route:
         return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
 
-    models, removal = OllamaModels(manager, settings), DeleteEndpoint(manager, library)
+    models, removal = OllamaModels(manager, settings, library), DeleteEndpoint(manager, library)
     return [
         post("/api/chat", answers(ollama.parse_chat, ollama.ChatAnswer)),
         post("/api/generate", answers(ollama.parse_generate, ollama.GenerateAnswer)),

@@ -17,6 +17,7 @@ from localserve.dialects import ollama
 from localserve.errors import ModelUnusable, UnknownModel
 from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager, ModelReport, Ready
+from localserve.manager.library import Library
 from localserve.manager.summary import Summaries, Summary
 from localserve.planner.plan import Wanted, wanted_by, wanted_of
 from localserve.planner.usage import RAM
@@ -32,8 +33,9 @@ _UNREAD = Summary(size_bytes=0, modified_at=0.0, digest=64 * "0")
 class OllamaModels:
     """The models that can be asked for; of those that are loaded, as they are now."""
 
-    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+    def __init__(self, manager: ModelManager, settings: Settings, library: Library | None) -> None:
         self._manager = manager
+        self._library = library
         self._settings = settings
         self._summaries = Summaries(self._wanted)
 
@@ -45,7 +47,12 @@ class OllamaModels:
         """Every model that this caller may ask for."""
         caller = caller_of(request.scope)
         specs = [one for one in await self._manager.offered() if caller.may_use(one.names)]
-        return JSONResponse(ollama.list_fields(await self._described(specs)))
+        removable = await self._library.removable() if self._library is not None else ()
+        models = [
+            replace(model, removable=model.name in removable)
+            for model in await self._described(specs)
+        ]
+        return JSONResponse(ollama.list_fields(models))
 
     async def ps(self, request: Request) -> Response:
         """Those that are loaded."""
