@@ -32,7 +32,7 @@ export const models = {
       judge();
       try {
         const [tags, entries] = await Promise.all([get("/api/tags"), get("/admin/catalog")]);
-        disk = tags.models;
+        disk = tags.models.filter((one) => one.details.family !== "route"); // those have no files
         catalog = entries.models;
       } catch (error) {
         fail(error, true);

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localserve.catalog.registry import SHIPPED_FILE
+from localserve.catalog.routes import Route, RouteTable, Target
 from localserve.config import Settings
 from localserve.manager import fits
 from tests.browser.conftest import Opened
@@ -139,6 +140,13 @@ async def test_a_download_is_paused_goes_on_and_is_served_loaded_and_deleted(
         await page.get_by_label("Delete tiny-Q8_0").click()
         await item(page, "tiny-Q8_0").wait_for(state="detached")
         assert list(settings.models_dir.rglob("*.gguf")) == []
+
+
+async def test_a_route_is_no_model_of_the_disk(serve: Serve, opened: Opened) -> None:
+    routes = RouteTable((Route("auto", "order", (Target("fake"),)),))
+    async with serve(arguments={"routes": routes}) as served, opened(served, "models") as page:
+        await item(page, "fake").wait_for()
+        assert await item(page, "auto").count() == 0
 
 
 async def accept(dialog: Any) -> None:
