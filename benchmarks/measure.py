@@ -37,7 +37,7 @@ from benchmarks.scenarios import (
 )
 from benchmarks.servers import OURS, Process, RawLoop, Server, Settings, idle_share, settle
 
-_WARM_UP = SingleStream(words=16, tokens=16)
+_WARM_UP_WORDS = 700  # a server that learns how quick prompts are needs a long one
 _LOUD_SHARE = 0.03
 _BUSY_SHARE = 0.10
 # A chat template's own words may be cached; more than this was another run's prompt.
@@ -83,8 +83,9 @@ def measure(
         task = progress.add_task("starting", total=len(scenarios) * runs)
         up = _start_servers(stack, settings, peers, logs)
         raw = stack.enter_context(servers.raw_loop(settings, sys.executable, logs))
+        warm_up = SingleStream(words=min(_WARM_UP_WORDS, settings.context // 2), tokens=16)
         for server in up:
-            _run(_WARM_UP, server, Prompts(seed, "warm-up", 0))
+            _run(warm_up, server, Prompts(seed, "warm-up", 0))
         raw.tokens_per_second("warming up", 16)
         idle = _measure_idle([*up, raw], notes)
         for scenario in scenarios:

@@ -136,6 +136,27 @@ class RawLoop:
             seconds.append(perf_counter() - began)
         return seconds
 
+    def hold(self, sequence: int, cells: int) -> None:
+        """Let a sequence that holds fewer cells hold so many; they come behind those in use."""
+        memory = llama_cpp.llama_get_memory(self._context)
+        start = llama_cpp.llama_memory_seq_pos_max(memory, sequence) + 1
+        for at in range(start, cells, 512):
+            self._step(
+                [(sequence, at, [1_000 + place for place in range(at, min(cells, at + 512))])]
+            )
+
+    def crowded_step_seconds(self, context: int, steps: int) -> list[float]:
+        """What each of so many steps of one new sequence takes, behind what others hold."""
+        memory = llama_cpp.llama_get_memory(self._context)
+        best = self._step([(0, 0, list(range(1_000, 1_000 + context)))])
+        seconds = []
+        for step in range(steps):
+            began = perf_counter()
+            best = self._step([(0, context + step, best)])
+            seconds.append(perf_counter() - began)
+        llama_cpp.llama_memory_seq_rm(memory, 0, -1, -1)
+        return seconds
+
     def _step(self, parts: list[tuple[int, int, list[int]]]) -> list[int]:
         """Compute tokens of sequences, each from a position on; the best token after each part."""
         batch = llama_cpp.llama_batch_init(sum(len(ids) for _, _, ids in parts), 0, 1)

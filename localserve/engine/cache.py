@@ -151,6 +151,15 @@ class PrefixCache:
                     return Source(slot, length, checkpoint)
         return None
 
+    def source_of(self, sequence: Sequence) -> Source | None:
+        """What a sequence would begin with now."""
+        rewording = self._rewording(sequence)
+        if rewording is None:
+            return self._source_of(sequence)
+        tokens = wanted_prefix(sequence)
+        reworded = np.concatenate([rewording.held, tokens[rewording.replaced :]])
+        return self._source(sequence.request.scope, reworded)
+
     def _reword(self, sequence: Sequence) -> None:
         """Let the ids of an earlier answer stand where the prompt repeats its text in others."""
         rewording = self._rewording(sequence)
@@ -305,14 +314,19 @@ class PrefixCache:
         self._tell_of_loss(slot, 0)
         left = length - max(cells, SMALLEST_CUT)
         own = self.tree.own_cells(slot)
-        if left > length - own and left >= WORTH_SHARING and self._memory.can_cut(slot, left):
-            left = self._memory.truncate(slot, left)
-            self.tree.cut(slot, left)
-        else:
-            left = 0
-        if not left:
-            self._drop(slot)
+        self.shrink(slot, left if left > length - own and left >= WORTH_SHARING else 0)
         return True
+
+    def shrink(self, slot: int, length: int) -> None:
+        """Let a kept prefix hold no more than its first `length` tokens; nothing, where it cannot
+        be cut there."""
+        if length and self._memory.can_cut(slot, length):
+            length = self._memory.truncate(slot, length)
+            self.tree.cut(slot, length)
+        else:
+            length = 0
+        if not length:
+            self._drop(slot)
 
     def _tell_of_loss(self, slot: int, left: int) -> None:
         if self.before_loss is not None and left < self.tree.length(slot):

@@ -185,6 +185,16 @@ class Memory(Protocol):
         """The most bytes that checkpoints may take together."""
         ...
 
+    @property
+    def crowding_slows(self) -> bool:
+        """Whether a step takes longer for cells that are in use by others than those it computes.
+
+        On a processor it does: attention looks at the mask of each cell, and shares the cells out
+        among the threads by their place, so that one has all the work behind a kept prefix.
+        Source: ggml_compute_forward_flash_attn_ext_f16 in ops.cpp.
+        """
+        ...
+
     def can_cut(self, slot: int, length: int) -> bool:
         """Whether the slot's first `length` tokens can go on, without a checkpoint of them."""
         ...

@@ -46,6 +46,10 @@ from localserve.errors import (
     Overloaded,
 )
 
+LONG_ANSWER = 128
+"""An answer that may have so many tokens is worth that kept prefixes go to disk for it: a cell in
+use costs about so many steps what reading it back takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -115,6 +119,7 @@ class Scheduler:
             self.saver = Saver(self.cache, memory, shelf, clock)
             self.cache.before_loss = self.saver.spill
             self.restorer = Restorer(self.cache, memory, vocabulary, shelf, pacer, deliver, clock)
+        self._cleared_for = -1
         self._crowded = False  # the memory holds less than its cells; until someone leaves
 
     @property
@@ -396,6 +401,7 @@ class Scheduler:
                 continue
             if not self._fits(sequence, [one for one in self.running if one not in yielding]):
                 break
+            self._set_aside(sequence)
             if self.restorer is not None and self.restorer.brings(sequence):
                 continue
             self._make_room_for(sequence, yielding)
@@ -409,6 +415,18 @@ class Scheduler:
                 outcome.append((sequence, Admitted(sequence.asked_tokens)))
                 outcome += [(sequence, event) for event in sequence.progress()]
         return outcome
+
+    def _set_aside(self, newcomer: Sequence) -> None:
+        """Leave the cells to one that comes alone and may answer at length, once."""
+        alone = not self.running and self.waiting == [newcomer]
+        if self.saver is None or not alone or self._cleared_for == newcomer.number:
+            return
+        is_long = newcomer.limit >= LONG_ANSWER
+        hurries = newcomer.request.priority is Priority.INTERACTIVE
+        if self._memory.crowding_slows and is_long and not hurries:
+            self._cleared_for = newcomer.number
+            source = self.cache.source_of(newcomer)
+            self.saver.set_aside(self._pacer.side_work_seconds(1), source)
 
     def _forget_on_disk(self, sequence: Sequence) -> None:
         if self.restorer is not None:

@@ -173,6 +173,7 @@ class ScriptedRunner:
     on_run: Callable[[Sequence[Slice]], None] = lambda batch: None
     cuts_anywhere: bool = True
     checkpoint_bytes: int = 0
+    crowding_slows: bool = False
     vocabulary: ByteVocabulary = field(default_factory=ByteVocabulary)
     guess_tokens: int = 0
     drafter: ScriptedDrafter | None = None

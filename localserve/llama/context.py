@@ -12,6 +12,7 @@ from localserve.llama import library
 from localserve.llama.devices import devices
 from localserve.llama.model import LlamaModel
 from localserve.llama.parameters import context_parameters
+from localserve.planner.devices import GPU_KINDS
 from localserve.planner.runtime import Runtime
 
 
@@ -40,10 +41,15 @@ def make_context(
     return context
 
 
+def computes_on_gpu(runtime: Runtime) -> bool:
+    """Whether some layers lie on a GPU, and their cells with them."""
+    return runtime.gpu_layers != 0 and any(one.kind in GPU_KINDS for one in devices())
+
+
 def device_in_words() -> str:
     """The device that computes."""
     found = devices()
-    chosen = next((one for one in found if one.kind in ("gpu", "igpu")), found[0])
+    chosen = next((one for one in found if one.kind in GPU_KINDS), found[0])
     return f"{chosen.description} ({chosen.name})"
 
 

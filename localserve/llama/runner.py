@@ -31,7 +31,7 @@ from localserve.engine.runner import (
 )
 from localserve.llama import library
 from localserve.llama.batch import BatchArrays, pointer, warm_up
-from localserve.llama.context import device_in_words, make_context
+from localserve.llama.context import computes_on_gpu, device_in_words, make_context
 from localserve.llama.draft import LlamaDraft
 from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
@@ -106,6 +106,7 @@ class LlamaRunner:
         self._row_type = ctypes.c_float * model.vocabulary.size
         self.workspace = Workspace(model.vocabulary.size)
         self.device = device_in_words()
+        self.crowding_slows = not self.saves and not computes_on_gpu(runtime)
         if draft_model is not None:
             self.drafter = self._make_drafter(draft_model, threads)
         self.memory_at_start = self._memory_or_none()

@@ -1,5 +1,8 @@
 """Which kept prefixes go to disk, and when: what is idle, about to be dropped, or left at the end.
 
+Where cells in use slow all steps down, what is on disk leaves the cells to a long answer that
+begins alone: it comes back in far less time than it was computed in.
+
 The engine's thread only copies states out of the memory, piece by piece: while it has nothing else
 to do, or within a small part of a step. Lives on that thread; `shelf.py` writes elsewhere.
 """
@@ -11,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
-from localserve.engine.cache import PrefixCache
+from localserve.engine.cache import PrefixCache, Source
 from localserve.engine.disk.record import Part, Payload, Record
 from localserve.engine.disk.shelf import LARGEST_BYTES, Shelf
 from localserve.engine.prefixes import TokenArray
@@ -20,9 +23,15 @@ from localserve.engine.runner import Memory
 WORTH_WRITING: Final = 256
 """A shorter prefix is sooner computed than its file is worth keeping."""
 
+WORTH_WRITING_CROWDED: Final = 64
+"""The same where it could not leave the cells otherwise."""
+
 IDLE_SECONDS: Final = 30.0
 """A prefix that nobody went on with for so long is written; one that grows with every turn is not
 written with every turn."""
+
+IDLE_SECONDS_CROWDED: Final = 5.0
+"""The same where it is in the way of the next answer."""
 
 PIECE_TOKENS: Final = 256
 """Of one record. What conversations have in common is shared up to here, and is read whole."""
@@ -90,7 +99,8 @@ class Saver:
             self._queue_is_full = outcome is Outcome.LATER
 
     def _due_at(self, slot: int) -> float:
-        return self._cache.kept.used(slot) + IDLE_SECONDS
+        idle = IDLE_SECONDS_CROWDED if self._memory.crowding_slows else IDLE_SECONDS
+        return self._cache.kept.used(slot) + idle
 
     # While others wait for the thread
 
@@ -107,6 +117,15 @@ class Saver:
             self._seconds_left -= self._clock() - began
             if outcome is not Outcome.TAKEN:
                 return
+
+    def set_aside(self, seconds: float, source: Source | None) -> None:
+        """Leave the cells to a sequence that begins with `source`: all else that is written, or can
+        be within so long, goes."""
+        self._seconds_left = min(self._seconds_left, seconds)
+        for slot in list(self._cache.kept):
+            self.spill(slot)
+            if self._is_written(slot):
+                self._cache.shrink(slot, source.length if source and source.slot == slot else 0)
 
     # At the end
 
@@ -132,7 +151,14 @@ class Saver:
     def _is_open(self, slot: int) -> bool:
         """Whether there may be something to write of a kept prefix."""
         mark = self._mark(slot)
-        return mark[1] >= WORTH_WRITING and self._settled.get(slot) != mark
+        worth = WORTH_WRITING_CROWDED if self._memory.crowding_slows else WORTH_WRITING
+        return mark[1] >= worth and self._settled.get(slot) != mark
+
+    def _is_written(self, slot: int) -> bool:
+        """Whether a kept prefix is on disk, or on its way, but for an end not worth a record."""
+        tree = self._cache.tree
+        found = self._shelf.find(tree.scope(slot), tree.tokens(slot))
+        return found is not None and tree.length(slot) - found.held < LEAST_TOKENS
 
     def _save_piece(self, slot: int) -> Outcome:
         tree = self._cache.tree

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from localserve.engine import scheduler
 from localserve.engine.disk import restoring, saving
 from localserve.engine.disk.folder import PrefixFolder
 from localserve.engine.disk.shelf import Shelf
@@ -26,12 +27,17 @@ from tests.engine.test_scheduler_properties import AnyTrace
 class AnyTraceWithADisk(AnyTrace):
     """With bounds so small that everything goes to disk."""
 
+    crowding_slows = False
+
     def __init__(self) -> None:
         super().__init__()
         self.kept_open = ExitStack()
         self.folder = Path(self.kept_open.enter_context(tempfile.TemporaryDirectory()))
         for module, name, value in (
             (saving, "WORTH_WRITING", 8),
+            (saving, "WORTH_WRITING_CROWDED", 8),
+            (saving, "IDLE_SECONDS_CROWDED", 0.0),
+            (scheduler, "LONG_ANSWER", 2),
             (saving, "PIECE_TOKENS", 16),
             (saving, "LEAST_TOKENS", 2),
             (saving, "IDLE_SECONDS", 0.0),
@@ -43,6 +49,7 @@ class AnyTraceWithADisk(AnyTrace):
     @initialize(limit=st.sampled_from([3_000, 1 << 20]))
     def open_disk(self, limit: int) -> None:
         self.limit = limit
+        self.rig.runner.crowding_slows = self.crowding_slows
         self._start(self.rig.runner)
 
     def _start(self, runner: ScriptedRunner) -> None:
@@ -68,6 +75,7 @@ class AnyTraceWithADisk(AnyTrace):
             guess_tokens=self.guess_tokens,
             cuts_anywhere=self.cuts_anywhere,
             checkpoint_bytes=old.checkpoint_bytes,
+            crowding_slows=self.crowding_slows,
         )
         if self.in_any_tokens:
             runner.vocabulary = PairVocabulary()
@@ -124,6 +132,14 @@ class AnyTraceWithADiskInAnyTokens(AnyTraceWithADisk):
     guess_tokens = 5
 
 
+class AnyTraceThatSetsAside(AnyTraceWithADisk):
+    crowding_slows = True
+
+
+class AnyTraceThatSetsAsideInAnyTokens(AnyTraceWithADiskInAnyTokens):
+    crowding_slows = True
+
+
 QUICK = settings(max_examples=15, stateful_step_count=30, deadline=None)
 TestAnyTraceWithADisk = AnyTraceWithADisk.TestCase
 TestAnyTraceWithADisk.settings = QUICK
@@ -131,3 +147,7 @@ TestAnyTraceWithADiskThatCannotBeCut = AnyTraceWithADiskThatCannotBeCut.TestCase
 TestAnyTraceWithADiskThatCannotBeCut.settings = QUICK
 TestAnyTraceWithADiskInAnyTokens = AnyTraceWithADiskInAnyTokens.TestCase
 TestAnyTraceWithADiskInAnyTokens.settings = QUICK
+TestAnyTraceThatSetsAside = AnyTraceThatSetsAside.TestCase
+TestAnyTraceThatSetsAside.settings = QUICK
+TestAnyTraceThatSetsAsideInAnyTokens = AnyTraceThatSetsAsideInAnyTokens.TestCase
+TestAnyTraceThatSetsAsideInAnyTokens.settings = QUICK
