@@ -513,7 +513,7 @@ class ModelManager:
     def reconfigure(self, registry: Registry) -> None:
         """Take over what models.toml now says, where that needs no reload. What is loaded stays."""
         for model in self._models.values():
-            spec = served_spec(registry, model.spec)
+            spec = _served_spec(registry, model.spec)
             if spec == model.spec:
                 continue
             model.spec = replace(spec, name=model.spec.name)
@@ -551,7 +551,7 @@ def _mark_retrieved(task: asyncio.Task[Backend]) -> None:
         task.exception()
 
 
-def served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
+def _served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
     """`spec` as `registry` now describes it; itself where the registry does not know it.
 
     The file stays the one that is served: the registry may only know where to get it. Other servers
