@@ -110,10 +110,8 @@ class OllamaModels:
         return _describe_route(route, self._started, await self._described(specs))
 
     def _wanted(self, spec: ModelSpec) -> Wanted:
-        """How it would be run: the command line's context is the default model's."""
-        wanted = wanted_of(self._settings)
-        if not self._manager.is_default(spec):
-            wanted = replace(wanted, context_tokens=None)
+        """How it would be run."""
+        wanted = wanted_of(self._settings, default=self._manager.is_default(spec))
         return wanted.over(wanted_by(spec))
 
     async def _described(self, specs: list[ModelSpec]) -> list[ollama.Described]:
