@@ -27,10 +27,11 @@ class BenchmarkFailed(Exception):
 class Usage:
     """What the server says about an answer; times are in its engine, None if it does not say.
 
-    `predicted_ms` is from the first token to the last.
+    `predicted_ms` is from the first token to the last. Of a server that counts nothing, but says
+    that the answer reached its limit, only `answer_tokens` is known.
     """
 
-    prompt_tokens: int
+    prompt_tokens: int | None
     cached_tokens: int
     answer_tokens: int
     predicted_ms: float | None
@@ -91,6 +92,7 @@ class ChatStream:
     def __init__(self, url: str, model: str, texts: Sequence[str], tokens: int) -> None:
         address = urlsplit(url)
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 80
+        self._tokens = tokens
         self._request = _request_bytes(f"{self._host}:{self._port}", model, texts, tokens)
         self._reads: list[tuple[float, bytes]] = []
         self._events = 0
@@ -116,7 +118,7 @@ class ChatStream:
             self._ended = True
             self._progress.set()
             self.stop()
-        return parse_answer(sent, self._reads)
+        return parse_answer(sent, self._reads, self._tokens)
 
     async def receive(self, events: int) -> None:
         """Wait until about `events` more have arrived, or the stream has ended."""
@@ -131,14 +133,16 @@ class ChatStream:
             self._writer.close()
 
 
-def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]]) -> Answer:
-    """Take apart what arrived, as pairs of a clock reading and the bytes read then.
+def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]], limit: int) -> Answer:
+    """Take apart what arrived, as pairs of a clock reading and the bytes read then; at most `limit`
+    tokens had been asked for.
 
     Raises: BenchmarkFailed when it is not a stream of events, or is one with an error in it.
     """
     arrivals: list[float] = []
     characters: list[int] = []
-    usage = None
+    usage: Usage | None = None
+    is_full = False
     said: list[str] = []
     for when, line in _lines(reads):
         if not line.startswith(b"data:") or (data := line[5:].strip()) == b"[DONE]":
@@ -147,6 +151,7 @@ def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]]) -> Answer:
         if "error" in event:
             raise BenchmarkFailed(f"the server ended an answer with {event['error']}")
         for choice in event.get("choices", ()):
+            is_full = is_full or choice.get("finish_reason") == "length"
             delta = choice.get("delta", {})
             said.append(delta.get("content") or "")
             if text := delta.get("content") or delta.get("reasoning_content"):
@@ -156,6 +161,8 @@ def parse_answer(sent: float, reads: Sequence[tuple[float, bytes]]) -> Answer:
             usage = _usage(event)
     if not arrivals:
         raise BenchmarkFailed("an answer had no text")
+    if usage is None and is_full:
+        usage = Usage(None, 0, limit, None)
     return Answer(sent, tuple(arrivals), tuple(characters), usage, "".join(said))
 
 

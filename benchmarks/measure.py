@@ -56,6 +56,7 @@ class Peers:
     url: str | None
     xllamacpp_python: str | None
     llama_server: str | None
+    example_server: Path | None = None
 
 
 def measure(
@@ -120,6 +121,10 @@ def _start_servers(stack: ExitStack, settings: Settings, peers: Peers, logs: Pat
         up.append(stack.enter_context(servers.xllamacpp(settings, python, logs)))
     if peers.llama_server:
         up.append(stack.enter_context(servers.llama_server(settings, peers.llama_server, logs)))
+    if peers.example_server:
+        python = peers.xllamacpp_python or sys.executable
+        script = peers.example_server
+        up.append(stack.enter_context(servers.example_server(settings, script, python, logs)))
     return up
 
 
@@ -204,6 +209,8 @@ def _versions(peers: Peers, notes: list[str]) -> dict[str, str]:
                 )
     if peers.llama_server:
         versions["llama-server"] = peers.llama_server
+    if peers.example_server:
+        versions[servers.EXAMPLE_SERVER] = str(peers.example_server)
     return versions
 
 

@@ -27,7 +27,7 @@ from benchmarks.scenarios import (
     SHARED_FIRST_TOKENS,
     Figure,
 )
-from benchmarks.servers import OURS, RAW_LOOP
+from benchmarks.servers import EXAMPLE_SERVER, OURS, RAW_LOOP
 
 _GOALS_AGAINST_PEERS = {
     DECODE: Goal(0.98),
@@ -86,7 +86,8 @@ def compare(results: Results) -> Iterator[Comparison]:
             continue
         peers = {name: values for name, values in by_server.items() if name not in (OURS, RAW_LOOP)}
         for name, theirs in peers.items():
-            yield _comparison(figure, ours, name, theirs, goals.get(figure))
+            goal = None if name == EXAMPLE_SERVER else goals.get(figure)  # they are llama-server's
+            yield _comparison(figure, ours, name, theirs, goal)
         raw = decoding if figure == DECODE else by_server.get(RAW_LOOP)
         if raw:
             yield _comparison(figure, ours, RAW_LOOP, raw, _GOALS_AGAINST_RAW_LOOP.get(figure))

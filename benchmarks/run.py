@@ -81,11 +81,19 @@ def main(
     threads: Annotated[int | None, typer.Option(help="Default: the physical cores.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a localserve that runs there.")] = None,
     peer_python: Annotated[
-        Path | None, typer.Option(help="The Python that has xllamacpp. Default: this one.")
+        Path | None, typer.Option(help="The Python of the peers. Default: this one.")
     ] = None,
     no_xllamacpp: Annotated[bool, typer.Option("--no-xllamacpp", help="Leave it out.")] = False,
     peer_server: Annotated[
         str | None, typer.Option(help="A llama-server program, as one more peer.")
+    ] = None,
+    example_server: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="examples/server/server.py of llama-cpp-python's source, as one more peer, by the"
+            " Python of the peers. It needs fastapi and openai.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the prompts. Default: the time.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON, samples too.")] = False,
@@ -119,7 +127,7 @@ def main(
         for each in known
         if (each.name in scenario if scenario else url is None or each.name != ScenarioName.RESTART)
     ]
-    peers = Peers(url, peer, peer_server)
+    peers = Peers(url, peer, peer_server, example_server)
     seed = int(time.time()) if seed is None else seed
     try:
         results = measure(settings, peers, chosen, 1 if quick else runs, seed, console)

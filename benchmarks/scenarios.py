@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, product
 from statistics import median
@@ -16,7 +16,7 @@ from string import ascii_lowercase
 from time import perf_counter
 from typing import Protocol
 
-from benchmarks.client import Answer, BenchmarkFailed, ChatStream
+from benchmarks.client import Answer, BenchmarkFailed, ChatStream, Usage
 from benchmarks.servers import Server, restart
 
 _WORDS = tuple("".join(pair) for pair in product(ascii_lowercase, repeat=2))
@@ -232,15 +232,22 @@ class Turns:
             answers.append(await _ask(server, said, self.tokens))
             said.append(answers[-1].text)
         usages = [answer.usage for answer in answers if answer.usage]
-        computed = new = 0
-        for before, usage in pairwise(usages):
-            computed += usage.prompt_tokens - usage.cached_tokens
-            new += usage.prompt_tokens - before.prompt_tokens - before.answer_tokens
-        figures = {
-            TURNS_COMPUTED: computed / new,
-            TURNS_FIRST_TOKEN: median(answer.first_token_seconds for answer in answers[1:]),
-        }
+        figures = {TURNS_FIRST_TOKEN: median(one.first_token_seconds for one in answers[1:])}
+        if (computed := _computed_per_new(usages)) is not None:
+            figures[TURNS_COMPUTED] = computed
         return Measured(figures, usages[0].cached_tokens)
+
+
+def _computed_per_new(usages: Sequence[Usage]) -> float | None:
+    """Prompt tokens computed in all turns but the first, for each that was new; None where the
+    server does not count them."""
+    computed = new = 0
+    for before, usage in pairwise(usages):
+        if usage.prompt_tokens is None or before.prompt_tokens is None:
+            return None
+        computed += usage.prompt_tokens - usage.cached_tokens
+        new += usage.prompt_tokens - before.prompt_tokens - before.answer_tokens
+    return computed / new
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,11 @@ from benchmarks.client import BenchmarkFailed
 
 OURS = "localserve"
 RAW_LOOP = "raw loop"
+EXAMPLE_SERVER = "example server"
+_CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}<|im_start|>assistant\n"
+)
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 _SETTLE_SECONDS = 30.0
@@ -204,6 +209,30 @@ def llama_server(settings: Settings, binary: str, logs: Path) -> Iterator[Server
     flags = [str(part) for pair in options.items() for part in pair]
     command = [binary, *flags, "--kv-unified"]
     with _started("llama-server", command, port, "/health", logs) as server:
+        yield server
+
+
+@contextmanager
+def example_server(settings: Settings, script: Path, python: str, logs: Path) -> Iterator[Server]:
+    """Start the server that llama-cpp-python has among its examples, with a template of ChatML."""
+    port = _free_port()
+    document = {
+        "server": {"host": "127.0.0.1", "port": port},
+        "model": {
+            "path": str(settings.model),
+            "alias": settings.model.stem,
+            "n_ctx": settings.context,
+            "n_seq_max": settings.parallel,
+            "threads": settings.threads,
+            "threads_batch": settings.threads,
+            "kv_unified": True,
+            "chat_template": _CHATML,
+        },
+    }
+    file = logs / "example-server.json"
+    file.write_text(json.dumps(document))
+    command = [python, str(script), "--config-file", str(file)]
+    with _started(EXAMPLE_SERVER, command, port, "/v1/models", logs) as server:
         yield server
 
 

@@ -73,9 +73,10 @@ export async function* lines(answer) {
   }
 }
 
-// The JSON data of server-sent events, until [DONE].
-export async function* events(answer) {
+// The JSON data of server-sent events, until [DONE]; `alive` is called for comments, too.
+export async function* events(answer, alive = () => {}) {
   for await (const line of lines(answer)) {
+    alive();
     if (!line.startsWith("data:")) continue;
     const data = line.slice(5).trim();
     if (data === "[DONE]") continue;

@@ -2,7 +2,7 @@
 
 import { key } from "./api.js";
 import { h, replace } from "./dom.js";
-import { ask, live, watch } from "./live.js";
+import { listen, live, watch } from "./live.js";
 import { now } from "./now.js";
 import { models } from "./models.js";
 import { chat } from "./chat.js";
@@ -47,7 +47,7 @@ function show() {
 function showLink() {
   const lost = Boolean(live.problem);
   link.className = lost ? "link lost" : "link";
-  const said = !lost ? "connected" : live.status ? "no access" : "reconnecting…";
+  const said = !lost ? "connected" : live.status ? "no access" : "offline, reconnecting…";
   if (live.status === 401 && !asked) askForKey(live.problem);
   if (!lost && unfilled) show();
   if (link.dataset.said === said) return;
@@ -75,7 +75,8 @@ function askForKey(why) {
     key.set(input.value.trim());
     dialog.close();
     asked = false;
-    ask().then(show);
+    listen();
+    show();
   }
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
@@ -86,4 +87,4 @@ watch(showLink);
 window.addEventListener("hashchange", () => { show(); window.scrollTo(0, 0); main.focus({ preventScroll: true }); });
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 show();
-ask();
+listen();

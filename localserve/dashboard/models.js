@@ -3,7 +3,7 @@
 import { get, modelPath, post, request } from "./api.js";
 import { bytes, count, h, replace, workButton } from "./dom.js";
 import { verdictBadge, verdicts, why } from "./fits.js";
-import { ask, live, watch } from "./live.js";
+import { amend, live, watch } from "./live.js";
 import { pull, showPulls } from "./pulls.js";
 
 // Plans that are unfolded, by name: they outlive a drawing.
@@ -52,8 +52,8 @@ export const models = {
     }
 
     async function change(one, what, body = {}) {
-      await post(modelPath(one, what), body);
-      await ask();
+      const changed = await post(modelPath(one, what), body);
+      amend((now) => ({ ...now, models: withModel(now.models, changed), default: what === "default" ? changed.id : now.default }));
     }
 
     function draw() {
@@ -115,7 +115,8 @@ export const models = {
     async function remove(id) {
       if (!confirm(`Delete the files of ${id} from the server's disk?`)) return;
       await request("DELETE", "/api/delete", { model: id });
-      await Promise.all([look(), ask()]);
+      amend((now) => ({ ...now, models: now.models.filter((one) => one.id !== id) }));
+      await look();
     }
 
     function shelfItem(one) {
@@ -140,6 +141,10 @@ export const models = {
     return () => { ended = true; unwatch(); unshow(); };
   },
 };
+
+function withModel(models, changed) {
+  return models.some((one) => one.id === changed.id) ? models.map((one) => (one.id === changed.id ? changed : one)) : [...models, changed];
+}
 
 function plain(name) {
   return name.toLowerCase().replace(/:latest$/, "");

@@ -2,9 +2,11 @@
 
 import { post } from "./api.js";
 import { bytes, count, h, milliseconds, replace, svg, table, workButton } from "./dom.js";
-import { ask, live, watch } from "./live.js";
+import { CURVE_MS, amend, live, watch } from "./live.js";
 import { requestTable } from "./manage.js";
 import { comparison, deviceMemory } from "./memory.js";
+
+const DRAW_MS = 1000;
 
 export const now = {
   title: "Now",
@@ -15,6 +17,8 @@ export const now = {
     const recent = h("section", { "aria-label": "Recent requests" });
     main.append(tiles, models, running, recent);
     const shown = new Map();
+    const curve = svg("path");
+    const picture = svg("svg", { viewBox: "0 0 100 21", preserveAspectRatio: "none", class: "sparkline", "aria-hidden": "true" }, curve);
 
     // What did not change stays, so that a selection in it stays, too.
     function put(node, facts, make) {
@@ -33,7 +37,8 @@ export const now = {
       }
       running.hidden = recent.hidden = false;
       const there = document.models.filter((one) => one.state !== "unloaded");
-      put(tiles, [there, live.rates, live.recent], () => tileRow(there));
+      put(tiles, [there, live.recent], () => tileRow(there, picture));
+      draw(curve);
       put(models, [there, document.memory], () => [h("h2", null, "Models and memory"), document.memory.map((device) => deviceMemory(device, there)), there.map(model),
         there.length ? null : h("p", { class: "empty" }, "No model is loaded. The next request loads one, or load one under ", h("a", { href: "#models" }, "Models"), ".")]);
       put(running, document.running, () => [h("h2", null, "Running requests"), runningTable(document.running, fail)]);
@@ -41,18 +46,20 @@ export const now = {
         live.recent.length > 12 ? h("p", { class: "small" }, h("a", { href: "#requests" }, `All ${live.recent.length}`)) : null]);
     }
     update();
-    return watch(update);
+    const moving = setInterval(draw, DRAW_MS, curve);
+    const unwatch = watch(update);
+    return () => { clearInterval(moving); unwatch(); };
   },
 };
 
-function tileRow(models) {
+function tileRow(models, picture) {
   const sum = (name) => models.reduce((total, one) => total + one[name], 0);
-  const rate = live.rates.at(-1) || 0;
+  const rate = live.rates.at(-1)?.rate || 0;
   const first = median(live.recent.slice(0, 20).map((one) => one.first_token_ms).filter((one) => one !== undefined));
   const counted = live.recent.filter((one) => one.cached_tokens !== undefined);
   const prompts = counted.reduce((total, one) => total + one.prompt_tokens, 0);
   const cached = counted.reduce((total, one) => total + one.cached_tokens, 0);
-  return [["tokens/s", rate.toFixed(1), sparkline(live.rates)], ["running", sum("running")], ["waiting", sum("waiting")],
+  return [["tokens/s", rate.toFixed(1), picture], ["running", sum("running")], ["waiting", sum("waiting")],
     ["first token", first === null ? "–" : milliseconds(first), null, "the median of the last 20 answers"],
     ["prompts cached", prompts ? `${Math.round((100 * cached) / prompts)} %` : "–", null, "tokens of the last 100 requests"],
     ["models loaded", models.filter((one) => one.state === "loaded").length]]
@@ -63,12 +70,16 @@ function median(values) {
   return values.length ? [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] : null;
 }
 
-// The last minute of a rate.
-function sparkline(values) {
-  const most = Math.max(...values, 1);
-  const points = values.map((value, at) => `${(100 * (at + 60 - values.length)) / 59},${(20 - (18 * value) / most).toFixed(2)}`);
-  return svg("svg", { viewBox: "0 0 100 21", preserveAspectRatio: "none", class: "sparkline", "aria-hidden": "true" },
-    svg("polyline", { points: points.join(" ") }));
+// The last minute of the rate, in steps.
+function draw(curve) {
+  const now = performance.now();
+  const most = Math.max(...live.rates.map((one) => one.rate), 1);
+  const steps = live.rates.map(({ at, rate, first }, index) => {
+    const x = Math.max(0, 100 - (100 * (now - at)) / CURVE_MS).toFixed(2);
+    const y = (20 - (18 * rate) / most).toFixed(2);
+    return first || index === 0 ? `M${x} ${y}` : `H${x}V${y}`;
+  });
+  curve.setAttribute("d", steps.join("") + (steps.length && !live.problem ? "H100" : ""));
 }
 
 function model(one) {
@@ -103,7 +114,7 @@ function runningTable(rows, fail) {
     ["so far", (one) => milliseconds(one.elapsed_ms), "n"],
     ["", (one) => one.can_cancel ? workButton("Cancel", async () => {
       await post(`/admin/requests/${one.request_id.split("/").map(encodeURIComponent).join("/")}/cancel`);
-      await ask();
+      amend((now) => ({ ...now, running: now.running.filter((other) => other.request_id !== one.request_id) }));
     }, fail, { class: "danger", "data-key": `cancel ${one.request_id}`, "aria-label": `Cancel ${one.request_id}` }) : ""],
   ], rows);
 }

@@ -39,8 +39,11 @@ def is_monitoring_path(path: str) -> bool:
     return path in MONITORING_PATHS
 
 
-WATCHED_PATHS: Final = frozenset({"/admin/activity"})
-"""What the dashboard asks for every second."""
+EVENTS_PATH: Final = "/admin/activity/events"
+"""Where the dashboard listens: it is answered for as long as somebody looks."""
+
+WATCHED_PATHS: Final = frozenset({"/admin/activity", EVENTS_PATH})
+"""What is asked for again and again, to see how the server does."""
 
 
 def is_unmetered_path(path: str) -> bool:

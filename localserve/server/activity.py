@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -55,17 +55,22 @@ class Activity:
         number in the query's `after` (as `ended` gave it the last time), newest first."""
         after = request.query_params.get("after", "0")
         number = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
-        recent = [fields for ended, fields in reversed(self._recent) if ended > number]
-        running = [record for record in self._running.values() if record.model is not None]
         return JSONResponse(
-            self._admin.document()
-            | {
-                "running": [_running_fields(record) for record in running],
-                "recent": recent,
-                "ended": self._ended,
-            },
+            self.now() | {"recent": self.recent(number, self._ended)},
             headers={"cache-control": "no-store"},
         )
+
+    def now(self) -> dict[str, Any]:
+        """What `show` answers, but for `recent`; `ended` counts the requests that ended."""
+        running = [record for record in self._running.values() if record.model is not None]
+        return self._admin.document() | {
+            "running": [_running_fields(record) for record in running],
+            "ended": self._ended,
+        }
+
+    def recent(self, after: int, until: int) -> list[dict[str, object]]:
+        """The requests that ended after that number and until this one, newest first."""
+        return [fields for ended, fields in reversed(self._recent) if after < ended <= until]
 
     async def cancel(self, request: Request) -> Response:
         """End a request that is answered now: its client gets the error request_cancelled. Of

@@ -37,6 +37,7 @@ from localserve.manager.fits import Fits, Look
 from localserve.manager.library import Library
 from localserve.response_cache.cache import ResponseCache
 from localserve.server.activity import Activity
+from localserve.server.activity_events import ActivityEvents
 from localserve.server.admin import Admin
 from localserve.server.cache_admin import CacheAdmin, CacheMetrics
 from localserve.server.caching import caching_for
@@ -141,6 +142,7 @@ def create_app(
             Keys(store, on_change=keyring.look_again),
             admin,
             activity,
+            ActivityEvents(activity, keyring),
             Fitting(Fits(manager, settings, look) if look is not None else None),
         ),
         middleware=[
@@ -252,6 +254,7 @@ def _routes(
     keys: Keys,
     admin: Admin,
     activity: Activity,
+    events: ActivityEvents,
     fitting: Fitting,
 ) -> list[BaseRoute]:
     dashboard, endpoints = Dashboard(), Endpoints(parts)
@@ -264,7 +267,14 @@ def _routes(
                 *probe_routes(health, metrics),
                 post("/admin/reload", _reload_endpoint(reload)),
                 *admin_routes(
-                    parts.settings, admin, activity, cache, keys, fitting, DiscardEndpoint(library)
+                    parts.settings,
+                    admin,
+                    activity,
+                    events,
+                    cache,
+                    keys,
+                    fitting,
+                    DiscardEndpoint(library),
                 ),
                 Route("/", _greeting(dashboard)),
             ]

@@ -9,9 +9,11 @@ from typing import Any
 from starlette.routing import Route
 
 from localserve.config import Settings
+from localserve.gateway.paths import EVENTS_PATH
 from localserve.manager import ModelManager
 from localserve.server import llama_server
 from localserve.server.activity import Activity
+from localserve.server.activity_events import ActivityEvents
 from localserve.server.admin import Admin
 from localserve.server.cache_admin import CacheAdmin
 from localserve.server.chat import AnswerEndpoint, Exchange, chat_exchange, completion_exchange
@@ -169,6 +171,7 @@ def admin_routes(
     settings: Settings,
     admin: Admin,
     activity: Activity,
+    events: ActivityEvents,
     cache: CacheAdmin,
     keys: Keys,
     fitting: Fitting,
@@ -181,6 +184,7 @@ def admin_routes(
         Route("/admin/cache", cache.show, methods=["GET"]),
         post("/admin/cache/purge", cache.purge),
         Route("/admin/activity", activity.show),
+        Route(EVENTS_PATH, events, methods=["GET"]),
         post("/admin/requests/{name:path}/cancel", activity.cancel),
         Route("/admin/settings", EffectiveSettings(settings).show),
         Route("/admin/catalog", Shelf(settings).show),

@@ -17,6 +17,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localserve.gateway.paths import EVENTS_PATH, route_path
+from localserve.server.paths import normal_path
+
 INTERVAL_SECONDS: Final = 0.1
 """Each timer takes a core from the computing for a moment."""
 
@@ -87,8 +90,13 @@ class LagWatched:
         self.lag = lag
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or _is_looking(scope):
             await self.app(scope, receive, send)
             return
         with self.lag.watched():
             await self.app(scope, receive, send)
+
+
+def _is_looking(scope: Scope) -> bool:
+    """An open page of the dashboard is no work: its samples would be those of an idle server."""
+    return route_path({**scope, "path": normal_path(scope["path"])}) == EVENTS_PATH

@@ -24,6 +24,7 @@ _PROBED: Final = frozenset(
         "/health/details",
         "/metrics",
         "/admin/activity",
+        "/admin/activity/events",
         "/dashboard/{name}",
     }
 )

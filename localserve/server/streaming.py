@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from starlette.types import Scope, Send
@@ -87,31 +87,12 @@ class EventStream:
             events = await self._first_events()
         except self._answer.told_in_stream as error:
             failure = error
-        await _send(send, self._start())
+        await send_head(send, self._answer.media_type)
         if failure is not None:
             end = self._last_words(scope, failure)
         else:
-            end = await self._send_rest(scope, send, events)
-        await _send(send, _body(end, more=False))
-
-    def _start(self) -> dict[str, object]:
-        headers = [
-            (b"content-type", self._answer.media_type.encode()),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-        ]
-        return {"type": "http.response.start", "status": 200, "headers": headers}
-
-    async def _send_rest(self, scope: Scope, send: Send, events: list[ChatEvent]) -> str:
-        """Send what comes until the answer is complete or fails; what is left to be sent then."""
-        try:
-            return await self._send_events(scope, send, events)
-        except ClientLeft:
-            raise
-        except LocalserveError as error:
-            return self._last_words(scope, error)
-        except Exception as error:
-            return self._last_words(scope, internal_error(scope, error))
+            end = await end_of(self._send_events(scope, send, events), scope, self._last_words)
+        await send_text(send, end, more=False)
 
     async def _first_events(self) -> list[ChatEvent]:
         """What the headers wait for; [] when nothing came in time."""
@@ -133,7 +114,7 @@ class EventStream:
             if events and isinstance(events[-1], Completed):
                 return text
             if text:
-                await _send(send, _body(text))
+                await send_text(send, text)
             events = await self._feed.next(self._keepalive_seconds)
 
     def _last_words(self, scope: Scope, error: LocalserveError) -> str:
@@ -141,8 +122,34 @@ class EventStream:
         return self._answer.stream_error(error)
 
 
-def _body(text: str, *, more: bool = True) -> dict[str, object]:
-    return {"type": "http.response.body", "body": text.encode(), "more_body": more}
+async def send_head(send: Send, media_type: str) -> None:
+    """The status and the headers of a stream. Raises: ClientLeft."""
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),
+    ]
+    await _send(send, {"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def send_text(send: Send, text: str, *, more: bool = True) -> None:
+    """A piece of a stream, waiting while the client takes nothing. Raises: ClientLeft."""
+    body = {"type": "http.response.body", "body": text.encode(), "more_body": more}
+    await _send(send, body)
+
+
+async def end_of(
+    sending: Awaitable[str], scope: Scope, last_words: Callable[[Scope, LocalserveError], str]
+) -> str:
+    """What a stream still has to send when `sending` is done or has failed. Raises: ClientLeft."""
+    try:
+        return await sending
+    except ClientLeft:
+        raise
+    except LocalserveError as error:
+        return last_words(scope, error)
+    except Exception as error:
+        return last_words(scope, internal_error(scope, error))
 
 
 async def _send(send: Send, message: dict[str, object]) -> None:

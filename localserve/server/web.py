@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from localserve.config import Settings
 from localserve.server.connections import bounded_by, room_for
+from localserve.server.draining import tell_of_draining
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may stay open between two requests."""
@@ -47,13 +48,16 @@ class WebServer(uvicorn.Server):
             )
         )
         self._on_live = on_live
+        self._draining = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        tell_of_draining(self.lifespan.state, self._draining)
         await super().startup(sockets)
         self._on_live()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; requests that were cancelled at the end of the drain get to say so."""
+        self._draining.set()
         await super().shutdown(sockets)
         if tasks := set(self.server_state.tasks):
             await asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS)

@@ -39,7 +39,7 @@ WHOLE = HEAD + b"".join(map(chunk, BODY)) + chunk(b"data: [DONE]\n\n") + b"0\r\n
 def test_arrivals_are_those_of_the_events_with_text() -> None:
     reads = [(10.0, HEAD), *((11.0 + n, chunk(piece)) for n, piece in enumerate(BODY))]
 
-    answer = parse_answer(9.0, reads)
+    answer = parse_answer(9.0, reads, 8)
 
     assert answer == Answer(9.0, (13.0, 14.0, 15.0), (1, 1, 1), Usage(9, 2, 3, 40.0), "abc")
     assert answer.first_token_seconds == 4.0
@@ -52,7 +52,7 @@ def test_however_the_bytes_are_cut_the_answer_is_the_same(cuts: set[int]) -> Non
     bounds = [0, *sorted(cuts), len(WHOLE)]
     pieces = [WHOLE[a:b] for a, b in itertools.pairwise(bounds)]
 
-    answer = parse_answer(0.0, [(1.0 + n, piece) for n, piece in enumerate(pieces)])
+    answer = parse_answer(0.0, [(1.0 + n, piece) for n, piece in enumerate(pieces)], 8)
 
     assert len(answer.arrivals) == 3
     assert list(answer.arrivals) == sorted(answer.arrivals)
@@ -62,13 +62,13 @@ def test_however_the_bytes_are_cut_the_answer_is_the_same(cuts: set[int]) -> Non
 def test_a_body_without_chunks_is_understood_too() -> None:
     whole = b"HTTP/1.0 200 OK\r\n\r\n" + b"".join(BODY)
 
-    assert len(parse_answer(0.0, [(1.0, whole)]).arrivals) == 3
+    assert len(parse_answer(0.0, [(1.0, whole)], 8).arrivals) == 3
 
 
 def test_an_answer_that_was_broken_off_has_its_arrivals_and_no_usage() -> None:
     cut = WHOLE[: WHOLE.index(b'"b"')]
 
-    answer = parse_answer(0.0, [(1.0, cut)])
+    answer = parse_answer(0.0, [(1.0, cut)], 8)
 
     assert (answer.arrivals, answer.usage) == ((1.0,), None)
     with pytest.raises(BenchmarkFailed, match="1 events has no rate"):
@@ -86,7 +86,7 @@ def test_an_answer_that_was_broken_off_has_its_arrivals_and_no_usage() -> None:
 )
 def test_what_is_no_answer_is_a_failure_that_says_why(received: bytes, reason: str) -> None:
     with pytest.raises(BenchmarkFailed, match=reason):
-        parse_answer(0.0, [(1.0, received)])
+        parse_answer(0.0, [(1.0, received)], 8)
 
 
 def test_the_longest_gap_is_looked_for_only_around_the_time_asked_for() -> None:
@@ -144,3 +144,12 @@ async def test_waiting_for_a_stream_that_fails_does_not_hang() -> None:
 
     with pytest.raises(OSError, match="Connect"):
         await running
+
+
+def test_an_answer_that_reached_its_limit_is_counted_by_that() -> None:
+    event = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
+    end = b'data: {"choices": [{"delta": {}, "finish_reason": "%s"}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    full = parse_answer(0.0, [(1.0, head + event * 3 + end % b"length")], 3)
+    assert full.usage == Usage(None, 0, 3, None)
+    assert parse_answer(0.0, [(1.0, head + event * 3 + end % b"stop")], 3).usage is None

@@ -26,10 +26,10 @@ async def test_the_page_finds_a_server_that_was_restarted(serve: Serve, opened: 
     async with serve() as first, opened(first, "now") as page:
         await page.get_by_text("connected").wait_for()
         first.server.should_exit = True
-        await page.get_by_text("reconnecting").wait_for()
+        await page.get_by_text("offline, reconnecting").wait_for()
         async with serve(listen_on=first.port) as second:
-            await second.client.post(CHAT, json={})
             await page.get_by_text("connected").wait_for()
+            await second.client.post(CHAT, json={})
             await page.get_by_text("invalid_schema").wait_for()
 
 

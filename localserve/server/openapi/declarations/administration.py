@@ -17,12 +17,13 @@ from localserve.errors import (
     UnknownKey,
     UnknownModel,
 )
+from localserve.gateway.paths import EVENTS_PATH
 from localserve.server.admin import EmptyBody, LoadBody, UnloadBody
 from localserve.server.cache_admin import PurgeBody
 from localserve.server.errors import RequestNotRunning, RouteUnknown
 from localserve.server.keys import CreateBody, RotateBody
 from localserve.server.openapi import bodies
-from localserve.server.openapi.declared import BODY, LEASE, Declared, Dialect
+from localserve.server.openapi.declared import BODY, EVENTS, LEASE, Declared, Dialect
 from localserve.server.routes import Asked
 
 ADMIN = Dialect("Administration", "Models and keys, for those who may.", bodies.Problem)
@@ -101,6 +102,13 @@ ROUTES: tuple[Declared, ...] = (
         "Requests that run, and that ended of late",
         bodies.ActivityReport,
         query=ActivityQuery,
+    ),
+    Declared(
+        "GET",
+        EVENTS_PATH,
+        ADMIN,
+        "What /admin/activity tells, at once and whenever it changes",
+        stream=EVENTS,
     ),
     Declared(
         "POST",
