@@ -169,6 +169,7 @@ async def test_a_cancelled_download_leaves_nothing_behind(
         await page.get_by_role("status").get_by_text("2.3 MiB of 4.5 MiB").wait_for()
         assert len(parts(settings)) == 1
         await page.get_by_label(f"Cancel fetching {REPO}").click()
+        await until(lambda: library._last[REPO].news.ended)  # else all of it could come before
         hub.released.set()
         await page.get_by_label(f"Cancel fetching {REPO}").wait_for(state="detached")
         assert list(settings.models_dir.iterdir()) == []
