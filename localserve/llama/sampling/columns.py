@@ -9,35 +9,47 @@ times as long to find.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from localserve.llama.sampling.row import Ids, Row, checked_peak
+from localserve.llama.sampling.row import CACHE_LINE, Ids, Row, checked_peak, empty_row
 
 MOST_LINES = 32
 COLUMNS_PER_LARGEST = 32
 """Enough columns that the largest logits seldom share one."""
 
-ROUGHLY = 4
-"""A threshold that need not be exact is found by one of so many columns."""
+PIECE = 4_800
+"""Columns whose maxima are found at a time: these stay in the innermost cache meanwhile."""
 
 LOWEST = np.finfo(np.float32).min
 """Logits below it are -inf: their tokens have no probability and are no candidates."""
 
 
-@dataclass(frozen=True, slots=True)
 class Near:
-    """Ids and logits of some columns, all of them; every logit of the others is below `threshold`.
+    """All logits of some columns, in order of their ids.
 
-    Each of `other_maxima` is the largest of `lines` logits at most, or -inf.
+    `rest` is how far below a logit the other columns' maxima are, each the largest of `lines`
+    logits at most; in the place of the columns that are looked into stands -inf.
     """
 
-    threshold: np.float32
-    ids: Ids
-    logits: Row
-    other_maxima: Row
-    lines: int
+    def __init__(self, table: Row, maxima: Row, columns: Ids, peak: np.float32) -> None:
+        """`table` has the lines of whole columns; the maxima beyond them are the row's end."""
+        self.lines, self._width = table.shape
+        count = int(columns.searchsorted(self._width))
+        self._columns, self._end = columns[:count], columns[count:]
+        self.logits: Row = table.take(self._columns, axis=1).ravel()
+        if len(self._end):
+            self.logits = np.concatenate([self.logits, maxima.take(self._end)])
+        self.rest: Row = maxima - peak
+        self.rest[columns] = -np.inf
+
+    def id_at(self, place: int) -> int:
+        """The id of a logit."""
+        count = len(self._columns)
+        beyond = place - self.lines * count
+        if beyond >= 0:
+            return (self.lines - 1) * self._width + int(self._end[beyond])
+        line, column = divmod(place, count)
+        return line * self._width + int(self._columns[column])
 
 
 class Columns:
@@ -47,22 +59,30 @@ class Columns:
         """`most` is how many largest logits will be asked for; it decides the layout."""
         self._size = size
         self._lines = max(1, min(MOST_LINES, size // (COLUMNS_PER_LARGEST * max(1, most))))
-        self._width = size // self._lines
+        self._width = size // self._lines // CACHE_LINE * CACHE_LINE
         self._whole = self._lines * self._width
         # What fills no line is the end of the last one: columns of one logit.
-        self._maxima = np.empty(self._width + size - self._whole, dtype=np.float32)
+        self._maxima = empty_row(self._width + size - self._whole)
         self._heads = self._maxima[: self._width]
         self._starts = (np.arange(self._lines) * self._width)[:, None]
         self._row: Row = self._maxima
+        self._table: Row = self._heads[None, :]
+
+    @property
+    def count(self) -> int:
+        """How many columns there are."""
+        return len(self._maxima)
 
     def read(self, row: Row) -> float:
         """Take the row; returns its largest logit. Raises: NoChoice where that is no number."""
         self._row = row
-        lines = row[: self._whole].reshape(self._lines, self._width)
-        np.maximum.reduce(lines, axis=0, out=self._heads)
+        table = self._table = row[: self._whole].reshape(self._lines, self._width)
+        for start in range(0, self._width, PIECE):
+            piece = slice(start, start + PIECE)
+            np.maximum.reduce(table[:, piece], axis=0, out=self._heads[piece])
         if self._whole < self._size:
             self._maxima[self._width :] = row[self._whole :]
-        return checked_peak(float(self._maxima.max()), self._size)
+        return checked_peak(float(np.maximum.reduce(self._maxima)), self._size)
 
     def threshold(self, count: int) -> np.float32:
         """A value that at least `count` of the finite logits reach, or all of them."""
@@ -83,20 +103,17 @@ class Columns:
         kept = (logits >= threshold).nonzero()[0]
         return among.take(kept), logits.take(kept)
 
-    def near(self, count: int) -> Near:
-        """About `count` columns, those with the largest maxima, and what is known of the others."""
-        threshold = self._rough_threshold(count)
-        hit = (self._maxima >= threshold).nonzero()[0]
-        ids = self._ids_in(hit)
-        others = self._maxima.copy()
-        others[hit] = -np.inf
-        return Near(threshold, ids, self._row.take(ids), others, self._lines)
+    def reached(self, threshold: np.float32) -> int:
+        """How many of the columns reach the threshold."""
+        return int(np.count_nonzero(self._maxima >= threshold))
 
-    def most_reach(self, threshold: np.float32) -> bool:
-        """Whether more than half of all logits reach the threshold."""
-        if 2 * np.count_nonzero(self._maxima >= threshold) <= len(self._maxima):
-            return False
-        return 2 * int(np.count_nonzero(self._row >= threshold)) > self._size
+    def near(self, threshold: np.float32, peak: np.float32, most: int) -> Near | None:
+        """The columns that reach a threshold, which one at least does, and how far below the
+        largest logit the others are; None where there are more than `most`."""
+        hit = self._maxima >= threshold
+        if np.count_nonzero(hit) > most:
+            return None
+        return Near(self._table, self._maxima, hit.nonzero()[0], peak)
 
     def largest(self, count: int) -> tuple[Ids, Row]:
         """Ids and logits of the `count` largest, largest first, of equal ones the lower id first.
@@ -106,14 +123,6 @@ class Columns:
         ids, logits = self.reaching(self.threshold(count))
         order = np.argsort(-logits, kind="stable")[:count]
         return ids.take(order), logits.take(order)
-
-    def _rough_threshold(self, count: int) -> np.float32:
-        """A value that about `count` of the maxima reach, by every fourth of them; one does."""
-        some = self._maxima[::ROUGHLY]
-        place = len(some) - count // ROUGHLY
-        if place <= 0:
-            return LOWEST
-        return np.maximum(np.partition(some, place)[place], LOWEST)
 
     def _ids_in(self, columns: Ids) -> Ids:
         """The ids of all logits in the columns, ascending."""

@@ -4,25 +4,36 @@ Where language models are sure, a few columns hold nearly all of it: their weigh
 exactly, those of all others are bounded by the columns' maxima, and if the drawn token is the same
 for the least and the most that they can be, it is drawn without looking at them. Otherwise the
 weights of the whole row are summed, and of its tokens those are sorted that the rest of the
-probability cannot be made of.
+probability cannot be made of; if those are most of the row, it is cut without sorting it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from localserve.llama.sampling.row import Ids, Row
+from localserve.llama.sampling.cut import Sample, Weigh, find_cut, lift, slack
+from localserve.llama.sampling.row import Row, sorted_down
 from localserve.llama.sampling.scan import Scan
-from localserve.llama.sampling.sums import RunningSums
+from localserve.llama.sampling.sums import RunningSums, running
 from localserve.llama.sampling.uniform import Uniform
+from localserve.llama.sampling.weights import weigh
 
 BEST = 256
-"""So many columns, those with the largest maxima, are looked into first."""
+"""So many of the largest logits shall seldom share a column."""
 
-LONGEST_PAUSE = 15
-"""After a row that they could not decide, the next are not tried with them: at most so many."""
+NEAR = np.float32(11.0)
+"""Columns are looked into whose maximum is so close to the largest logit: where a model is sure,
+all others weigh little together, and are bounded closely enough."""
+
+MOST_COLUMNS = 512
+"""Where more are as close, it is not sure."""
+
+FEW = 8
+"""Logits in one of so many columns are sorted without asking first how many of them are needed."""
 
 
 class TopP:
@@ -35,97 +46,130 @@ class TopP:
         self._temperature = temperature
         self._uniform = uniform
         self.largest = BEST
-        self._pause = 0
-        self._paused = 0
 
     def choose(self, scan: Scan) -> int:
         uniform = self._uniform.next()
-        if self._paused or scan.weighed:
-            self._paused = max(0, self._paused - 1)
-            return self.from_all(scan, uniform)
-        token = self.from_the_best(scan, uniform)
-        if token is not None:
-            self._pause = 0
-            return token
-        self._paused = self._pause = min(2 * self._pause + 1, LONGEST_PAUSE)
-        return self.from_all(scan, uniform)
+        token = None if scan.weighed else self.from_the_best(scan, uniform)
+        return self.from_all(scan, uniform) if token is None else token
 
     def close(self) -> None: ...
 
     def from_the_best(self, scan: Scan, uniform: float) -> int | None:
         """The token, if what is not looked into cannot change it."""
-        peak = scan.peak
-        near = scan.columns.near(BEST)
-        least = _mass(near.logits, peak)
-        elsewhere = _mass(near.other_maxima, peak)
+        peak = np.float32(scan.peak)
+        threshold, floor = peak - NEAR, peak + self._floor
+        near = scan.columns.near(threshold, peak, MOST_COLUMNS)
+        if near is None:
+            return None
+        least = _mass(near.logits - peak)
+        elsewhere = _mass(near.rest)
         most = least + near.lines * elsewhere
         least += elsewhere
-        floor = np.float32(peak) + self._floor
-        best_first = _sorted_down(near.logits[near.logits >= max(near.threshold, floor)])
-        after = np.exp(best_first - peak).cumsum(dtype=np.float64)
-        shortest = int(after.searchsorted(self._share * least))
-        longest = int(after.searchsorted(self._share * most))
+        best_first = sorted_down(near.logits.compress(near.logits >= max(threshold, floor)))
+        below = best_first - peak
+        after = running(np.exp(below))
         end = len(best_first) - 1
-        if longest > end and near.threshold > floor:
+        longest = int(after.searchsorted(self._share * most))
+        if longest > end and threshold > floor:
             return None  # there are more tokens that may belong to it
-        shortest, longest = min(shortest, end), min(longest, end)
+        longest = min(longest, end)
+        shortest = min(int(after.searchsorted(self._share * least)), end)
         if self._temperature != 1.0:
-            warm = (best_first[: longest + 1] - peak) * (1.0 / self._temperature)
-            after = np.exp(warm).cumsum(dtype=np.float64)
+            warm = below[: longest + 1] * (1.0 / self._temperature)
+            after = running(np.exp(warm, out=warm))
         place = int(after.searchsorted(uniform * after[shortest], side="right"))
-        if place < int(after.searchsorted(uniform * after[longest], side="right")):
+        if shortest < longest and place < after.searchsorted(uniform * after[longest], "right"):
             return None
-        return _token_at(min(place, longest), best_first, near.ids, near.logits)
+        return near.id_at(_place_in(near.logits, best_first, min(place, longest)))
 
     def from_all(self, scan: Scan, uniform: float) -> int:
         """The token, by the weights of the whole row.
 
         All tokens below a weight of `left / size` together weigh less than `left`, so what is not
-        wanted of the whole bounds from below which logits can matter.
+        wanted of the whole bounds from below which logits can matter. A sample bounds them more
+        closely, and its bound is verified.
         """
         whole = scan.weights(1.0)
         wanted = self._share * whole.total
-        bound = whole.shift + math.log((whole.total - wanted) / scan.size)
-        ids, logits = self._candidates(scan, np.float32(bound))
-        workspace = scan.lend_workspace()
-        best_first = _sorted_down(logits, out=workspace.sorted[: len(logits)])
-        weights = np.subtract(best_first, whole.shift, out=workspace.weights[: len(logits)])
-        sums = RunningSums(np.exp(weights, out=weights))
+        left = whole.total - wanted
+        peak = np.float32(scan.peak)
+        floor = peak + self._floor
+        bound = min(max(np.float32(whole.shift + math.log(left / scan.size)), floor), peak)
+        if scan.columns.reached(bound) * FEW <= scan.columns.count:
+            return self._from_reaching([bound], scan, wanted, uniform)
+        sample = Sample.of(scan.row, _weigher(scan, 1.0))
+        last = sample.place(left)
+        if 2 * last < len(sample.logits) and floor < sample.logits[last]:
+            return self._from_cut(sample, floor, scan, wanted, uniform)
+        last -= slack(len(sample.logits) - last)
+        likely = [sample.logits[last]] if last >= 0 and sample.logits[last] > bound else []
+        return self._from_reaching([*likely, bound], scan, wanted, uniform)
+
+    def _from_reaching(
+        self, bounds: Sequence[np.float32], scan: Scan, wanted: float, uniform: float
+    ) -> int:
+        """By all that reach a bound: the first that leaves what is wanted, or the last."""
+        for bound in bounds:
+            ids, logits = scan.columns.reaching(bound)
+            best_first = sorted_down(logits)
+            sums = RunningSums(weigh(best_first, scan.peak, 1.0))
+            if sums.total >= wanted:
+                break
         last = sums.reaching(wanted)
         if self._temperature == 1.0:
             place = sums.exceeding(uniform * sums.upto(last))
         else:
-            warm = np.subtract(best_first[: last + 1], scan.peak, out=weights[: last + 1])
-            warm *= 1.0 / self._temperature
-            sums = RunningSums(np.exp(warm, out=warm))
+            sums = RunningSums(weigh(best_first[: last + 1], scan.peak, self._temperature))
             place = sums.exceeding(uniform * sums.total)
-        return _token_at(min(place, last), best_first, ids, logits)
+        return int(ids[_place_in(logits, best_first, min(place, last))])
 
-    def _candidates(self, scan: Scan, bound: np.float32) -> tuple[Ids | None, Row]:
-        """Ids and logits of all that can be drawn, and perhaps others; without ids the whole row,
-        where picking out what it is about would take longer than sorting the rest of it too."""
-        floor = np.float32(scan.peak) + self._floor
-        if floor < bound and scan.columns.most_reach(bound):
-            return None, scan.row
-        return scan.columns.reaching(min(max(bound, floor), np.float32(scan.peak)))
+    def _from_cut(
+        self, sample: Sample, floor: np.float32, scan: Scan, wanted: float, uniform: float
+    ) -> int:
+        """By two cuts of the whole row, at the end of the nucleus and at the token.
+
+        Where the sample has misled, and the nucleus is less than half of the row or `floor` ends
+        it, those in it are sorted.
+        """
+        total = scan.weights(1.0).total
+        workspace = scan.lend_workspace()
+        last = find_cut(
+            scan.row,
+            workspace,
+            _weigher(scan, 1.0),
+            sample,
+            target=wanted,
+            total=total,
+            side="left",
+        )
+        if last.logit < floor or 2 * last.place < scan.size:
+            return self._from_reaching([max(last.logit, floor)], scan, wanted, uniform)
+        warm = _weigher(scan, self._temperature)
+        warm(scan.row, out=workspace.weights)
+        least = warm(np.full(1, last.logit))[0]
+        beyond = scan.size - last.place - 1
+        total = lift(workspace.weights, least) - beyond * float(least)
+        sample = sample.from_logit(last.logit, warm)
+        drawn = find_cut(
+            scan.row, workspace, warm, sample, target=uniform * total, total=total, side="right"
+        )
+        return drawn.token if drawn.place < last.place else last.token
 
 
-def _mass(logits: Row, peak: float) -> float:
-    """The sum of their weights, that of the peak being 1."""
-    weights = logits - peak
-    return float(np.exp(weights, out=weights).sum())
+def _weigher(scan: Scan, temperature: float) -> Weigh:
+    return partial(weigh, peak=scan.peak, temperature=temperature)
 
 
-def _sorted_down(logits: Row, out: Row | None = None) -> Row:
-    """The logits, largest first; in `out`, which is as long, if it is given."""
-    ascending = np.negative(logits, out=out)
-    ascending.sort()
-    return np.negative(ascending, out=ascending)
+def _mass(below: Row) -> float:
+    """The sum of the weights of logits so far below the largest, whose weight is 1; writes over
+    them."""
+    return float(np.add.reduce(np.exp(below, out=below)))
 
 
-def _token_at(place: int, best_first: Row, ids: Ids | None, logits: Row) -> int:
-    """The id at a place of the sorted logits; of equal ones, the lower id stands first."""
+def _place_in(logits: Row, best_first: Row, place: int) -> int:
+    """Where among the logits the one is that has a place when they are sorted; of equal ones, the
+    first there stands first here."""
     value = best_first[place]
     equal = (logits == value).nonzero()[0]
     rank = place - np.count_nonzero(best_first > value) if len(equal) > 1 else 0
-    return int(equal[rank] if ids is None else ids[equal[rank]])
+    return int(equal[rank])

@@ -9,29 +9,47 @@ import numpy.typing as npt
 
 from localserve.llama.sampling.row import Row
 
-_Side = Literal["left", "right"]
+Side = Literal["left", "right"]
 
 BLOCK = 512
 """The block is found first, by the blocks' sums, then the place in it."""
 
 
+def block_sums(weights: Row, block: int = BLOCK) -> Row:
+    """Of the blocks that are whole, and then of the rest."""
+    whole = len(weights) // block
+    sums = np.empty(whole + 1, dtype=np.float32)
+    # It takes a third of the time of numpy's own reduction.
+    np.einsum("ij->i", weights[: whole * block].reshape(whole, block), out=sums[:whole])
+    sums[whole] = np.add.reduce(weights[whole * block :])
+    return sums
+
+
+def total_of(weights: Row) -> float:
+    """Their sum; within blocks in float32, of all blocks in float64."""
+    return float(np.add.reduce(block_sums(weights), dtype=np.float64))
+
+
+def running(weights: Row) -> npt.NDArray[np.float64]:
+    """The sum up to each of them, that one included."""
+    sums = weights.astype(np.float64)  # to convert them while they are summed takes far longer
+    return np.add.accumulate(sums, out=sums)
+
+
 class RunningSums:
     """Of weights that are 0 or more, and not all 0. A place counts from 0."""
 
-    def __init__(self, weights: Row) -> None:
-        """Keeps `weights`; they must not change."""
+    def __init__(self, weights: Row, block: int = BLOCK) -> None:
+        """Keeps `weights`; they must not change. Smaller blocks are for many questions."""
         self._weights = weights
-        whole = len(weights) // BLOCK
-        sums = np.empty(whole + 1, dtype=np.float32)
-        np.add.reduce(weights[: whole * BLOCK].reshape(whole, BLOCK), axis=1, out=sums[:whole])
-        sums[whole] = np.add.reduce(weights[whole * BLOCK :])
-        self._after = sums.cumsum(dtype=np.float64)
+        self._block = block
+        self._after = running(block_sums(weights, block))
         self.total = float(self._after[-1])
 
     def upto(self, place: int) -> float:
         """The sum of the weights to `place`, that one included."""
-        block = place // BLOCK
-        inside = self._weights[block * BLOCK : place + 1]
+        block = place // self._block
+        inside = self._weights[block * self._block : place + 1]
         return self._before(block) + float(inside.sum(dtype=np.float64))
 
     def reaching(self, target: float) -> int:
@@ -42,16 +60,22 @@ class RunningSums:
         """The first place at which the sum is more than `target`; its weight is not 0."""
         return self._find(target, "right")
 
-    def _find(self, target: float, side: _Side) -> int:
-        block = _first(self._after, target, side)
-        inside = self._weights[block * BLOCK : (block + 1) * BLOCK].cumsum(dtype=np.float64)
-        return block * BLOCK + _first(inside, target - self._before(block), side)
+    def _find(self, target: float, side: Side) -> int:
+        block = first(self._after, target, side)
+        start = block * self._block
+        inside = running(self._weights[start : start + self._block])
+        return start + first(inside, target - self._before(block), side)
 
     def _before(self, block: int) -> float:
         return float(self._after[block - 1]) if block else 0.0
 
 
-def _first(sums: npt.NDArray[np.float64], target: float, side: _Side) -> int:
+def passes(sum_so_far: float, target: float, side: Side) -> bool:
+    """Whether it is at least the target ('left'), or more than that ('right')."""
+    return sum_so_far >= target if side == "left" else sum_so_far > target
+
+
+def first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
     """Where the sums first pass `target`; the last that adds something, where rounding kept them
     from it."""
     place = int(sums.searchsorted(target, side))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.row import Row, empty_row
 from localserve.llama.sampling.sums import RunningSums
 
 SAFE_EXPONENT = 40.0
@@ -22,8 +22,8 @@ class Workspace:
     """
 
     def __init__(self, size: int) -> None:
-        self.weights: Row = np.empty(size, dtype=np.float32)
-        self.sorted: Row = np.empty(size, dtype=np.float32)
+        self.weights: Row = empty_row(size)
+        self.masks = (np.empty(size, dtype=np.bool_), np.empty(size, dtype=np.bool_))
 
 
 class Weights:
@@ -31,8 +31,8 @@ class Weights:
 
     def __init__(self, row: Row, peak: float, temperature: float, workspace: Workspace) -> None:
         """`peak` is the row's largest logit."""
-        self.shift = _exponentials(row, peak, temperature, workspace.weights)
-        self._sums = RunningSums(workspace.weights)
+        self.shift = shift_of(peak, temperature)
+        self._sums = RunningSums(weigh(row, peak, temperature, out=workspace.weights))
 
     @property
     def total(self) -> float:
@@ -51,15 +51,17 @@ class Weights:
         return self._sums.exceeding(uniform * self.total)
 
 
-def _exponentials(row: Row, peak: float, temperature: float, out: Row) -> float:
-    """Write exp(row / temperature - shift) to `out`; returns the shift."""
+def shift_of(peak: float, temperature: float) -> float:
+    """What `weigh` subtracts from logit / temperature where the largest logit is `peak`."""
     top = peak / temperature
-    if abs(top) <= SAFE_EXPONENT:
-        scaled = row if temperature == 1.0 else np.multiply(row, 1.0 / temperature, out=out)
-        np.exp(scaled, out=out)
-        return 0.0
-    np.subtract(row, peak, out=out)
+    return 0.0 if abs(top) <= SAFE_EXPONENT else top
+
+
+def weigh(logits: Row, peak: float, temperature: float, out: Row | None = None) -> Row:
+    """exp(logit / temperature - shift) of some logits of a row whose largest is `peak`."""
+    scaled = logits
+    if shift_of(peak, temperature):
+        scaled = out = np.subtract(scaled, peak, out=out)
     if temperature != 1.0:
-        np.multiply(out, 1.0 / temperature, out=out)
-    np.exp(out, out=out)
-    return top
+        scaled = out = np.multiply(scaled, 1.0 / temperature, out=out)
+    return np.exp(scaled, out=out)

@@ -17,7 +17,8 @@ from localserve.chat import Sampling
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.chain import CANDIDATE
 from localserve.llama.sampling.choices import AnyToken, MinP
-from localserve.llama.sampling.nucleus import BEST, LONGEST_PAUSE, TopP
+from localserve.llama.sampling.cut import STRIDE
+from localserve.llama.sampling.nucleus import BEST, TopP
 from localserve.llama.sampling.row import NoChoice, Row
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.uniform import Uniform
@@ -163,28 +164,55 @@ def test_what_the_best_columns_decide_is_what_the_whole_row_decides(
                 ]
 
 
-def test_the_best_columns_decide_where_a_model_is_sure_and_are_not_tried_where_it_is_not() -> None:
-    tried: list[bool] = []
+def test_the_best_columns_decide_where_a_model_is_sure_and_not_where_it_is_not() -> None:
+    choice = TopP(0.9, -np.inf, 0.8, Dial())
+    sure, unsure = scan_of(peaked_row(1, VOCABULARY, 2.5)), scan_of(flat_row(1, VOCABULARY))
+    for uniform in np.linspace(0.01, 0.99, 50).tolist():
+        assert choice.from_the_best(sure, uniform) is not None
+        assert choice.from_the_best(unsure, uniform) is None
 
-    class Watched(TopP):
-        def from_the_best(self, scan: Scan, uniform: float) -> int | None:
-            token = super().from_the_best(scan, uniform)
-            tried.append(token is not None)
-            return token
 
-    choice = Watched(0.9, -np.inf, 0.8, Uniform(1))
-    sure, unsure = peaked_row(1, VOCABULARY, 2.5), flat_row(1, VOCABULARY)
-    for _ in range(50):
-        choice.choose(scan_of(sure))
-    assert tried == [True] * 50
-    for _ in range(100):
-        choice.choose(scan_of(unsure))
-    assert 5 < tried.count(False) < 16
-    tried.clear()
-    for _ in range(LONGEST_PAUSE + 20):
-        choice.choose(scan_of(sure))
-    assert len(tried) >= 20
-    assert all(tried)
+def misleading_row(sampled: float) -> Row:
+    """The logits that a sample takes are not like the others."""
+    row = flat_row(5, 60_001, 3.0)
+    row[::STRIDE] = sampled
+    return row
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        flat_row(3, 60_001),
+        flat_row(3, 60_001, 3.0),
+        misleading_row(-2.0),
+        misleading_row(6.0),
+        misleading_row(14.0),
+    ],
+    ids=["flat", "spread", "sample too low", "sample too high", "sample far too high"],
+)
+@pytest.mark.parametrize("top_p", [0.3, 0.95, 0.9999])
+@pytest.mark.parametrize("floor", [-np.inf, -9.0, -4.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_rows_where_no_model_is_sure_are_cut_as_if_they_were_sorted(
+    row: Row, top_p: float, floor: float, temperature: float
+) -> None:
+    order = np.argsort(-row, kind="stable")
+    logits = row[order].astype(np.float64) - row.max()
+    share = np.exp(logits).cumsum()
+    least, most = (
+        min(
+            int(share.searchsorted((top_p + by) * share[-1])) + 1,
+            int((row >= row.max() + np.float32(floor)).sum()),
+        )
+        for by in (-1e-6, 1e-6)
+    )
+    choice = TopP(top_p, floor, temperature, Dial())
+    after = np.exp(logits / temperature).cumsum()
+    for uniform in (0.0, 1e-5, 0.01, 0.3, 0.9, 1 - 1e-5, ALMOST_1):
+        place = int((order == choice.from_all(scan_of(row), uniform)).nonzero()[0][0])
+        assert place < most
+        assert after[place] >= uniform * after[least - 1] * (1 - 1e-6)
+        assert place == 0 or after[place - 1] <= uniform * after[most - 1] * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("size", [33, 1_000, 50_001, VOCABULARY])

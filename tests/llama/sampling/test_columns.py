@@ -62,11 +62,38 @@ def test_the_largest_logit_is_read_wherever_it_lies(size: int, most: int) -> Non
         assert columns.largest(1)[0].tolist() == [place]
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_most_reach_counts_logits_not_columns(share: float) -> None:
-    row = flat_row(1, 50_000)
+@settings(deadline=None)
+@given(rows(), st.floats(0, 8), st.integers(0, 300))
+def test_what_is_near_are_whole_columns_and_the_rest_is_below(
+    row: Row, distance: float, most: int
+) -> None:
+    columns = columns_of(row, most)
+    peak = row.max()
+    reached = columns.reached(peak - np.float32(distance))
+    near = columns.near(peak - np.float32(distance), peak, reached)
+    assert near is not None
+    ids = [near.id_at(place) for place in range(len(near.logits))]
+    assert ids == sorted(set(ids))
+    assert near.logits.tolist() == row[ids].tolist()
+    others = np.delete(row, ids)
+    assert others.max(initial=-np.inf) < peak - np.float32(distance)
+    assert (others - peak).max(initial=-np.inf) == near.rest.max()
+    assert columns.near(peak - np.float32(distance), peak, reached - 1) is None
+    assert np.exp(others - peak).sum() <= near.lines * np.exp(near.rest).sum() * (1 + 1e-6)
+
+
+def test_columns_count_once_however_many_of_their_logits_reach_a_threshold() -> None:
+    row = np.zeros(64_000, dtype=np.float32)
+    row[:5] = 3.0
+    row[2_000:2_003] = 4.0
     columns = columns_of(row, 0)
-    assert columns.most_reach(np.quantile(row, 1 - share + 0.01)) is (share > 0.5)
+    assert columns.count == 2_000
+    assert [columns.reached(np.float32(value)) for value in (0.0, 3.0, 4.0, 5.0)] == [
+        2_000,
+        5,
+        3,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(
