@@ -116,7 +116,7 @@ class Answer:
                 return [*told, TextDelta(choice, text, logprobs, tokens)]
             case Ended():
                 self._ended[choice] = event
-                usage, timings = self._usage_of(choice), timings_of(event)
+                usage, timings = self._usage_of(choice), _timings_of(event)
                 if self._choices:
                     return list(self._choices[choice].end(event, usage, timings))
                 return [Finished(choice, event.reason, event.stopped_by, usage, timings)]
@@ -185,13 +185,13 @@ class Answer:
             queue_ms=max(one.queue_seconds for one in ended) * 1e3,
             prompt_ms=max(one.prompt_seconds for one in ended) * 1e3,
             answer_ms=max(one.answer_seconds for one in ended) * 1e3,
-            timed_tokens=sum(timings_of(one).timed_tokens for one in ended),
+            timed_tokens=sum(_timings_of(one).timed_tokens for one in ended),
             guessed_tokens=sum(one.guessed_tokens for one in ended),
             right_tokens=sum(one.right_tokens for one in ended),
         )
 
 
-def timings_of(ended: Ended) -> Timings:
+def _timings_of(ended: Ended) -> Timings:
     """Of one choice."""
     return Timings(
         queue_ms=ended.queue_seconds * 1e3,

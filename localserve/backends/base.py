@@ -52,7 +52,6 @@ class ModelFacts:
     weights_bytes: int
     created: int
     fills_middle: bool
-    has_chat_template: bool
     device: str
     file: str
     capabilities: tuple[Capability, ...] = ("completion",)

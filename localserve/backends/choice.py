@@ -79,7 +79,7 @@ class Choice:
                 case CallBegun(index, name, id):
                     self._logprobs.clear()
                     self._called = True
-                    yield ToolCallBegun(self._number, index, id or make_call_id(), name)
+                    yield ToolCallBegun(self._number, index, id or _make_call_id(), name)
                 case ArgumentsPiece(index, text):
                     self._logprobs.clear()
                     yield ArgumentsDelta(self._number, index, text)
@@ -92,7 +92,7 @@ class Choice:
         return taken
 
 
-def make_call_id() -> str:
+def _make_call_id() -> str:
     """An id for a call to which the model gave none."""
     alphabet = string.ascii_letters + string.digits
     return "".join(secrets.choice(alphabet) for _ in range(CALL_ID_CHARACTERS))

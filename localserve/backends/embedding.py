@@ -7,6 +7,7 @@ first load, on the engine thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
@@ -17,11 +18,18 @@ import numpy.typing as npt
 
 from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.lessons import compare_load
-from localserve.backends.local import LoadOptions
+from localserve.backends.loading import (
+    LoadOptions,
+    Prepared,
+    ShareReport,
+    closed_on_failure,
+    nothing_kept,
+    path_on_disk,
+    prepare,
+)
 from localserve.backends.pairs import Pairs
-from localserve.backends.placement import Placed, place_model
+from localserve.backends.placement import Placed
 from localserve.backends.prompts import Prompts
-from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     ChatEvent,
@@ -48,9 +56,7 @@ from localserve.errors import (
     WrongTask,
 )
 from localserve.gguf.facts import GgufFacts
-from localserve.gguf.loadable import check_loadable
 from localserve.gguf.pooling import HEADS, pooled_width
-from localserve.planner.devices import GPU_KINDS
 from localserve.planner.plan import wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.usage import MemoryUsage
@@ -78,62 +84,48 @@ async def load(
     on_abort: Callable[[str], None] = lambda reason: None,
 ) -> EmbeddingBackend:
     """Load a model that makes vectors. Parameters and errors are those of `local.load`."""
-    if not isinstance(spec.source, LocalFile):
-        raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
-    loop = asyncio.get_running_loop()
-    path = spec.source.path
-    wanted = True
-    facts: GgufFacts
-
-    def report(share: float) -> bool:
-        if wanted:
-            loop.call_soon_threadsafe(progress, share)
-        return wanted
+    path = path_on_disk(spec)
+    report = ShareReport(progress)
+    prepared: Prepared
 
     def make_embedder() -> LlamaEmbedder:
-        nonlocal facts
-        from localserve.llama import library
-        from localserve.llama.devices import devices
-        from localserve.llama.embedder import LlamaEmbedder
-        from localserve.llama.model import LlamaModel
+        nonlocal prepared
+        with nothing_kept():
+            prepared = prepare(spec, path, options, placed, on_abort)
+            return _make_embedder(spec, prepared, options, report)
 
-        def has_gpu() -> bool:
-            return any(device.kind in GPU_KINDS for device in devices())
+    engine = EmbeddingEngine(spec.name, make_embedder, max_waiting=options.max_waiting)
+    async with closed_on_failure(engine, spec, report):
+        embedder = await engine.start()
+        return EmbeddingBackend(spec, engine, embedder, prepared.facts)
 
-        library.watch_abort(on_abort)
-        facts = read_local(path).facts
-        check_loadable(facts)
-        how = placed or place_model(
-            path, facts, spec.name, options.wanted.over(wanted_by(spec)), options.settings, has_gpu
-        )
-        _check_head(spec, facts, how)
-        model = LlamaModel(path, how.runtime, report)
-        try:
-            _check_width(facts, how, model)
-            if how.runtime.pooling == "rank":
-                _check_scores(spec, model)
-            embedder = LlamaEmbedder(model, how.runtime, threads=options.threads or usable_cores())
-        except BaseException:
-            model.close()
-            raise
+
+def _make_embedder(
+    spec: ModelSpec,
+    prepared: Prepared,
+    options: LoadOptions,
+    report: Callable[[float], bool],
+) -> LlamaEmbedder:
+    """The weights and their context, ready to compute; closed where that fails."""
+    from localserve.llama.embedder import LlamaEmbedder
+    from localserve.llama.model import LlamaModel
+
+    facts, placed = prepared.facts, prepared.placed
+    _check_head(spec, facts, placed)
+    with contextlib.ExitStack() as undo:
+        model = LlamaModel(prepared.path, placed.runtime, report)
+        undo.callback(model.close)
+        _check_width(facts, placed, model)
+        if placed.runtime.pooling == "rank":
+            _check_scores(spec, model)
+        embedder = LlamaEmbedder(model, placed.runtime, threads=options.threads or usable_cores())
+        undo.callback(embedder.close)
         embedder.warm_up()
         if options.settings is not None and embedder.memory_at_start is not None:
             taken = embedder.memory_at_start
-            compare_load(options.settings, facts, how.backend, how.predicted, taken)
-        return embedder
-
-    engine = EmbeddingEngine(spec.name, make_embedder, max_waiting=options.max_waiting)
-    try:
-        embedder = await engine.start()
-        return EmbeddingBackend(spec, engine, embedder, facts)
-    except BaseException as failure:
-        wanted = False
-        await asyncio.shield(engine.close())
-        if isinstance(failure, LocalserveError) or not isinstance(failure, Exception):
-            raise
-        log.exception("loading %s failed", spec.name)
-        why = f"{type(failure).__name__}: {failure}"
-        raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
+            compare_load(options.settings, facts, placed.backend, placed.predicted, taken)
+        undo.pop_all()
+    return embedder
 
 
 def _check_head(spec: ModelSpec, facts: GgufFacts, placed: Placed) -> None:
@@ -385,7 +377,6 @@ def _facts(spec: ModelSpec, embedder: LlamaEmbedder, can: Capability) -> ModelFa
         weights_bytes=model.weights_bytes,
         created=int(spec.source.path.stat().st_mtime),
         fills_middle=False,
-        has_chat_template=False,
         device=embedder.device,
         file=str(spec.source.path),
         capabilities=(can,),

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localserve.backends.answer import Answer
@@ -18,11 +19,19 @@ from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.conversation import Conversation
 from localserve.backends.demands import Demands
 from localserve.backends.lessons import Teacher, compare_load
-from localserve.backends.placement import Placed, forecast, place_model
+from localserve.backends.loading import (
+    LoadOptions,
+    Prepared,
+    ShareReport,
+    closed_on_failure,
+    nothing_kept,
+    path_on_disk,
+    prepare,
+)
+from localserve.backends.placement import Placed, forecast
 from localserve.backends.prompts import Prompts
 from localserve.backends.shelf import open_shelf, save_seconds
 from localserve.catalog.filenames import as_text
-from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     DEFAULT_SAMPLING,
@@ -55,12 +64,9 @@ from localserve.errors import (
     Unavailable,
     WrongTask,
 )
-from localserve.gguf.facts import GgufFacts
-from localserve.gguf.loadable import check_loadable
 from localserve.planner.companions import runtime_of_draft
-from localserve.planner.devices import GPU_KINDS
 from localserve.planner.forecast import Forecast
-from localserve.planner.plan import Wanted, wanted_by
+from localserve.planner.plan import wanted_by
 from localserve.planner.processor import usable_cores
 from localserve.planner.runtime import Runtime
 from localserve.planner.usage import MemoryUsage
@@ -77,22 +83,6 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 """A step may take so long before the running answers can be looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """What the user decided; None means 'as models.toml says, or the default'."""
-
-    wanted: Wanted = field(default_factory=Wanted)
-    threads: int | None = None
-    max_waiting: int = 64
-    step_budget_seconds: float | None = None
-    default_max_tokens: int | None = None
-    share_prefixes: bool = False
-    draft: str | None = None
-    """The model that guesses for this one, instead of the one that its entry names."""
-    settings: Settings | None = None
-    """Where measurements and lessons are kept; without them nothing is planned and learned."""
 
 
 async def load(
@@ -112,77 +102,20 @@ async def load(
 
     Raises: ModelUnusable; OutOfMemory, after which nothing is left of it.
     """
-    if not isinstance(spec.source, LocalFile):
-        raise ModelUnusable(f"The model {spec.name!r} is not on this disk.")
-    loop = asyncio.get_running_loop()
-    path = spec.source.path
-    wishes = options.wanted.over(wanted_by(spec))
-    parallel = placed.parallel if placed else wishes.parallel or DEFAULT_PARALLEL
-    wanted = True
-
-    def report(share: float) -> bool:
-        if wanted:
-            loop.call_soon_threadsafe(progress, share)
-        return wanted
-
-    facts: GgufFacts
-    how = placed
+    path = path_on_disk(spec)
+    report = ShareReport(progress)
+    parallel = (
+        placed.parallel
+        if placed is not None
+        else options.wanted.over(wanted_by(spec)).parallel or DEFAULT_PARALLEL
+    )
+    prepared: Prepared
 
     def make_runner() -> LlamaRunner:
-        nonlocal facts, how
-        from localserve.llama import library
-        from localserve.llama.devices import devices
-        from localserve.llama.model import LlamaModel
-        from localserve.llama.runner import LlamaRunner
-
-        def has_gpu() -> bool:
-            return any(device.kind in GPU_KINDS for device in devices())
-
-        library.watch_abort(on_abort)
-        facts = read_local(path).facts
-        check_loadable(facts)
-        how = how or place_model(path, facts, spec.name, wishes, options.settings, has_gpu)
-        model = LlamaModel(path, how.runtime, report)
-        draft_model: LlamaModel | None = None
-        try:
-            if not model.generates:
-                raise ModelUnusable(
-                    f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
-                    hint="Choose a chat or completion model.",
-                )
-            if how.draft is not None:
-                draft_model = LlamaModel(how.draft, runtime_of_draft(how.runtime))
-            runner = LlamaRunner(
-                model,
-                how.runtime,
-                threads=options.threads or usable_cores(),
-                checkpoint_bytes=how.predicted.checkpoint_bytes,
-                copies=_keeps_on_disk(options.settings, how.runtime, parallel),
-                draft_model=draft_model,
-            )
-        except BaseException:
-            model.close()
-            raise
-        runner.warm_up()
-        if how.draft is not None:
-            log.info("%s: %s guesses for it", spec.name, how.draft.name)
-        if options.settings is not None:
-            _compare(options.settings, facts, how, runner)
-        return runner
-
-    def make_shelf(runner: LlamaRunner) -> Shelf | None:
-        from localserve.llama import library
-
-        if options.settings is None or not runner.copies:
-            return None
-        return open_shelf(
-            options.settings,
-            spec.name,
-            path,
-            runner.runtime,
-            library.version(),
-            cuttable=not runner.saves,
-        )
+        nonlocal prepared
+        with nothing_kept():
+            prepared = prepare(spec, path, options, placed, on_abort)
+            return _make_runner(spec, prepared, options, parallel, report)
 
     engine = Engine(
         spec.name,
@@ -190,21 +123,71 @@ async def load(
         max_running=parallel,
         max_waiting=options.max_waiting,
         step_budget_seconds=options.step_budget_seconds,
-        make_shelf=make_shelf,
+        make_shelf=lambda runner: _make_shelf(spec, path, options.settings, runner),
     )
-    try:
+    async with closed_on_failure(engine, spec, report):
         runner, _ = await asyncio.gather(engine.start(), templates.start())
-        assert how is not None
-        teacher = _teacher(options.settings, facts, how) if options.settings else None
+        teacher = _teacher(options.settings, prepared) if options.settings is not None else None
         return LocalBackend(spec, options, engine, templates, runner, parallel, teacher)
-    except BaseException as failure:
-        wanted = False
-        await asyncio.shield(engine.close())
-        if isinstance(failure, LocalserveError) or not isinstance(failure, Exception):
-            raise
-        log.exception("loading %s failed", spec.name)
-        why = f"{type(failure).__name__}: {failure}"
-        raise ModelUnusable(f"{spec.name!r} could not be loaded: {why}.") from failure
+
+
+def _make_runner(
+    spec: ModelSpec,
+    prepared: Prepared,
+    options: LoadOptions,
+    parallel: int,
+    report: Callable[[float], bool],
+) -> LlamaRunner:
+    """The weights and their context, ready to compute; closed where that fails."""
+    from localserve.llama.model import LlamaModel
+    from localserve.llama.runner import LlamaRunner
+
+    placed = prepared.placed
+    with contextlib.ExitStack() as undo:
+        model = LlamaModel(prepared.path, placed.runtime, report)
+        undo.callback(model.close)
+        if not model.generates:
+            raise ModelUnusable(
+                f"{spec.name!r} ({model.architecture}) is not a model that writes text.",
+                hint="Choose a chat or completion model.",
+            )
+        draft_model: LlamaModel | None = None
+        if placed.draft is not None:
+            draft_model = LlamaModel(placed.draft, runtime_of_draft(placed.runtime))
+        runner = LlamaRunner(
+            model,
+            placed.runtime,
+            threads=options.threads or usable_cores(),
+            checkpoint_bytes=placed.predicted.checkpoint_bytes,
+            copies=_keeps_on_disk(options.settings, placed.runtime, parallel),
+            draft_model=draft_model,
+        )
+        undo.callback(runner.close)
+        runner.warm_up()
+        if placed.draft is not None:
+            log.info("%s: %s guesses for it", spec.name, placed.draft.name)
+        if options.settings is not None:
+            _compare(options.settings, prepared, runner)
+        undo.pop_all()
+    return runner
+
+
+def _make_shelf(
+    spec: ModelSpec, path: Path, settings: Settings | None, runner: LlamaRunner
+) -> Shelf | None:
+    """Where prefixes are kept on disk; None where they are not."""
+    from localserve.llama import library
+
+    if settings is None or not runner.copies:
+        return None
+    return open_shelf(
+        settings,
+        spec.name,
+        path,
+        runner.runtime,
+        library.version(),
+        cuttable=not runner.saves,
+    )
 
 
 def _keeps_on_disk(settings: Settings | None, runtime: Runtime, parallel: int) -> bool:
@@ -213,19 +196,20 @@ def _keeps_on_disk(settings: Settings | None, runtime: Runtime, parallel: int) -
     return wanted and runtime.sequences > parallel
 
 
-def _compare(settings: Settings, facts: GgufFacts, placed: Placed, runner: LlamaRunner) -> None:
+def _compare(settings: Settings, prepared: Prepared, runner: LlamaRunner) -> None:
     """What the load took beside what was predicted, where llama.cpp tells."""
     from localserve.llama.memory import MemoryUntold
 
+    placed = prepared.placed
     with contextlib.suppress(MemoryUntold):
-        compare_load(settings, facts, placed.backend, placed.predicted, runner.memory())
+        compare_load(settings, prepared.facts, placed.backend, placed.predicted, runner.memory())
 
 
-def _teacher(settings: Settings, facts: GgufFacts, placed: Placed) -> Teacher:
+def _teacher(settings: Settings, prepared: Prepared) -> Teacher:
     def predict() -> Forecast | None:
-        return forecast(settings, facts, placed.runtime)
+        return forecast(settings, prepared.facts, prepared.placed.runtime)
 
-    return Teacher(settings, placed.backend, predict)
+    return Teacher(settings, prepared.placed.backend, predict)
 
 
 class LocalBackend:
@@ -570,7 +554,6 @@ def _facts(spec: ModelSpec, runner: LlamaRunner, parallel: int) -> ModelFacts:
         weights_bytes=model.weights_bytes,
         created=int(spec.source.path.stat().st_mtime),
         fills_middle=fills_middle,
-        has_chat_template=model.chat_template is not None,
         device=runner.device,
         file=as_text(str(spec.source.path)),
         capabilities=capabilities_of(spec.chat_template or model.chat_template, fills_middle),

@@ -11,7 +11,6 @@ import contextlib
 import ipaddress
 import logging
 import os
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +22,8 @@ import httpx2
 from localserve.backends.affinity import beginning_of
 from localserve.backends.base import Capability, EngineStatus, ModelFacts
 from localserve.backends.event_lines import event_data
-from localserve.backends.replicas import Server, choose_server
+from localserve.backends.replicas import Server
+from localserve.backends.tries import LONGEST_PAUSE_SECONDS, Tries, TryAgain
 from localserve.catalog.spec import ModelSpec, RemoteEngine, Replica
 from localserve.chat import (
     ChatEvent,
@@ -66,13 +66,6 @@ from localserve.planner.usage import MemoryUsage
 
 log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS: Final = 3
-"""Of one request, over all servers."""
-
-FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 2.0
-"""Who asks for a longer one is believed, and the client told."""
-
 MOST_CONNECTIONS: Final = 256
 MAX_BODY_BYTES: Final = 256 << 20
 MAX_ERROR_BYTES: Final = 64 << 10
@@ -80,15 +73,6 @@ DONE: Final = b"[DONE]"
 
 Result = TypeVar("Result")
 Asking = TypeVar("Asking", ChatRequest, CompletionRequest)
-
-
-class _TryAgain(Exception):
-    """Nothing of an answer came. `elsewhere` says that the same server is not worth another try."""
-
-    def __init__(self, error: LocalserveError, *, elsewhere: bool) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.elsewhere = elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +248,7 @@ class RemoteBackend:
         self, path: str, fields: Fields, request: object, choices: int
     ) -> AsyncGenerator[ChatEvent, None]:
         """The answer of the first server that begins one."""
-        tries = _Tries(self._servers, beginning_of(request), self.facts.name)
+        tries = Tries(self._servers, beginning_of(request), self.facts.name)
         while True:
             server = tries.next()
             begun = False
@@ -274,14 +258,14 @@ class RemoteBackend:
                         begun = True
                         yield event
                 return
-            except _TryAgain as failure:
+            except TryAgain as failure:
                 assert not begun, "an answer that has begun is not tried again"
                 await tries.wait(server, failure)
 
     async def _answer(
         self, server: Server, path: str, fields: Fields, choices: int
     ) -> AsyncGenerator[ChatEvent, None]:
-        """One server's answer. Raises: _TryAgain, while nothing of it came; EngineFailed."""
+        """One server's answer. Raises: TryAgain, while nothing of it came; EngineFailed."""
         reader = AnswerReader(self.facts.name, choices, self.facts.context_tokens)
         begun = False
         async with _counted(server), self._asked(server, path, fields) as response:
@@ -297,11 +281,11 @@ class RemoteBackend:
                     if begun:
                         raise lost from None
                     late = isinstance(error, TimeoutError)
-                    raise _TryAgain(lost, elsewhere=late) from None
+                    raise TryAgain(lost, elsewhere=late) from None
                 if one == DONE and not begun:
                     server.breaker.failed()
                     nothing = EngineFailed(f"The server of {self.facts.name!r} said nothing.")
-                    raise _TryAgain(nothing, elsewhere=True)
+                    raise TryAgain(nothing, elsewhere=True)
                 events = list(reader.end() if one == DONE else reader.take(one))
                 begun = begun or bool(events)
                 for event in events:
@@ -314,7 +298,7 @@ class RemoteBackend:
         self, path: str, fields: Fields, request: object, read: Callable[[bytes], Result]
     ) -> Result:
         """What the first server answers that does."""
-        tries = _Tries(self._servers, beginning_of(request), self.facts.name)
+        tries = Tries(self._servers, beginning_of(request), self.facts.name)
         while True:
             server = tries.next()
             try:
@@ -322,7 +306,7 @@ class RemoteBackend:
                     body = await self._body(server, response)
                     server.breaker.succeeded()
                 return read(body)
-            except _TryAgain as failure:
+            except TryAgain as failure:
                 await tries.wait(server, failure)
 
     async def _body(self, server: Server, response: httpx2.Response) -> bytes:
@@ -331,7 +315,7 @@ class RemoteBackend:
                 return await _read(response, MAX_BODY_BYTES)
         except (httpx2.TransportError, TimeoutError) as error:
             server.breaker.failed()
-            raise _TryAgain(
+            raise TryAgain(
                 self._lost(server, error), elsewhere=isinstance(error, TimeoutError)
             ) from None
 
@@ -339,7 +323,7 @@ class RemoteBackend:
     async def _asked(
         self, server: Server, path: str, fields: Fields
     ) -> AsyncIterator[httpx2.Response]:
-        """The response of a server that takes the request. Raises: _TryAgain; what it refuses."""
+        """The response of a server that takes the request. Raises: TryAgain; what it refuses."""
         client = self._clients[server]
         request = client.build_request("POST", f"{server.replica.base_url}{path}", json=fields)
         try:
@@ -348,7 +332,7 @@ class RemoteBackend:
         except (httpx2.TransportError, TimeoutError) as error:
             server.breaker.failed()
             late = isinstance(error, TimeoutError)
-            raise _TryAgain(self._lost(server, error), elsewhere=late) from None
+            raise TryAgain(self._lost(server, error), elsewhere=late) from None
         try:
             if response.status_code != 200:
                 raise await self._refused(server, response)
@@ -358,7 +342,7 @@ class RemoteBackend:
 
     async def _refused(
         self, server: Server, response: httpx2.Response
-    ) -> LocalserveError | _TryAgain:
+    ) -> LocalserveError | TryAgain:
         """What a status other than 200 means: who refuses is there, who fails counts as failed."""
         body = b""
         with contextlib.suppress(httpx2.TransportError, TimeoutError, EngineFailed):
@@ -367,10 +351,10 @@ class RemoteBackend:
         error = error_of(response.status_code, body, _retry_after(response))
         if isinstance(error, Overloaded):
             server.breaker.succeeded()
-            return _TryAgain(error, elsewhere=error.retry_after_seconds > LONGEST_PAUSE_SECONDS)
+            return TryAgain(error, elsewhere=error.retry_after_seconds > LONGEST_PAUSE_SECONDS)
         if isinstance(error, Unavailable):
             server.breaker.failed()
-            return _TryAgain(error, elsewhere=response.status_code not in (502, 504))
+            return TryAgain(error, elsewhere=response.status_code not in (502, 504))
         server.breaker.succeeded()
         return error
 
@@ -437,51 +421,6 @@ class RemoteBackend:
             f"{self.facts.name!r} is served by another server, which tells no {what}.",
             param="model",
             hint="Ask a model of this machine, or that server itself.",
-        )
-
-
-class _Tries:
-    """The servers that one request is put to, and how long it waits between."""
-
-    def __init__(self, servers: Sequence[Server], conversation: str, model: str) -> None:
-        self._servers = servers
-        self._conversation = conversation
-        self._model = model
-        self._tried: set[Server] = set()
-        self._given_up: set[Server] = set()
-        self._count = 0
-        self._failure: LocalserveError | None = None
-
-    def next(self) -> Server:
-        """One that was not tried, else one that may be again. Raises: the last failure."""
-        server = choose_server(self._servers, self._conversation, self._tried)
-        if server is None:
-            server = choose_server(self._servers, self._conversation, self._given_up)
-        if server is None:
-            raise self._failure or self._all_open()
-        self._tried.add(server)
-        self._count += 1
-        return server
-
-    async def wait(self, server: Server, failure: _TryAgain) -> None:
-        """Until the next one is to be asked. Raises: the failure, where that is of no use."""
-        self._failure = failure.error
-        if failure.elsewhere:
-            self._given_up.add(server)
-        fresh = choose_server(self._servers, self._conversation, self._tried)
-        again = choose_server(self._servers, self._conversation, self._given_up)
-        if self._count >= MOST_ATTEMPTS or (fresh is None and again is None):
-            raise failure.error from None
-        if fresh is None:
-            pause = min(FIRST_PAUSE_SECONDS * 2 ** (self._count - 1), LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-
-    def _all_open(self) -> EngineFailed:
-        seconds = max(1, round(min(one.breaker.seconds_left for one in self._servers)))
-        return EngineFailed(
-            f"All servers of {self._model!r} failed several times in a row and are left alone.",
-            retry_after_seconds=seconds,
-            hint="GET /health/details says what each of them does.",
         )
 
 
@@ -562,7 +501,6 @@ def _facts(spec: ModelSpec, engine: RemoteEngine) -> ModelFacts:
         weights_bytes=0,
         created=0,
         fills_middle=False,
-        has_chat_template=True,
         device="remote",
         file=engine.model,
         capabilities=capabilities,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from localserve.catalog.filenames import is_path
 from localserve.catalog.spec import (
@@ -176,13 +177,20 @@ def read_entry(
     )
 
 
-def _raise_first(document: TomlFile, place: KeyPath, error: ValidationError) -> NoReturn:
-    """Raise the first error that pydantic found as one that names the line."""
+def first_mistake(
+    document: TomlFile, place: KeyPath, error: ValidationError
+) -> tuple[ErrorDetails, KeyPath]:
+    """Of what pydantic found in the table at `place`, what stands first, and its keys there."""
     first = min(
         error.errors(include_url=False),
         key=lambda found: document.line(*place, *map(str, found["loc"])),
     )
-    keys = tuple(str(part) for part in first["loc"] if isinstance(part, str))
+    return first, tuple(part for part in first["loc"] if isinstance(part, str))
+
+
+def _raise_first(document: TomlFile, place: KeyPath, error: ValidationError) -> NoReturn:
+    """Raise the first error that pydantic found as one that names the line."""
+    first, keys = first_mistake(document, place, error)
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":
         table = ReplicaTable if keys[0] == "replicas" and len(keys) > 1 else _TABLES[keys[:-1]]

@@ -50,10 +50,15 @@ def _of_entry(
     return [model for model in models if entry is not None and entry_of(model, registry) is entry]
 
 
+def is_removable(found: FoundModel, settings: Settings) -> bool:
+    """Whether localserve downloaded it, and into its own folder."""
+    inside = all(file.is_relative_to(settings.models_dir) for file in found.files)
+    return found.source == "localserve" and inside
+
+
 def check_removable(found: FoundModel, settings: Settings) -> None:
     """Raises: ModelUnusable, with the owner's way to delete it, where it is not localserve's."""
-    inside = all(file.is_relative_to(settings.models_dir) for file in found.files)
-    if found.source == "localserve" and inside:
+    if is_removable(found, settings):
         return
     raise ModelUnusable(
         f"{found.full_name} is not deleted: it belongs to {OWNERS[found.source]}.",

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from localserve.catalog.entry import first_mistake
 from localserve.catalog.registry import Registry, read_registry, shipped_registry
 from localserve.config import Settings
 from localserve.toml import KeyPath, TomlFile, read_toml
@@ -204,11 +205,7 @@ def _check_targets(document: TomlFile, route: Route, routes: Mapping[str, Route]
 
 def _raise_first(document: TomlFile, place: KeyPath, error: ValidationError) -> NoReturn:
     """Raise the first error that pydantic found as one that names the line."""
-    first = min(
-        error.errors(include_url=False),
-        key=lambda found: document.line(*place, *map(str, found["loc"])),
-    )
-    keys = tuple(str(part) for part in first["loc"] if isinstance(part, str))
+    first, keys = first_mistake(document, place, error)
     if first["type"] == "extra_forbidden":
         table = TargetTable if len(keys) > 1 else RouteTables
         raise document.unknown_key((*place, *keys), list(table.model_fields)) from None

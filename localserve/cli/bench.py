@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from localserve.cli.bench_report import bench_document, notes, step_table, users_text
 from localserve.cli.download import INTERRUPTED
+from localserve.cli.options import AsJson
 from localserve.cli.reach import Port, find_server
 from localserve.cli.terminal import console, errors, plain, print_error, print_table
 from localserve.config import Settings, read_settings
@@ -78,7 +79,7 @@ def bench(
         int, typer.Option(metavar="N", min=2, max=1_000_000, help="Length of the answers.")
     ] = 64,
     port: Port = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     if math.isnan(seconds):
         raise typer.BadParameter("'nan' is no time.", param_hint="--seconds")

@@ -44,11 +44,11 @@ def notes(steps: Sequence[StepFigures], objectives: Sequence[Objective]) -> Iter
     yield _saturation_note(steps)
     for objective in objectives:
         yield f"{objective}: {_verdict(objective, steps)}"
-    if len(objectives) > 1 and len(steps) > 1 and (most := held_up_to(steps, objectives)):
+    if len(objectives) > 1 and len(steps) > 1 and (most := _held_up_to(steps, objectives)):
         yield f"all objectives hold with up to {users_text(most)}"
 
 
-def held_up_to(steps: Sequence[StepFigures], objectives: Sequence[Objective]) -> int | None:
+def _held_up_to(steps: Sequence[StepFigures], objectives: Sequence[Objective]) -> int | None:
     """The most users with whom, and with fewer, every objective held; None, where with none."""
     most = None
     for step in steps:
@@ -99,7 +99,7 @@ def _step_document(step: StepFigures) -> dict[str, Any]:
 def _slo_document(steps: Sequence[StepFigures], objectives: Sequence[Objective]) -> dict[str, Any]:
     return {
         "held": all(objective.holds(step) for objective in objectives for step in steps),
-        "held_up_to_users": held_up_to(steps, objectives),
+        "held_up_to_users": _held_up_to(steps, objectives),
         "objectives": [
             {
                 "name": objective.name,

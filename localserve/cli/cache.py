@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from localserve.cli.options import AsJson
 from localserve.cli.reach import LOAD_SECONDS, Port, ask, find_server
 from localserve.cli.terminal import console, memory_text, plain
 from localserve.config import read_settings
@@ -40,7 +41,6 @@ Examples:
 Exit status: 0 purged, 1 the store fails or no server runs, 2 wrong usage.
 """
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 cache = typer.Typer(name="cache", help=CACHE_HELP, no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,7 +52,7 @@ def stats(port: Port = None, as_json: AsJson = False) -> None:
     elif not document["enabled"]:
         console.print("The response cache is off. LOCALSERVE_RESPONSE_CACHE=1 switches it on.")
     else:
-        for line in stats_lines(document):
+        for line in _stats_lines(document):
             console.print(plain(line))
 
 
@@ -82,7 +82,7 @@ cache.command("stats")(stats)
 cache.command("purge")(purge)
 
 
-def stats_lines(document: Mapping[str, Any]) -> list[str]:
+def _stats_lines(document: Mapping[str, Any]) -> list[str]:
     """What people read of `/admin/cache` where the cache is on."""
     asked = document["hits"] + document["misses"]
     share = f" ({document['hits'] / asked:.0%})" if asked else ""

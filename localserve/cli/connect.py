@@ -13,6 +13,7 @@ from urllib.parse import quote
 import typer
 from rich.table import Table
 
+from localserve.cli.options import AsJson
 from localserve.cli.reach import LOAD_SECONDS, Port, ask, find_server, status_of
 from localserve.cli.terminal import console, errors, path_text, plain, print_table
 from localserve.config import Settings, read_settings
@@ -80,7 +81,7 @@ def connect(
         typer.Option(metavar="KEY", help="The key for the client, where the server asks for keys."),
     ] = None,
     port: Port = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     settings, account = read_settings(), this_account()
     if to_file and take_out:

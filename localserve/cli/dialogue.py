@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from localserve.cli.reach import LOAD_SECONDS, NoServer
+from localserve.cli.reach import LOAD_SECONDS, NoServer, client_of
 from localserve.errors import LocalserveError
 from localserve.server.running import RunningServer
 
@@ -81,13 +81,9 @@ class Dialogue:
 
         try:
             with (
-                # The certificate is for the names that others use; this is the machine itself.
-                httpx2.Client(timeout=LOAD_SECONDS, trust_env=False, verify=False) as client,
+                client_of(self.server.owner_key, LOAD_SECONDS) as client,
                 client.stream(
-                    "POST",
-                    f"{self.server.url}/v1/chat/completions",
-                    json=self._body(messages),
-                    headers={"authorization": f"Bearer {self.server.owner_key}"},
+                    "POST", f"{self.server.url}/v1/chat/completions", json=self._body(messages)
                 ) as response,
             ):
                 if response.is_error:

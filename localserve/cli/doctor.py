@@ -7,11 +7,10 @@ import json
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Annotated
 
 import typer
 
-from localserve.cli.options import Config, Offline
+from localserve.cli.options import AsJson, Config, Offline
 from localserve.cli.terminal import PIPE_WIDTH, console, errors, plain
 from localserve.doctor.examine import examine
 from localserve.doctor.finding import LEVELS, Finding, Level, worst
@@ -44,7 +43,7 @@ INDENT = 10
 def doctor(
     config: Config = None,
     offline: Offline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     with errors.status("examining"):
         found = examine(config, offline=offline)

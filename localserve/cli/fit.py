@@ -18,6 +18,7 @@ from localserve.catalog.registry import Registry, load_registry
 from localserve.cli.fit_table import print_catalog, print_fit
 from localserve.cli.model_names import models_known
 from localserve.cli.options import (
+    AsJson,
     CacheTypeK,
     CacheTypeV,
     Config,
@@ -110,7 +111,7 @@ def fit(
         typer.Option(metavar="FILE|NAME", help="With this smaller model to guess for it."),
     ] = None,
     offline: Offline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     options = {
         "config_file": config,

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from localserve.cli.options import AsJson, Config
 from localserve.cli.terminal import (
     console,
     errors,
@@ -51,13 +52,11 @@ PROMPT_TYPES = ("Q4_K", "Q8_0", "F16")
 
 
 def hardware(
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
+    config: Config = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Measure bandwidth again, although it is known.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     settings = read_settings({"config_file": config})
     with errors.status("looking at the hardware") as status:

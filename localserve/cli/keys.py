@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from localserve.chat import Priority
+from localserve.cli.options import AsJson
 from localserve.cli.terminal import console, errors, plain, print_table
 from localserve.config import Settings, read_settings
 from localserve.gateway.expiry import duration_seconds, expiry_seconds
@@ -80,7 +81,6 @@ Exit status: 0 revoked, 1 there is no such key, 2 wrong usage.
 """
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is; shown in the log.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 keys = typer.Typer(
     name="keys",

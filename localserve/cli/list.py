@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.registry import Registry, load_registry
 from localserve.catalog.spec import HubFile, ModelSpec, RemoteEngine
 from localserve.cli.found import found_document, with_builtin
+from localserve.cli.options import AsJson, Config
 from localserve.cli.terminal import (
     console,
     count_text,
@@ -49,10 +49,8 @@ def list_models(
     everything: Annotated[
         bool, typer.Option("--all", help="Also those that can be downloaded.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     settings = read_settings({"config_file": config})
     registry = load_registry(settings)

@@ -11,6 +11,7 @@ import typer
 
 from localserve.cli.model_names import models_here
 from localserve.cli.options import (
+    AsJson,
     CacheTypeK,
     CacheTypeV,
     ContextAsUp,
@@ -57,7 +58,6 @@ Name = Annotated[
     str,
     typer.Argument(metavar="NAME", help="A name that `list` shows.", autocompletion=models_here),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def load(

@@ -15,23 +15,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from localserve.catalog.download import Progress, Said, download
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.registry import BUILTIN_NAME, Registry
-from localserve.catalog.spec import HubFile, ModelSpec
+from localserve.catalog.spec import ModelSpec
 from localserve.catalog.wanted import parse_wanted
 from localserve.cli.progress import Rate, progress_line
 from localserve.cli.terminal import is_terminal, memory_text, size_text
 from localserve.config import Settings
 from localserve.errors import LocalserveError
-from localserve.planner.bandwidth import measure_bandwidth
-from localserve.planner.fit import rank_catalog
+from localserve.planner.default import best_fitting
 from localserve.planner.hardware import Hardware, probe
-from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of
-from localserve.planner.plan import Plan, wanted_of
+from localserve.planner.plan import Plan
 from localserve.planner.pull import propose
 from localserve.server.reports import Note
 
@@ -178,30 +176,6 @@ class CatalogOffer:
 
     def _say(self, text: str) -> None:
         self._show(Note(logging.INFO, text))
-
-
-def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> Plan | None:
-    """The best chat model of the catalog that would run here as it is now, and fits on the disk.
-
-    What can be known of the machine's speed decides between large and quick ones; it is measured
-    once.
-    """
-    machine = _within(settings, machine_of(hardware, measure_bandwidth(hardware, settings)))
-    chat = (spec for spec in registry if spec.kind == "chat" and isinstance(spec.source, HubFile))
-    plans = rank_catalog(Registry(tuple(chat)), wanted_of(settings), machine)
-    disk = hardware.disk.free_bytes
-    return next(
-        (plan for plan in plans if plan.fits and (disk is None or plan.facts.size_bytes < disk)),
-        None,
-    )
-
-
-def _within(settings: Settings, machine: Machine) -> Machine:
-    """The machine as far as models may take it."""
-    if settings.model_ram_bytes is None:
-        return machine
-    most = settings.model_ram_bytes + PROCESS_BYTES + machine.ram.margin_bytes
-    return replace(machine, ram=replace(machine.ram, free_bytes=min(machine.ram.free_bytes, most)))
 
 
 def offer_text(plan: Plan) -> str:

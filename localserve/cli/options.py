@@ -29,3 +29,4 @@ CpuMoeLayers = Annotated[
     int | None, typer.Option(metavar="N", help="Layers whose experts stay in RAM [as few as fit].")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

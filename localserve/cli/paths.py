@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from localserve.catalog.downloaded import folders
 from localserve.catalog.finders.record import Source
+from localserve.cli.options import AsJson, Config
 from localserve.cli.terminal import path_text, plain, print_table
 from localserve.config import Settings, read_settings
 
@@ -43,10 +43,8 @@ FOREIGN: dict[str, tuple[Source, str]] = {
 
 
 def paths(
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     settings = read_settings({"config_file": config})
     rows = _rows(settings)

@@ -101,7 +101,7 @@ class Lines:
                 console.print(plain(progress_line(told, rate)))
             return None
 
-        yield lasting(tell)
+        yield _lasting(tell)
 
 
 class Terminal(Lines):
@@ -126,7 +126,7 @@ class Terminal(Lines):
                     done, total = told.done_bytes, told.total_bytes
                     shown.update(task, completed=done, total=total)
 
-            yield lasting(tell)
+            yield _lasting(tell)
 
 
 class Json:
@@ -162,7 +162,7 @@ class Json:
                 )
             return None
 
-        yield lasting(tell)
+        yield _lasting(tell)
 
 
 def emit(event: str, **members: object) -> None:
@@ -170,7 +170,7 @@ def emit(event: str, **members: object) -> None:
     typer.echo(json.dumps({"event": event, **members}))
 
 
-def lasting(tell: Tell) -> Tell:
+def _lasting(tell: Tell) -> Tell:
     """A closed terminal or pipe does not end the download."""
 
     def tell_if_possible(told: Progress | Said) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.table import Table
 
+from localserve.cli.options import AsJson
 from localserve.cli.reach import Port, ask, find_server
 from localserve.cli.terminal import console, memory_text, plain, print_table
 from localserve.config import read_settings
@@ -29,14 +30,14 @@ Exit status: 0 done, 1 no server runs, 2 wrong usage.
 
 def ps(
     port: Port = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     server = find_server(read_settings(), port)
     document = ask(server, "GET", "/admin/models")
     if as_json:
         typer.echo(json.dumps({"url": server.url, **document}, indent=2))
         return
-    print_table(model_table(document["models"]))
+    print_table(_model_table(document["models"]))
     for device in document["memory"]:
         capacity = device["capacity_bytes"]
         most = f" of {memory_text(capacity)} that models may take" if capacity else ""
@@ -48,7 +49,7 @@ def ps(
 ps.__doc__ = f"Show which models the running server has loaded.\n{EXAMPLES}"
 
 
-def model_table(models: list[Mapping[str, Any]]) -> Table:
+def _model_table(models: list[Mapping[str, Any]]) -> Table:
     """One line for each model that was asked for."""
     table = Table(box=None, pad_edge=False)
     for title in ("name", "state", "memory", "context", "running", "waiting", "tokens/s", "idle"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.catalog.wanted import find_here, parse_wanted
 from localserve.cli.download import Fetched, Options, fetch, people_view
 from localserve.cli.model_names import models_known
+from localserve.cli.options import Config
 from localserve.cli.progress import Json, emit, plan_document
 from localserve.cli.terminal import console, path_text, plain, size_text
 from localserve.config import Settings, read_settings
@@ -68,9 +68,7 @@ def pull(
     offline: Annotated[
         bool, typer.Option("--offline", help="Only say whether it is on this disk.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
+    config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> None:
     try:

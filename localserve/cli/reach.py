@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.server.running import RunningServer, running_servers
+
+if TYPE_CHECKING:
+    import httpx2
 
 ASK_SECONDS = 10.0
 LOAD_SECONDS = 900.0
@@ -49,14 +52,8 @@ def ask(
     import httpx2  # here, for all other commands would wait for it
 
     try:
-        # The certificate is for the names that others use; this is the machine itself.
-        with httpx2.Client(timeout=timeout_seconds, trust_env=False, verify=False) as client:
-            response = client.request(
-                method,
-                server.url + path,
-                json=body,
-                headers={"authorization": f"Bearer {server.owner_key}"},
-            )
+        with client_of(server.owner_key, timeout_seconds) as client:
+            response = client.request(method, server.url + path, json=body)
         document = response.json()
     except (httpx2.HTTPError, ValueError) as error:
         raise _no_answer(server, error) from None
@@ -74,12 +71,20 @@ def status_of(server: RunningServer, path: str, key: str | None = None) -> int:
     """
     import httpx2
 
-    headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        with httpx2.Client(timeout=ASK_SECONDS, trust_env=False, verify=False) as client:
-            return client.get(server.url + path, headers=headers).status_code
+        with client_of(key, ASK_SECONDS) as client:
+            return client.get(server.url + path).status_code
     except httpx2.HTTPError as error:
         raise _no_answer(server, error) from None
+
+
+def client_of(key: str | None, timeout_seconds: float) -> httpx2.Client:
+    """A client for servers of this machine: no proxy counts, and no certificate, which is for the
+    names that others use."""
+    import httpx2
+
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return httpx2.Client(timeout=timeout_seconds, trust_env=False, verify=False, headers=headers)
 
 
 def _no_answer(server: RunningServer, error: Exception) -> NoServer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from localserve.catalog.registry import load_registry
 from localserve.catalog.remove import check_removable, files_to_remove, model_to_remove, remove
 from localserve.cli.found import with_builtin
 from localserve.cli.model_names import models_here
+from localserve.cli.options import Config
 from localserve.cli.terminal import console, errors, plain, size_text
 from localserve.config import read_settings
 
@@ -39,9 +39,7 @@ def rm(
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
+    config: Config = None,
 ) -> None:
     settings = read_settings({"config_file": config})
     registry = load_registry(settings)

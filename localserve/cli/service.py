@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from localserve.cli.options import AsJson
 from localserve.cli.terminal import console, errors, plain
 from localserve.config import Settings, read_settings
 from localserve.errors import LocalserveError
@@ -128,7 +129,7 @@ uninstall.__doc__ = f"Stop the service and remove it.\n{UNINSTALL_EXAMPLES}"
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     manager = service_manager(read_settings())
     state = manager.state()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from localserve.catalog.spec import HubFile, ModelSpec, RemoteEngine
 from localserve.cli.found import found_document, match, with_builtin
 from localserve.cli.list import spec_document
 from localserve.cli.model_names import models_known
+from localserve.cli.options import AsJson, Config
 from localserve.cli.terminal import console, count_text, errors, memory_text, plain, size_text
 from localserve.config import Settings, read_settings
 from localserve.errors import ModelUnusable
@@ -44,10 +44,8 @@ def show(
             metavar="NAME", help="A name that `list` shows.", autocompletion=models_known
         ),
     ],
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The models.toml to read.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     settings = read_settings({"config_file": config})
     registry = load_registry(settings)

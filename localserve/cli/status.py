@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from localserve.cli.options import AsJson
 from localserve.cli.reach import NoServer, Port, ask
 from localserve.cli.terminal import console, plain
 from localserve.config import Settings, read_settings
@@ -28,7 +29,7 @@ Exit status: 0 a server runs and answers, 1 none does, 2 wrong usage.
 
 def status(
     port: Port = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     settings = read_settings()
     found = [_state(server) for server in _chosen(settings, port)]

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -34,7 +35,7 @@ from localserve.cli.terminal import Lasting, is_terminal, outlast_output
 from localserve.config import Settings, read_settings
 from localserve.gateway.keys import new_secret
 from localserve.server.configured import check_startable
-from localserve.server.listeners import listen_as_set
+from localserve.server.listeners import Listeners, listen_as_set
 from localserve.server.reports import Loaded, Note
 from localserve.server.running import announced, log_path
 from localserve.server.supervisor import Supervisor, Told
@@ -147,22 +148,25 @@ def up(
             "tls_key": tls_key,
         }
     )
+    status, terminal_is_open = _serve(model, settings, out, err)
+    if not terminal_is_open:
+        os._exit(status)  # the interpreter would wait for the terminal, or fail at it
+    raise typer.Exit(status)
+
+
+up.__doc__ = f"Serve a model over HTTP until Ctrl-C.\n{EXAMPLES}"
+
+
+def _serve(model: str | None, settings: Settings, out: Lasting, err: Lasting) -> tuple[int, bool]:
+    """Serve until the end; the exit status, and whether all output came to the terminal."""
     registry = check_startable(settings).models  # a mistake is told here, not in the log
     with _remarks_apart(settings, out):
         spec, fallback = choose_model(model, registry, settings)
     listeners = listen_as_set(settings)
     screen = _screen(settings, listeners.url, out, err)
     logged = _log(settings, listeners.url, listeners.port)
-    for url in listeners.also_urls:
-        screen.show(Note(logging.INFO, f"also listening at {url}"))
-    if listeners.warning:
-        screen.show(Note(logging.WARNING, listeners.warning))
-
-    def make_default(name: str) -> None:
-        path = f"/admin/models/{quote(name)}/default"
-        ask(find_server(settings, listeners.port), "POST", path, {}, LOAD_SECONDS)
-
-    offer = CatalogOffer(settings, registry, screen.show, make_default)
+    _tell_listeners(listeners, screen)
+    offer = CatalogOffer(settings, registry, screen.show, _default_of(settings, listeners.port))
     if may_offer(model, spec, settings):
         offer.begin()
 
@@ -181,12 +185,25 @@ def up(
     listeners.close()
     offer.end()
     logged.close()
-    if not screen.close():
-        os._exit(status)  # the interpreter would wait for the terminal, or fail at it
-    raise typer.Exit(status)
+    return status, screen.close()
 
 
-up.__doc__ = f"Serve a model over HTTP until Ctrl-C.\n{EXAMPLES}"
+def _tell_listeners(listeners: Listeners, screen: Sink) -> None:
+    """Where else it is served, and what is wrong with that."""
+    for url in listeners.also_urls:
+        screen.show(Note(logging.INFO, f"also listening at {url}"))
+    if listeners.warning:
+        screen.show(Note(logging.WARNING, listeners.warning))
+
+
+def _default_of(settings: Settings, port: int) -> Callable[[str], None]:
+    """Has the server on that port load a model, and answer with it where requests name none."""
+
+    def make_default(name: str) -> None:
+        path = f"/admin/models/{quote(name)}/default"
+        ask(find_server(settings, port), "POST", path, {}, LOAD_SECONDS)
+
+    return make_default
 
 
 def _screen(settings: Settings, url: str, out: Lasting, err: Lasting) -> Sink:

@@ -42,9 +42,6 @@ class Retrying:
         return retry_after_seconds + delay * min(1.0, retry_after_seconds / 2)
 
 
-NEVER_AGAIN = Retrying(attempts=1)
-
-
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
     """Seconds from a header that has seconds or a date; None where it has neither.
 

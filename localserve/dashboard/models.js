@@ -32,7 +32,7 @@ export const models = {
       judge();
       try {
         const [tags, entries] = await Promise.all([get("/api/tags"), get("/admin/catalog")]);
-        disk = tags.models;
+        disk = tags.models.filter((one) => one.details.family !== "route"); // those have no files
         catalog = entries.models;
       } catch (error) {
         fail(error, true);
@@ -105,7 +105,7 @@ export const models = {
             loaded ? button("Unload", () => change(id, "unload")) : button("Load", () => change(id, "load"), { class: "main" }),
             state?.pinned ? button("Unpin", () => change(id, "unpin")) : button("Pin", () => change(id, "pin")),
             live.now?.default === id ? null : button("Make default", () => change(id, "default")),
-            one.size === undefined ? null : button("Delete", () => remove(id), { class: "danger" }))),
+            one.removable ? button("Delete", () => remove(id), { class: "danger" }) : null)),
         h("div", { class: "soft small" }, [one.size === undefined ? "not on this disk" : bytes(one.size), one.details?.parameter_size, one.details?.quantization_level, one.details?.family].filter(Boolean).join(" · ")),
         state?.state === "loading" && state.progress !== null ? h("progress", { max: 1, value: state.progress, "aria-label": `loading ${id}` }) : null,
         state?.problem ? h("div", { class: "problem small" }, state.problem) : null,

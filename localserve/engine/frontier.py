@@ -67,6 +67,8 @@ class Frontier:
             self._beside.observe(prompt_tokens, added)
         elif prompt_tokens >= self._telling_tokens:
             self._alone_rate = mean(self._alone_rate, prompt_tokens / seconds)
+            added = max(seconds - (self._answers_seconds or 0.0), CLOCK_SECONDS)
+            self._beside.observe(prompt_tokens, added)  # so that the first chunk is no guess
         self.budget_seconds = self._choose()
 
     def _choose(self) -> float:

@@ -3,7 +3,8 @@
 Knows nothing of HTTP or of llama.cpp. Lives on the event loop.
 """
 
-from localserve.manager.manager import Lease, Load, ModelManager, Progress, served_spec
+from localserve.manager.loading import Progress
+from localserve.manager.manager import Lease, ModelManager
 from localserve.manager.model import (
     Failed,
     Idle,
@@ -18,7 +19,6 @@ __all__ = [
     "Failed",
     "Idle",
     "Lease",
-    "Load",
     "Loaded",
     "Loading",
     "ModelManager",
@@ -26,5 +26,4 @@ __all__ = [
     "Progress",
     "Ready",
     "State",
-    "served_spec",
 ]

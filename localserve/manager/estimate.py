@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from localserve.backends.local import LoadOptions
+from localserve.backends.loading import LoadOptions
 from localserve.backends.placement import Placed, place_model
 from localserve.catalog.draft import find_draft
 from localserve.catalog.headers import read_local

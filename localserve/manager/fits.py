@@ -148,10 +148,7 @@ class Fits:
 
     def _subject(self, spec: ModelSpec, default: bool, registry: Registry) -> Subject:
         """Raises: ModelUnusable, ModelMalformed."""
-        wanted = wanted_of(self._settings)
-        if not default:  # the command line's context is the default model's
-            wanted = replace(wanted, context_tokens=None)
-        wanted = wanted.over(wanted_by(spec))
+        wanted = wanted_of(self._settings, default=default).over(wanted_by(spec))
         if isinstance(spec.source, LocalFile):
             return self._subject_here(spec, spec.source, wanted, registry)
         assert spec.shape is not None

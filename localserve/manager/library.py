@@ -17,7 +17,13 @@ from localserve.catalog.download import Progress, Said, download
 from localserve.catalog.downloaded import builtin_model, find_downloaded, to_spec
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.package import Package
-from localserve.catalog.remove import check_removable, discard_parts, model_to_remove, remove
+from localserve.catalog.remove import (
+    check_removable,
+    discard_parts,
+    is_removable,
+    model_to_remove,
+    remove,
+)
 from localserve.catalog.spec import ModelSpec
 from localserve.catalog.wanted import find_here, parse_wanted
 from localserve.config import Settings
@@ -74,6 +80,10 @@ class Library(Protocol):
 
         Raises: UnknownModel (nothing came), ModelUnusable (it goes on).
         """
+        ...
+
+    async def removable(self) -> frozenset[str]:
+        """What requests call the models of this disk that may be deleted."""
         ...
 
     async def find(self, name: str) -> FoundModel:
@@ -187,6 +197,10 @@ class DiskLibrary:
         if pull.news.package is None:
             return 0
         return await asyncio.to_thread(discard_parts, pull.news.package, self._settings)
+
+    async def removable(self) -> frozenset[str]:
+        own = [one for one in await self._offer.found() if is_removable(one, self._settings)]
+        return frozenset(self.spec_of(found).name for found in own)
 
     async def find(self, name: str) -> FoundModel:
         return await asyncio.to_thread(self._find, name)

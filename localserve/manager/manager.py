@@ -1,8 +1,8 @@
 """Which models are loaded and who may use them. Knows nothing of HTTP or of llama.cpp.
 
-`ModelManager` is the only code that loads or unloads. It lives on the event loop: loading itself
-happens wherever the `load` function that it was given does it. One model is loaded at a time, so
-that what is measured is what the ledger says; models that are loaded go on answering meanwhile.
+`ModelManager` is the only code that has models loaded or unloaded. `admission.py` says when one may
+be loaded and who goes for it, `loading.py` carries it out; models that are loaded go on answering
+meanwhile. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -21,21 +21,19 @@ from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.errors import (
     EngineFailed,
     LocalserveError,
-    MemoryBusy,
     ModelInUse,
     ModelLoading,
-    OutOfMemory,
     Overloaded,
     UnknownModel,
 )
-from localserve.manager.eviction import Candidate, choose_victims
-from localserve.manager.explain import accuracy, memory_busy, size_text, too_large
+from localserve.manager.admission import Admission
+from localserve.manager.explain import size_text
 from localserve.manager.keep_alive import KeepAlive
 from localserve.manager.ledger import Ledger
+from localserve.manager.loading import Load, Loader
 from localserve.manager.model import (
     Failed,
     Idle,
-    Loaded,
     Loading,
     ManagedModel,
     ModelReport,
@@ -43,7 +41,7 @@ from localserve.manager.model import (
     State,
 )
 from localserve.manager.names import without_latest
-from localserve.manager.need import Estimate, Need, device_bytes, with_room_beside
+from localserve.manager.need import Estimate
 from localserve.manager.offer import Offer
 from localserve.manager.room import Room
 from localserve.manager.wishes import Wishes
@@ -51,22 +49,10 @@ from localserve.planner.plan import Wanted
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[float], None]
-"""Called with the loaded share, 0.0 to 1.0, on the event loop."""
-
 LoadWatcher = Callable[[str, float | None], None]
 """Told of a model's name and how many seconds it took to load; None where it could not be."""
 
-Load = Callable[[ModelSpec, Need, Progress], Awaitable[Backend]]
-"""Makes a backend from a model. Raises: ModelUnusable, of which OutOfMemory is tried again."""
-
-LOOK_AGAIN_SECONDS = 1.0
-"""How often memory is measured while a load waits for it: other programs end, too."""
-
 NOTHING_WANTED = Wanted()
-
-LEAST_CONTEXT_TOKENS = 256
-"""A context is not made smaller than this to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +93,6 @@ class ModelManager:
         waits at most `memory_wait_seconds` for memory that running answers hold. `on_failure` is
         told of every load that failed, `on_default` of another default model. `keep_alive_seconds`
         are for models that do not say (0: they stay until their memory is needed)."""
-        self._load = load
         self._offer = offer
         self._estimate = estimate
         self._room = room
@@ -115,7 +100,6 @@ class ModelManager:
         self._on_failure = on_failure
         self._on_default = on_default
         self._load_wait_seconds = load_wait_seconds
-        self._memory_wait_seconds = memory_wait_seconds
         self._keep_alive = KeepAlive(
             keep_alive_seconds,
             is_default=lambda model: model is self._default,
@@ -126,8 +110,22 @@ class ModelManager:
         self._default = ManagedModel(default, Loading(default.name, 0.0, time.monotonic()))
         self._heir: ManagedModel | None = None
         self._models = {self._default.key: self._default}
-        self._turn = asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._admission = Admission(
+            estimate=estimate,
+            room=room,
+            ledger=self._ledger,
+            models=lambda: self._models,
+            promised_seconds=self._keep_alive.promised_seconds,
+            unload=self._unload_now,
+            wait_seconds=memory_wait_seconds,
+        )
+        self._loader = Loader(
+            load,
+            estimate=estimate,
+            room=room,
+            ledger=self._ledger,
+            on_release=self._admission.tell_change,
+        )
         self._closed = False
         self._load_watchers: list[LoadWatcher] = []
 
@@ -315,7 +313,7 @@ class ModelManager:
         model.used_at = time.time()
         if model.in_use:
             return
-        self._tell_change()
+        self._admission.tell_change()
         self._keep_alive.begin(model)
 
     # Loading
@@ -342,7 +340,8 @@ class ModelManager:
         try:
             await self._discard(model)
             need = await self._estimate(spec, model.asked)
-            backend = await self._load_when_it_fits(model, need)
+            async with self._admission.admitted(model, need):
+                backend = await self._loader.load(model, need)
         except LocalserveError as error:
             model.asked = Wanted()
             model.state = Failed(spec.name, error)
@@ -365,139 +364,6 @@ class ModelManager:
     def _tell_load(self, spec: ModelSpec, seconds: float | None) -> None:
         for watcher in self._load_watchers:
             watcher(spec.name, seconds)
-
-    async def _load_when_it_fits(self, model: ManagedModel, need: Need) -> Backend:
-        """Raises: MemoryBusy, when answers hold the memory for too long; ModelTooLarge."""
-        deadline = time.monotonic() + self._memory_wait_seconds
-        while True:
-            changed = self._changed
-            async with self._turn:
-                if await self._make_room(model, need):
-                    return await self._load_and_measure(model, need)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise self._memory_busy(model, need)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), min(left, LOOK_AGAIN_SECONDS))
-
-    async def _load_and_measure(self, model: ManagedModel, need: Need) -> Backend:
-        """Load; if memory does not suffice after all, once more with half the context."""
-        began = time.monotonic()
-        try:
-            backend = await self._load_held(model, need)
-        except OutOfMemory as error:
-            smaller = await self._smaller(model, need, error)
-            need = smaller
-            backend = await self._load_held(model, need)
-        self._write_down(model, need, backend, time.monotonic() - began)
-        return backend
-
-    async def _load_held(self, model: ManagedModel, need: Need) -> Backend:
-        """Load while the ledger holds the memory; it lets go if that fails."""
-        since = time.monotonic()
-
-        def progress(share: float) -> None:
-            if isinstance(model.state, Loading):
-                model.state = Loading(model.spec.name, share, since)
-
-        self._ledger.hold(model.key, need.device_bytes)
-        try:
-            return await self._load(model.spec, need, progress)
-        except BaseException:
-            self._ledger.release(model.key)
-            self._tell_change()
-            await self._room.recover({}, {})
-            raise
-
-    async def _smaller(self, model: ManagedModel, need: Need, error: OutOfMemory) -> Need:
-        """The same model with half the context. Raises: `error`, where that is too little."""
-        wanted = need.runtime.context_tokens
-        half = wanted // 2
-        if half < LEAST_CONTEXT_TOKENS:
-            raise error
-        log.warning(
-            "%s: memory ran out with a context of %d tokens (%s); it is loaded with %d instead",
-            model.spec.name,
-            wanted,
-            error.message,
-            half,
-        )
-        smaller = await self._estimate(model.spec, replace(model.asked, context_tokens=half))
-        return replace(smaller, reduced_from_tokens=wanted)
-
-    def _write_down(
-        self, model: ManagedModel, need: Need, backend: Backend, seconds: float
-    ) -> None:
-        """Compare what was predicted with what was measured; the ledger keeps the latter."""
-        measured = backend.memory
-        model.need = need
-        model.loaded = Loaded(
-            time.time(),
-            seconds,
-            need.usage,
-            measured,
-            need.reduced_from_tokens,
-            need.placed.draft,
-        )
-        if measured is None:
-            return
-        self._ledger.hold(model.key, device_bytes(with_room_beside(measured, need.usage)))
-        log.info("%s: %s", model.spec.name, accuracy(need.usage, measured))
-
-    # Memory
-
-    async def _make_room(self, model: ManagedModel, need: Need) -> bool:
-        """Whether the model fits now, once idle ones are unloaded for it.
-
-        Raises: ModelTooLarge, where it would not even if nothing else held memory.
-        """
-        wanted = need.device_bytes
-        while True:
-            await self._measure()
-            missing = self._ledger.missing(wanted)
-            if not missing:
-                return True
-            await self._check_size(model, need, model.asked)
-            victims = choose_victims(self._candidates(model), missing)
-            if victims is None:
-                return False
-            for key in victims:
-                await self._unload_idle(self._models[key], f"to make room for {model.spec.name}")
-
-    async def _measure(self) -> None:
-        """See how much models may take now."""
-        room = await self._room.measure(self._ledger.held)
-        self._ledger.measure(room, most=self._room.most(), in_ram=self._room.in_ram)
-
-    async def _check_size(self, model: ManagedModel, need: Need, asked: Wanted) -> None:
-        """Raises: ModelTooLarge, where it cannot fit beside what is pinned."""
-        pinned = [one for one in self._models.values() if one.pinned and one is not model]
-        held = self._ledger.held_by_all(one.key for one in pinned)
-        if self._ledger.lacking(need.device_bytes, held):
-            raise await too_large(model.spec, asked, need, pinned, self._ledger, self._estimate)
-
-    def _candidates(self, wanted: ManagedModel) -> list[Candidate]:
-        """The models that may go."""
-        return [
-            Candidate(
-                name=model.key,
-                device_bytes=self._ledger.charge(self._ledger.held_by(model.key)),
-                reload_seconds=model.loaded.seconds if model.loaded is not None else 0.0,
-                idle_seconds=model.idle_seconds,
-                promised=model.idle_seconds < self._keep_alive.promised_seconds(model),
-            )
-            for model in self._models.values()
-            if model is not wanted and model.may_go
-        ]
-
-    def _memory_busy(self, model: ManagedModel, need: Need) -> MemoryBusy:
-        busy = [one for one in self._models.values() if one.in_use and one.backend is not None]
-        return memory_busy(model.spec, need, busy, self._ledger, self._memory_wait_seconds)
-
-    def _tell_change(self) -> None:
-        """Whoever waits for memory looks again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     # Unloading
 
@@ -529,9 +395,7 @@ class ModelManager:
     async def _check_wish(self, model: ManagedModel, wanted: Wanted) -> None:
         """Raises: what speaks against loading it so, while it is still loaded as it is."""
         need = await self._estimate(model.spec, wanted)
-        async with self._turn:
-            await self._measure()
-            await self._check_size(model, need, wanted)
+        await self._admission.check_size(model, need, wanted)
         if model.in_use:
             raise ModelInUse(
                 f"{model.spec.name!r} is loaded otherwise and in use: {model.leases} requests are"
@@ -592,18 +456,13 @@ class ModelManager:
         model = await self._named(name)
         model.pin = pinned
         self._keep_alive.begin(model)
-        self._tell_change()
+        self._admission.tell_change()
         return self._report(model)
 
     async def _cancel_load(self, model: ManagedModel) -> None:
         assert model.loading is not None
         model.loading.cancel()
         await asyncio.wait([model.loading])
-
-    async def _unload_idle(self, model: ManagedModel, why: str) -> None:
-        """Unload what still may go; somebody may have asked for it since it was chosen."""
-        if model.may_go:
-            await self._unload_now(model, why)
 
     async def _unload_now(self, model: ManagedModel, why: str) -> None:
         """Unload, and wait until the memory is back. Goes on if whoever asked leaves."""
@@ -628,7 +487,7 @@ class ModelManager:
             model.wishes = Wishes()
             model.asked = Wanted()
             model.unloading = None
-            self._tell_change()
+            self._admission.tell_change()
         log.info("%s is unloaded %s: %s are free again", model.spec.name, why, size_text(held))
 
     async def _discard(self, model: ManagedModel) -> None:
@@ -654,7 +513,7 @@ class ModelManager:
     def reconfigure(self, registry: Registry) -> None:
         """Take over what models.toml now says, where that needs no reload. What is loaded stays."""
         for model in self._models.values():
-            spec = served_spec(registry, model.spec)
+            spec = _served_spec(registry, model.spec)
             if spec == model.spec:
                 continue
             model.spec = replace(spec, name=model.spec.name)
@@ -692,7 +551,7 @@ def _mark_retrieved(task: asyncio.Task[Backend]) -> None:
         task.exception()
 
 
-def served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
+def _served_spec(registry: Registry, spec: ModelSpec) -> ModelSpec:
     """`spec` as `registry` now describes it; itself where the registry does not know it.
 
     The file stays the one that is served: the registry may only know where to get it. Other servers

@@ -63,18 +63,19 @@ class DiskOffer:
         registry, settings = self._registry, self._settings
         if registry.find(name) is not None:
             return await asyncio.to_thread(find_model, name, registry, settings)
-        found = await self._look()
+        found = await self.found()
         model = match_exactly(name, found)
         if model is None or model.problem:
             raise unknown_model(name, registry, found)
         return to_spec(model, registry)
 
     async def everything(self) -> tuple[ModelSpec, ...]:
-        specs = [to_spec(model, self._registry) for model in await self._look()]
+        specs = [to_spec(model, self._registry) for model in await self.found()]
         specs += [spec for spec in self._registry if isinstance(spec.source, RemoteEngine)]
         return tuple({spec.name.casefold(): spec for spec in reversed(specs)}.values())[::-1]
 
-    async def _look(self) -> tuple[FoundModel, ...]:
+    async def found(self) -> tuple[FoundModel, ...]:
+        """The models of this disk that nothing speaks against, as of a few seconds ago at most."""
         async with self._looking:
             if time.monotonic() - self._looked_at > KEPT_SECONDS:
                 findings = await asyncio.to_thread(find_downloaded, self._registry, self._settings)

@@ -116,7 +116,7 @@ class MachineRoom:
     async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
         deadline = time.monotonic() + RECOVERY_SECONDS
         while True:
-            await asyncio.to_thread(give_back)
+            await asyncio.to_thread(_give_back)
             now = await self.used()
             back = all(
                 before.get(device, 0) - now.get(device, 0) >= RECOVERED_SHARE * size
@@ -150,7 +150,7 @@ def _tell_of_lost(before: Hardware, now: Hardware) -> None:
             )
 
 
-def give_back() -> None:
+def _give_back() -> None:
     """Return freed memory to the system: glibc keeps small pieces for later."""
     gc.collect()
     if sys.platform == "linux":

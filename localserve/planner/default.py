@@ -1,4 +1,5 @@
-"""Which model to serve when the user named none: the one used last whose plan fits.
+"""Which model to serve when the user named none: the one used last whose plan fits; where there is
+none, which of the catalog is worth a download.
 
 Plans are made by formula: nobody waits for llama.cpp's count before anything is served. Blocks for
 the headers of the models that are looked at.
@@ -14,15 +15,17 @@ from localserve.catalog.downloaded import to_spec
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import Registry
+from localserve.catalog.spec import HubFile
 from localserve.config import Settings
 from localserve.errors import ModelUnusable
 from localserve.gguf.loadable import check_loadable
 from localserve.gguf.pooling import Pooling
-from localserve.planner.bandwidth import NOTHING_MEASURED
+from localserve.planner.bandwidth import NOTHING_MEASURED, measure_bandwidth
+from localserve.planner.fit import rank_catalog
 from localserve.planner.gauge import by_formula
-from localserve.planner.hardware import probe
+from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
-from localserve.planner.machine import Machine, machine_of
+from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of
 from localserve.planner.plan import Plan, make_plan, stretched, wanted_by, wanted_of
 
 GIB: Final = 1 << 30
@@ -132,6 +135,30 @@ def plan_found(found: FoundModel, registry: Registry, settings: Settings, machin
     machine = replace(machine, surcharge=surcharge)
     measure = by_formula(facts, machine.gpu_names)
     return stretched(make_plan(facts, wanted, machine, measure), machine, measure)
+
+
+def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> Plan | None:
+    """The best chat model of the catalog that would run here as it is now, and fits on the disk.
+
+    What can be known of the machine's speed decides between large and quick ones; it is measured
+    once.
+    """
+    machine = _within(settings, machine_of(hardware, measure_bandwidth(hardware, settings)))
+    chat = (spec for spec in registry if spec.kind == "chat" and isinstance(spec.source, HubFile))
+    plans = rank_catalog(Registry(tuple(chat)), wanted_of(settings), machine)
+    disk = hardware.disk.free_bytes
+    return next(
+        (plan for plan in plans if plan.fits and (disk is None or plan.facts.size_bytes < disk)),
+        None,
+    )
+
+
+def _within(settings: Settings, machine: Machine) -> Machine:
+    """The machine as far as models may take it."""
+    if settings.model_ram_bytes is None:
+        return machine
+    most = settings.model_ram_bytes + PROCESS_BYTES + machine.ram.margin_bytes
+    return replace(machine, ram=replace(machine.ram, free_bytes=min(machine.ram.free_bytes, most)))
 
 
 def _size(size_bytes: int) -> str:

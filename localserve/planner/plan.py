@@ -106,10 +106,11 @@ def wanted_by(spec: ModelSpec) -> Wanted:
     )
 
 
-def wanted_of(settings: Settings) -> Wanted:
-    """What the settings constrain."""
+def wanted_of(settings: Settings, *, default: bool = True) -> Wanted:
+    """What the settings constrain. Their context is the `default` model's: others have their own,
+    or what models.toml says."""
     return Wanted(
-        context_tokens=settings.context_tokens,
+        context_tokens=settings.context_tokens if default else None,
         parallel=settings.parallel,
         cache_type_k=cast("CacheType | None", settings.cache_type_k),
         cache_type_v=cast("CacheType | None", settings.cache_type_v),

@@ -18,8 +18,16 @@ from starlette.responses import JSONResponse, Response
 from localserve.catalog.filenames import as_text
 from localserve.catalog.spec import LocalFile
 from localserve.errors import FieldProblem, InvalidSchema
-from localserve.manager import Failed, Idle, Loading, ModelManager, ModelReport, Ready, State
-from localserve.manager.model import Loaded
+from localserve.manager import (
+    Failed,
+    Idle,
+    Loaded,
+    Loading,
+    ModelManager,
+    ModelReport,
+    Ready,
+    State,
+)
 from localserve.planner.plan import Wanted
 from localserve.planner.runtime import CacheType
 from localserve.server.bodies import read_body

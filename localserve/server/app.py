@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -35,12 +35,14 @@ from localserve.gateway.store import key_store
 from localserve.manager import ModelManager
 from localserve.manager.fits import Fits, Look
 from localserve.manager.library import Library
+from localserve.response_cache.cache import ResponseCache
 from localserve.server.activity import Activity
 from localserve.server.activity_events import ActivityEvents
 from localserve.server.admin import Admin
 from localserve.server.cache_admin import CacheAdmin, CacheMetrics
 from localserve.server.caching import caching_for
 from localserve.server.callers import add_headers, note_caller
+from localserve.server.checks import HealthChecks
 from localserve.server.dashboard import Dashboard, wants_page
 from localserve.server.endpoints import (
     Endpoints,
@@ -114,51 +116,30 @@ def create_app(
     one of several models; `app.state.router` takes over others. `look` measures the machine, for
     what fits and who holds its memory.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        manager.start()
-        try:
-            yield
-        finally:
-            await manager.close()
-            await checks.close()
-            await buckets.close()
-            if caching is not None:
-                await caching.cache.close()
-            if own_tracing is not None:
-                await asyncio.to_thread(own_tracing.close)
-
-    store = key_store(settings)
+    version = version_of("localserve")
+    store, buckets = key_store(settings), buckets_for(settings)
     keyring = Keyring(
         store,
         FixedKeys(environment=settings.api_key, owner=owner_key),
         open_without_keys=is_loopback(settings.host),
     )
-    buckets = buckets_for(settings)
-    keys = Keys(store, on_change=keyring.look_again)
-    lag = LoopLag()
     checks = own_checks(manager, settings, store, buckets)
     checks.add_source(lambda: remote_checks(manager))
-    metrics = Metrics(manager, version_of("localserve"))
     caching = caching_for(settings, manager)
-    if caching is not None:
-        metrics.add(CacheMetrics(caching.cache))
+    cache = caching.cache if caching is not None else None
+    metrics = _metrics(manager, version, cache)
     admin = Admin(manager, MachineMemory(look))
-    activity = Activity(admin)
-    own_tracing = tracing_for(settings, version_of("localserve")) if tracing is None else None
-    traced = tracing or own_tracing
+    activity, lag = Activity(admin), LoopLag()
+    own_tracing = tracing_for(settings, version) if tracing is None else None
     app = Starlette(
         routes=_routes(
-            Parts(
-                manager, settings, headers_after_seconds, f"localserve-{version_of('localserve')}"
-            ),
+            Parts(manager, settings, headers_after_seconds, f"localserve-{version}"),
             reload,
             library,
             Health(manager, checks, lag),
             metrics,
-            CacheAdmin(caching.cache if caching is not None else None),
-            keys,
+            CacheAdmin(cache),
+            Keys(store, on_change=keyring.look_again),
             admin,
             activity,
             ActivityEvents(activity, keyring),
@@ -167,20 +148,56 @@ def create_app(
         middleware=[
             _recorded(settings, metrics, activity, on_request),
             Middleware(LagWatched, lag=lag),
-            *([Middleware(Traced, tracing=traced)] if traced is not None else []),
+            *_traced(tracing or own_tracing),
             Middleware(Failures),
             Middleware(NormalPaths),
             *_gateway(settings, keyring, buckets),
             Middleware(RouteNoted),
         ],
         exception_handlers={LocalserveError: answer_error, HTTPException: answer_http_error},
-        lifespan=lifespan,
+        lifespan=_lifespan(manager, checks, buckets, cache, own_tracing),
     )
     app.router.redirect_slashes = False
     app.state.health_checks = checks
     app.state.caching = caching
     app.state.router = Router(manager, routes)
     return app
+
+
+def _metrics(manager: ModelManager, version: str, cache: ResponseCache | None) -> Metrics:
+    metrics = Metrics(manager, version)
+    if cache is not None:
+        metrics.add(CacheMetrics(cache))
+    return metrics
+
+
+def _traced(tracing: Tracing | None) -> list[Middleware]:
+    return [Middleware(Traced, tracing=tracing)] if tracing is not None else []
+
+
+def _lifespan(
+    manager: ModelManager,
+    checks: HealthChecks,
+    buckets: Buckets,
+    cache: ResponseCache | None,
+    tracing: Tracing | None,
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Starts the manager, and closes all of them; one that cannot be closed stops no other."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as closing:  # the last that is pushed is called first
+            if tracing is not None:
+                closing.push_async_callback(asyncio.to_thread, tracing.close)
+            if cache is not None:
+                closing.push_async_callback(cache.close)
+            closing.push_async_callback(buckets.close)
+            closing.push_async_callback(checks.close)
+            closing.push_async_callback(manager.close)
+            manager.start()
+            yield
+
+    return lifespan
 
 
 def _recorded(

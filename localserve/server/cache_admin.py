@@ -33,7 +33,7 @@ class CacheAdmin:
 
     async def show(self, request: Request) -> Response:
         """What it holds and did since the server began."""
-        return JSONResponse(cache_fields(self._cache))
+        return JSONResponse(_cache_fields(self._cache))
 
     async def purge(self, request: Request) -> Response:
         """Forget answers. Raises: CacheFailed."""
@@ -42,7 +42,7 @@ class CacheAdmin:
         return JSONResponse({"purged": gone, "model": body.model})
 
 
-def cache_fields(cache: ResponseCache | None) -> dict[str, object]:
+def _cache_fields(cache: ResponseCache | None) -> dict[str, object]:
     """As JSON: bytes are of answers as they are kept, null is what the store does not tell."""
     if cache is None:
         return {"enabled": False}

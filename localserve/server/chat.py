@@ -1,17 +1,15 @@
 """The one endpoint that answers with text, given what a dialect parses and renders.
 
-Lives on the event loop; large bodies are parsed in a worker.
+Lives on the event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar, assert_never
 
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -21,23 +19,15 @@ from localserve.config import Settings
 from localserve.dialects import openai
 from localserve.gateway.caller import Caller, caller_of
 from localserve.gateway.metered import expected_tokens, meter_of
-from localserve.manager import Lease, ModelManager
+from localserve.manager import ModelManager
+from localserve.server.asking import AskingEndpoint, told
 from localserve.server.attempts import Way, along, leased
-from localserve.server.bodies import read_body
 from localserve.server.caching import kept_events
-from localserve.server.callers import check_model
-from localserve.server.feed import ClientLeft, Feed, Limits
+from localserve.server.feed import Feed, Limits
 from localserve.server.keystrokes import Keystrokes
 from localserve.server.records import RequestRecord, record_of
 from localserve.server.router import router_of
 from localserve.server.streaming import Answer, EventStream
-
-PARSE_IN_WORKER_BYTES = 256 << 10
-"""From this size on a body takes long enough to parse (about 1 ms) to be parsed off the loop."""
-
-REDUCED_HEADER = b"x-localserve-context-reduced"
-"""The context in tokens, where memory did not suffice for the one that was wanted."""
-
 
 Question = ChatRequest | CompletionRequest | InfillRequest
 
@@ -87,7 +77,7 @@ def _written_as(
     )
 
 
-class AnswerEndpoint(Generic[Asking]):
+class AnswerEndpoint(AskingEndpoint[Asking]):
     """Answers the questions of one exchange, at once or as a stream."""
 
     def __init__(
@@ -98,27 +88,23 @@ class AnswerEndpoint(Generic[Asking]):
         *,
         headers_after_seconds: float,
     ) -> None:
+        super().__init__(exchange.parse, manager, settings)
         self._exchange = exchange
-        self._manager = manager
-        self._settings = settings
         self._keystrokes = Keystrokes()
         self._headers_after_seconds = headers_after_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._respond(scope, receive, send)
-        except (ClientLeft, ClientDisconnect):
-            record_of(scope).client_left = True
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
-        asked = await self._parse(scope, body)
-        way = await router_of(scope).way(scope, asked.request, asked.request.model)
-        if way is None:
-            await check_model(scope, self._manager, asked.request.model)
+    async def _respond(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        asked: Asking,
+        way: Way | None,
+        body_bytes: int,
+    ) -> None:
         record, meter = record_of(scope), meter_of(scope)
         record.ask(asked.request, self._manager.spec.name, stream=asked.stream)
-        await meter.reserve_tokens(self._expected_tokens(asked, len(body)))
+        await meter.reserve_tokens(self._expected_tokens(asked, body_bytes))
         try:
             await self._answer(scope, receive, send, asked, way)
         finally:
@@ -127,7 +113,7 @@ class AnswerEndpoint(Generic[Asking]):
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, asked: Asking, way: Way | None
     ) -> None:
-        request = of_caller(asked.request, caller_of(scope))
+        request = _of_caller(asked.request, caller_of(scope))
         answer = self._exchange.answer(asked)
 
         def compute(model: str) -> AsyncGenerator[ChatEvent, None]:
@@ -170,14 +156,8 @@ class AnswerEndpoint(Generic[Asking]):
             max_tokens = self._settings.default_max_tokens
         return expected_tokens(body_bytes, max_tokens, asked.choices)
 
-    async def _parse(self, scope: Scope, body: bytes) -> Asking:
-        """Raises: InvalidRequest."""
-        if len(body) < PARSE_IN_WORKER_BYTES:
-            return self._exchange.parse(body)
-        return await asyncio.to_thread(self._exchange.parse, body)
 
-
-def of_caller(request: Question, caller: Caller) -> Question:
+def _of_caller(request: Question, caller: Caller) -> Question:
     """The request with what the caller's key means for it."""
     priority = caller.priority if request.priority is None else request.priority
     return replace(request, scope=caller.prefix_scope, priority=priority)
@@ -194,17 +174,6 @@ def _begin(backend: Backend, request: Question) -> AsyncGenerator[ChatEvent, Non
             return backend.infill(request)
         case _ as never:
             assert_never(never)
-
-
-def told(scope: Scope, lease: Lease) -> Backend:
-    """The backend; a context that had to be made smaller is told in the response's headers."""
-    record_of(scope).leased()
-    if lease.reduced_from_tokens is not None:
-        tokens = lease.backend.facts.context_tokens
-        record_of(scope).set_header(
-            REDUCED_HEADER, f"{tokens}; wanted={lease.reduced_from_tokens}".encode()
-        )
-    return lease.backend
 
 
 def _seconds_left(scope: Scope, deadline_seconds: float | None) -> float | None:

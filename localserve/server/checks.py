@@ -61,7 +61,9 @@ Source = Callable[[], Iterable[NamedCheck]]
 class HealthChecks:
     """All checks of one server, run together."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_close: Callable[[], None] = lambda: None) -> None:
+        """`on_close` frees what the checks need."""
+        self._on_close = on_close
         self._sources: list[Source] = []
         self._running: dict[str, asyncio.Task[Finding]] = {}
 
@@ -103,6 +105,7 @@ class HealthChecks:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=CHECK_SECONDS)
+        self._on_close()
 
 
 async def _finding(check: Check) -> Finding:

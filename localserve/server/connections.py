@@ -91,7 +91,7 @@ class Turnstile:
         if len(self.farewells) >= MAX_FAREWELLS:
             transport.abort()
         else:
-            transport.set_protocol(Farewell(transport, raw_response(error), self.farewells))
+            transport.set_protocol(Farewell(transport, _raw_response(error), self.farewells))
 
 
 class Connection(HttpToolsProtocol):
@@ -283,7 +283,7 @@ def _below(limit: int, wanted: int) -> bool:
     return limit != resource.RLIM_INFINITY and limit < wanted
 
 
-def raw_response(error: LocalserveError) -> bytes:
+def _raw_response(error: LocalserveError) -> bytes:
     """A whole HTTP response, for a connection that never gets to the application."""
     status = HTTPStatus(status_of(type(error)))
     request_id = new_request_id()

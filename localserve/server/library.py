@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import assert_never
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from localserve.errors import LocalserveError
 from localserve.manager import ModelManager
 from localserve.manager.library import Arriving, Library, Looking, PullNews
 from localserve.server.admin import EmptyBody, read_json
+from localserve.server.asking import client_may_leave
 from localserve.server.bodies import read_body
 from localserve.server.errors import RouteUnknown, internal_error
 from localserve.server.feed import ClientLeft
@@ -70,10 +71,8 @@ class PullEndpoint:
         self._library = library
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
+        with client_may_leave(scope):
             await self._respond(scope, receive, send)
-        except (ClientLeft, ClientDisconnect):
-            record_of(scope).client_left = True
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = ollama.parse_pull(await read_body(Request(scope, receive), MOST_BODY_BYTES))

@@ -14,10 +14,11 @@ from localserve.dialects.lm_studio import Kind, ListedModel, list_fields, model_
 from localserve.errors import UnknownModel
 from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager
+from localserve.server.router import router_of
 
 
 class LmStudioModels:
-    """Lists what can be asked for, loaded models first, of those that the caller may use."""
+    """Lists what the caller may ask for: loaded models, then others, then routes."""
 
     def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
@@ -36,7 +37,7 @@ class LmStudioModels:
         raise UnknownModel(name, tuple(model.name for model, _ in models[:3]))
 
     async def _listed(self, request: Request) -> tuple[tuple[ListedModel, tuple[str, ...]], ...]:
-        """The models and the names of each."""
+        """The models and routes, and the names of each."""
         loaded = {facts.name.casefold(): facts for facts in self._manager.models()}
         found = [(_loaded(facts), (facts.name, *facts.aliases)) for facts in loaded.values()]
         found += [
@@ -45,7 +46,13 @@ class LmStudioModels:
             if spec.name.casefold() not in loaded
         ]
         caller = caller_of(request.scope)
-        return tuple(one for one in found if caller.may_use(one[1]))
+        usable = [one for one in found if caller.may_use(one[1])]
+        names = [name for _, names in usable for name in names]
+        usable += [
+            (ListedModel(route.name, "llm"), (route.name,))
+            for route in router_of(request.scope).open_to(caller, names)
+        ]
+        return tuple(usable)
 
 
 def _loaded(facts: ModelFacts) -> ListedModel:

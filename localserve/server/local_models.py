@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from weakref import WeakSet
 
 from localserve.backends import embedding, local, remote
 from localserve.backends.base import Backend, ModelFacts
+from localserve.backends.loading import LoadOptions
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.config import Settings
@@ -88,13 +89,11 @@ class LocalModels:
         self._offer.reconfigure(registry)
         self.manager.reconfigure(registry)
 
-    def _options_of(self, spec: ModelSpec) -> local.LoadOptions:
-        """What the user decided. The command line's context and draft are the default model's:
-        others have their own, or what models.toml says."""
-        settings = self._settings
-        wanted, default = wanted_of(settings), self.manager.is_default(spec)
-        return local.LoadOptions(
-            wanted=wanted if default else replace(wanted, context_tokens=None),
+    def _options_of(self, spec: ModelSpec) -> LoadOptions:
+        """What the user decided. The command line's draft is the default model's."""
+        settings, default = self._settings, self.manager.is_default(spec)
+        return LoadOptions(
+            wanted=wanted_of(settings, default=default),
             threads=settings.threads,
             max_waiting=settings.max_waiting,
             step_budget_seconds=(

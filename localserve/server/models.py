@@ -58,12 +58,10 @@ class Models:
             if spec.name.casefold() not in known
         ]
         usable = [one for one in (*loaded, *others) if caller.may_use((one.name, *one.aliases))]
-        names = {name.casefold() for one in usable for name in (one.name, *one.aliases)}
+        names = [name for one in usable for name in (one.name, *one.aliases)]
         routes = [
             ListedModel(route.name, (), self._started)
-            for route in router_of(scope).routes
-            if caller.may_use((route.name,))
-            or any(one.model.casefold() in names for one in (*route.targets, *route.fallbacks))
+            for route in router_of(scope).open_to(caller, names)
         ]
         return (*usable, *routes)
 

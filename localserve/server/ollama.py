@@ -22,8 +22,9 @@ from localserve.dialects import ollama
 from localserve.errors import ModelInUse
 from localserve.manager import ModelManager
 from localserve.manager.library import Library
+from localserve.server.asking import told
 from localserve.server.attempts import Way
-from localserve.server.chat import AnswerEndpoint, Exchange, told
+from localserve.server.chat import AnswerEndpoint, Exchange
 from localserve.server.library import DeleteEndpoint, PullEndpoint
 from localserve.server.ollama_models import OllamaModels
 from localserve.server.records import RequestRecord, record_of
@@ -59,7 +60,7 @@ def ollama_routes(
     def post(path: str, endpoint: object) -> Route:
         return Route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
 
-    models, removal = OllamaModels(manager, settings), DeleteEndpoint(manager, library)
+    models, removal = OllamaModels(manager, settings, library), DeleteEndpoint(manager, library)
     return [
         post("/api/chat", answers(ollama.parse_chat, ollama.ChatAnswer)),
         post("/api/generate", answers(ollama.parse_generate, ollama.GenerateAnswer)),

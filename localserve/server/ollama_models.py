@@ -5,36 +5,48 @@ Lives on the event loop; files are read in a worker.
 
 from __future__ import annotations
 
+import hashlib
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from localserve.backends.base import ModelFacts
+from localserve.catalog.routes import Route
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
 from localserve.dialects import ollama
 from localserve.errors import ModelUnusable, UnknownModel
 from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager, ModelReport, Ready
+from localserve.manager.library import Library
 from localserve.manager.summary import Summaries, Summary
 from localserve.planner.plan import Wanted, wanted_by, wanted_of
 from localserve.planner.usage import RAM
 from localserve.server.bodies import read_body
 from localserve.server.callers import check_model
+from localserve.server.router import route_forbidden, router_of
 
 MOST_BODY_BYTES = 64 << 10
+
+ROUTE = "route"
+"""In the place of the architecture of a name that stands for one of several models."""
 
 _UNREAD = Summary(size_bytes=0, modified_at=0.0, digest=64 * "0")
 """Of a file that is gone, although its model is loaded."""
 
 
 class OllamaModels:
-    """The models that can be asked for; of those that are loaded, as they are now."""
+    """The models that can be asked for, and the routes; of loaded models, as they are now."""
 
-    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+    def __init__(self, manager: ModelManager, settings: Settings, library: Library | None) -> None:
         self._manager = manager
+        self._library = library
         self._settings = settings
+        self._started = time.time()
         self._summaries = Summaries(self._wanted)
 
     async def version(self, request: Request) -> Response:
@@ -42,10 +54,18 @@ class OllamaModels:
         return JSONResponse({"version": ollama.VERSION})
 
     async def tags(self, request: Request) -> Response:
-        """Every model that this caller may ask for."""
+        """Every model that this caller may ask for, then the routes."""
         caller = caller_of(request.scope)
         specs = [one for one in await self._manager.offered() if caller.may_use(one.names)]
-        return JSONResponse(ollama.list_fields(await self._described(specs)))
+        removable = await self._library.removable() if self._library is not None else ()
+        models = [
+            replace(model, removable=model.name in removable)
+            for model in await self._described(specs)
+        ]
+        names = [name for spec in specs for name in spec.names]
+        routes = router_of(request.scope).open_to(caller, names)
+        models += [_describe_route(route, self._started, ()) for route in routes]
+        return JSONResponse(ollama.list_fields(models))
 
     async def ps(self, request: Request) -> Response:
         """Those that are loaded."""
@@ -65,8 +85,10 @@ class OllamaModels:
         return JSONResponse(ollama.running_fields(running))
 
     async def show(self, request: Request) -> Response:
-        """One model. Raises: UnknownModel, KeyForbidden, ModelUnusable."""
+        """One model or route. Raises: UnknownModel, KeyForbidden, ModelUnusable."""
         name = ollama.parse_show(await read_body(request, MOST_BODY_BYTES))
+        if (route := router_of(request.scope).find(name)) is not None:
+            return JSONResponse(ollama.show_fields(await self._route(route, request.scope)))
         await check_model(request.scope, self._manager, name)
         spec = (await self._manager.report_on(name)).spec
         (summary,) = await self._summaries.of([spec])
@@ -77,11 +99,19 @@ class OllamaModels:
             raise ModelUnusable(summary.problem)
         return JSONResponse(ollama.show_fields(_describe(spec, summary or _UNREAD, facts)))
 
+    async def _route(self, route: Route, scope: Scope) -> ollama.Described:
+        """Raises: KeyForbidden."""
+        caller, offered = caller_of(scope), await self._manager.offered()
+        names = [name for spec in offered if caller.may_use(spec.names) for name in spec.names]
+        if route not in router_of(scope).open_to(caller, names):
+            raise route_forbidden(route, caller)
+        wanted = {one.model.casefold() for one in route.targets}
+        specs = [one for one in offered if wanted & {name.casefold() for name in one.names}]
+        return _describe_route(route, self._started, await self._described(specs))
+
     def _wanted(self, spec: ModelSpec) -> Wanted:
-        """How it would be run: the command line's context is the default model's."""
-        wanted = wanted_of(self._settings)
-        if not self._manager.is_default(spec):
-            wanted = replace(wanted, context_tokens=None)
+        """How it would be run."""
+        wanted = wanted_of(self._settings, default=self._manager.is_default(spec))
         return wanted.over(wanted_by(spec))
 
     async def _described(self, specs: list[ModelSpec]) -> list[ollama.Described]:
@@ -125,6 +155,25 @@ def _describe(spec: ModelSpec, summary: Summary, facts: ModelFacts | None) -> ol
         template=described.template or facts.chat_template,
         context_tokens=facts.context_tokens,
         capabilities=facts.capabilities,
+    )
+
+
+def _describe_route(
+    route: Route, since: float, models: Sequence[ollama.Described]
+) -> ollama.Described:
+    """What all of a route's `models` can do: any of them may answer."""
+    able = [model.capabilities for model in models if model.capabilities]
+    contexts = [model.context_tokens for model in models if model.context_tokens]
+    return ollama.Described(
+        name=route.name,
+        size_bytes=0,
+        digest=hashlib.sha256(f"route {route.name}".encode()).hexdigest(),
+        modified_at=since,
+        architecture=ROUTE,
+        context_tokens=min(contexts, default=0),
+        capabilities=tuple(one for one in able[0] if all(one in other for other in able))
+        if able
+        else (),
     )
 
 

@@ -5,7 +5,7 @@ A request that names a model is never routed. Lives on the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from starlette.types import Scope
@@ -39,6 +39,17 @@ class Router:
         """The route of that name, also as clients of Ollama write it."""
         return self.routes.find(name) or self.routes.find(without_latest(name))
 
+    def open_to(self, caller: Caller, models: Iterable[str]) -> tuple[Route, ...]:
+        """The routes that a key may use: by their own name, or by one of `models`, which are all
+        names of the models that it may use."""
+        usable = {name.casefold() for name in models}
+        return tuple(
+            route
+            for route in self.routes
+            if caller.may_use((route.name,))
+            or any(one.model.casefold() in usable for one in (*route.targets, *route.fallbacks))
+        )
+
     async def way(self, scope: Scope, request: object, name: str) -> Way | None:
         """How a request that names a route is put to its models; None, where it names none.
 
@@ -60,10 +71,7 @@ class Router:
         found = [await self._look_at(one) for one in (*route.targets, *route.fallbacks)]
         allowed = [one for one, names in found if whole or caller.may_use(names)]
         if not allowed:
-            raise KeyForbidden(
-                f"The key {caller.name!r} is for no model of the route {route.name!r}.",
-                hint=f"It is for {', '.join(caller.models)}.",
-            )
+            raise route_forbidden(route, caller)
         return choose(route, allowed, needs, minute)
 
     async def _look_at(self, target: Target) -> tuple[Candidate, Sequence[str]]:
@@ -99,6 +107,14 @@ def router_of(scope: Scope) -> Router:
     router = scope["app"].state.router
     assert isinstance(router, Router)
     return router
+
+
+def route_forbidden(route: Route, caller: Caller) -> KeyForbidden:
+    """The error to raise where a key is for none of a route's models."""
+    return KeyForbidden(
+        f"The key {caller.name!r} is for no model of the route {route.name!r}.",
+        hint=f"It is for {', '.join(caller.models)}.",
+    )
 
 
 def minute_of_the_day() -> int:

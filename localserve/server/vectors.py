@@ -1,6 +1,6 @@
 """What is answered at once and as a whole: embeddings, reranking, tokens and their counts.
 
-Lives on the event loop; large bodies and answers are handled in a worker.
+Lives on the event loop; large answers are written in a worker.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -21,25 +20,15 @@ from localserve.dialects.openai import parse_embedding, parse_rerank
 from localserve.errors import TimedOut
 from localserve.gateway.metered import expected_tokens, meter_of
 from localserve.manager import ModelManager
+from localserve.server.asking import AskingEndpoint, Named, told
 from localserve.server.attempts import Way, first_answer
-from localserve.server.bodies import read_body
 from localserve.server.caching import kept_vectors
-from localserve.server.callers import check_model
-from localserve.server.chat import PARSE_IN_WORKER_BYTES, told
 from localserve.server.errors import shutting_down
 from localserve.server.feed import ClientLeft
 from localserve.server.records import record_of
-from localserve.server.router import router_of
 
 RENDER_AT_ONCE = 8
 """So many vectors are made into JSON in about a millisecond; more are in a worker."""
-
-
-class Named(Protocol):
-    """A question to a model."""
-
-    @property
-    def model(self) -> str: ...
 
 
 class Counted(Protocol):
@@ -91,31 +80,27 @@ RERANK: Exchange[RerankRequest, RerankAnswer] = Exchange(
 )
 
 
-class AtOnceEndpoint(Generic[Question, Answer]):
+class AtOnceEndpoint(AskingEndpoint[Asked[Question, Answer]], Generic[Question, Answer]):
     """Answers the questions of one exchange."""
 
     def __init__(
         self, exchange: Exchange[Question, Answer], manager: ModelManager, settings: Settings
     ) -> None:
+        super().__init__(exchange.parse, manager, settings)
         self._exchange = exchange
-        self._manager = manager
-        self._settings = settings
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._respond(scope, receive, send)
-        except (ClientLeft, ClientDisconnect):
-            record_of(scope).client_left = True
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(Request(scope, receive), self._settings.max_body_bytes)
-        asked = await self._parse(scope, body)
-        way = await router_of(scope).way(scope, asked.request, asked.request.model)
-        if way is None:
-            await check_model(scope, self._manager, asked.request.model)
+    async def _respond(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        asked: Asked[Question, Answer],
+        way: Way | None,
+        body_bytes: int,
+    ) -> None:
         record, meter = record_of(scope), meter_of(scope)
         record.model = asked.request.model or self._manager.spec.name
-        expected, used = expected_tokens(len(body), max_tokens=0, choices=1), 0
+        expected, used = expected_tokens(body_bytes, max_tokens=0, choices=1), 0
         if self._exchange.computes:
             record.ask(asked.request, self._manager.spec.name)
             await meter.reserve_tokens(expected)
@@ -133,12 +118,6 @@ class AtOnceEndpoint(Generic[Question, Answer]):
         small = self._exchange.size(asked.request) <= RENDER_AT_ONCE
         rendered = asked.render(answer) if small else await asyncio.to_thread(asked.render, answer)
         await Response(rendered, media_type="application/json")(scope, receive, send)
-
-    async def _parse(self, scope: Scope, body: bytes) -> Asked[Question, Answer]:
-        """Raises: InvalidRequest."""
-        if len(body) < PARSE_IN_WORKER_BYTES:
-            return self._exchange.parse(body)
-        return await asyncio.to_thread(self._exchange.parse, body)
 
     async def _ask(self, scope: Scope, request: Question, way: Way | None) -> Answer:
         """Raises: TimedOut, and as the models."""

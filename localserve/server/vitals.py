@@ -43,11 +43,11 @@ def own_checks(
     manager: ModelManager, settings: Settings, store: KeyStore, buckets: Buckets
 ) -> HealthChecks:
     """The checks of one server, to which others may be added."""
-    checks = HealthChecks()
+    threads = ThreadPoolExecutor(2, "health")
+    checks = HealthChecks(partial(threads.shutdown, wait=False))  # a disk that hangs holds up none
     checks.add("model", lambda: _model(manager))
     checks.add_source(lambda: _engines(manager))
     checks.add("memory", lambda: _memory(manager, lambda: read_memory(Readings())))
-    threads = ThreadPoolExecutor(2, "health")
     checks.add("disk", lambda: _in_thread(threads, partial(_disk, settings.data_dir)))
     checks.add("keys", lambda: _in_thread(threads, partial(_keys, store)))
     if isinstance(buckets, RedisBuckets):

@@ -475,7 +475,6 @@ def _facts(name: str, context_tokens: int, aliases: tuple[str, ...] = ()) -> Mod
         weights_bytes=2_000_000,
         created=1_700_000_000,
         fills_middle=True,
-        has_chat_template=True,
         chat_template="{{ messages }}",
         device="none",
         file=f"{name}.gguf",

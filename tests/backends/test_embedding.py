@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from localserve.backends import local
 from localserve.backends.embedding import EmbeddingBackend, load
-from localserve.backends.local import LoadOptions
+from localserve.backends.loading import LoadOptions
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.chat import (
     ChatRequest,

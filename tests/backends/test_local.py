@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 
 import localserve
-from localserve.backends.local import LoadOptions, LocalBackend, load
+from localserve.backends.loading import LoadOptions
+from localserve.backends.local import LocalBackend, load
 from localserve.backends.placement import place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import LocalFile, ModelSpec

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localserve.catalog.registry import SHIPPED_FILE
+from localserve.catalog.routes import Route, RouteTable, Target
 from localserve.config import Settings
 from localserve.manager import fits
 from tests.browser.conftest import Opened
@@ -120,7 +121,8 @@ async def test_a_download_is_paused_goes_on_and_is_served_loaded_and_deleted(
         hub.released.set()
         await page.get_by_label(f"Go on fetching {REPO}").click()
         await page.get_by_role("status").get_by_text("here", exact=True).wait_for()
-        assert int(hub.requests[-1].rpartition("bytes=")[2].rstrip("-")) >= HALF
+        *_, last = [one for one in hub.requests if "bytes=" in one]
+        assert int(last.rpartition("bytes=")[2].rstrip("-")) >= HALF
         await page.get_by_label("Load tiny-Q8_0").click()
         await page.get_by_label("Unload tiny-Q8_0").wait_for()
         await until(lambda: "tiny-Q8_0" in {one.name for one in manager.models()})
@@ -128,6 +130,8 @@ async def test_a_download_is_paused_goes_on_and_is_served_loaded_and_deleted(
         await item(page, "tiny-Q8_0").get_by_text("default", exact=True).wait_for()
         await page.get_by_label("Delete tiny-Q8_0").click()  # nobody confirms
         assert await item(page, "tiny-Q8_0").count() == 1
+        assert await item(page, "localserve-tiny").count() == 1
+        assert await page.get_by_label("Delete localserve-tiny").count() == 0, "it is built in"
         page.on("dialog", accept)
         await page.get_by_label("Delete tiny-Q8_0").click()
         await page.get_by_role("alert").get_by_text("Let another one be that first").wait_for()
@@ -136,6 +140,13 @@ async def test_a_download_is_paused_goes_on_and_is_served_loaded_and_deleted(
         await page.get_by_label("Delete tiny-Q8_0").click()
         await item(page, "tiny-Q8_0").wait_for(state="detached")
         assert list(settings.models_dir.rglob("*.gguf")) == []
+
+
+async def test_a_route_is_no_model_of_the_disk(serve: Serve, opened: Opened) -> None:
+    routes = RouteTable((Route("auto", "order", (Target("fake"),)),))
+    async with serve(arguments={"routes": routes}) as served, opened(served, "models") as page:
+        await item(page, "fake").wait_for()
+        assert await item(page, "auto").count() == 0
 
 
 async def accept(dialog: Any) -> None:
@@ -158,6 +169,7 @@ async def test_a_cancelled_download_leaves_nothing_behind(
         await page.get_by_role("status").get_by_text("2.3 MiB of 4.5 MiB").wait_for()
         assert len(parts(settings)) == 1
         await page.get_by_label(f"Cancel fetching {REPO}").click()
+        await until(lambda: library._last[REPO].news.ended)  # else all of it could come before
         hub.released.set()
         await page.get_by_label(f"Cancel fetching {REPO}").wait_for(state="detached")
         assert list(settings.models_dir.iterdir()) == []

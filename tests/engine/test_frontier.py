@@ -69,6 +69,15 @@ def test_the_budget_is_the_shortest_step_in_which_prompts_keep_most_of_their_rat
         assert half / cost(1 + half) < WORTH * alone, "a shorter one would have been worth it"
 
 
+def test_the_first_chunk_beside_a_stream_is_chosen_by_what_was_measured_alone() -> None:
+    cost = affine(0.03, 150.0)
+    pacer, _ = settle(cost, steps=0)
+    first = pacer.chunk_tokens(1)
+    _, last = settle(cost)
+    assert first <= 1.5 * last
+    assert cost(1 + first) < UNMEASURED_SECONDS / 2
+
+
 def test_a_quick_machine_has_the_shortest_budget() -> None:
     pacer, chunk = settle(affine(0.004, 8_000.0))
     assert pacer.budget_seconds == SHORTEST_SECONDS

@@ -13,7 +13,8 @@ from localserve.manager import ModelManager, Progress
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import ManagedModel
 from localserve.manager.need import Need
-from localserve.planner.usage import RAM
+from localserve.planner.plan import Wanted
+from localserve.planner.usage import RAM, MemoryUsage
 from localserve.testing import FakeBackend, FakeOffer, FakeRoom, fake_estimate, fake_spec
 
 
@@ -32,8 +33,10 @@ class WatchedManager(ModelManager):
 class Rig:
     """Models of so many bytes by name, the first of which is the default one.
 
-    `loads` are the models in the order in which they were loaded, `overruns` the moments at which
-    more was loaded than there is. `failures` are raised by the next loads of a name.
+    `loads` are the models in the order in which they were loaded, `held_before` what the ledger
+    held as each of them began, `overruns` the moments at which more was loaded than there is.
+    `failures` are raised by the next loads of a name. `planned` changes what a model is thought to
+    need, `measured` is what every one then takes.
     """
 
     def __init__(
@@ -44,29 +47,39 @@ class Rig:
         load_seconds: Callable[[str], float] = lambda name: 0.0,
         specs: Mapping[str, Mapping[str, object]] | None = None,
         context_tokens: int = 0,
+        room: FakeRoom | None = None,
+        planned: Callable[[ModelSpec, Need], Need] = lambda spec, need: need,
+        measured: MemoryUsage | None = None,
         **options: object,
     ) -> None:
         self.sizes = sizes
         self.total_bytes = total_bytes
         self.loads: list[str] = []
         self.needs: list[Need] = []
+        self.held_before: list[Mapping[str, int]] = []
         self.failures: dict[str, list[LocalserveError]] = {}
         self.overruns: list[set[str]] = []
         self.present: dict[str, list[FakeBackend]] = {}
         self.ledger = Ledger()
-        self.room = FakeRoom(total_bytes)
+        self.room = room or FakeRoom(total_bytes)
         self.pinned_once = False
         self._load_seconds = load_seconds
+        self._measured = measured
         self.specs = {
             name: replace(fake_spec(name), **((specs or {}).get(name, {})))  # type: ignore[arg-type]
             for name in sizes
         }
+        estimate = fake_estimate(sizes, context_tokens)
+
+        async def need_of(spec: ModelSpec, wanted: Wanted) -> Need:
+            return planned(spec, await estimate(spec, wanted))
+
         all_specs = list(self.specs.values())
         self.manager = WatchedManager(
             all_specs[0],
             self._load,
             offer=FakeOffer(all_specs),
-            estimate=fake_estimate(sizes, context_tokens),
+            estimate=need_of,
             room=self.room,
             ledger=self.ledger,
             **options,  # type: ignore[arg-type]
@@ -87,7 +100,9 @@ class Rig:
     async def _load(self, spec: ModelSpec, need: Need, progress: Progress) -> Backend:
         self.loads.append(spec.name)
         self.needs.append(need)
+        self.held_before.append(dict(self.ledger.held))
         backend = FakeBackend(name=spec.name, context_tokens=need.runtime.context_tokens or 64)
+        backend.memory = self._measured
         self.present.setdefault(spec.name, []).append(backend)
         if sum(self.sizes[name] for name in self.loaded()) > self.total_bytes:
             self.overruns.append(self.loaded())

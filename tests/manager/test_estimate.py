@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localserve.backends.local import LoadOptions
+from localserve.backends.loading import LoadOptions
 from localserve.backends.placement import place_model
 from localserve.catalog.headers import read_local
 from localserve.catalog.spec import HubFile, LocalFile, ModelSpec

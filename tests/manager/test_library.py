@@ -204,3 +204,20 @@ async def test_only_localserve_s_own_are_deleted(settings: Settings) -> None:
     assert library.spec_of(found).name == "tiny-Q4_K_M"
     await library.delete(found)
     assert [spec.name for spec in await offer.everything()] == ["localserve-tiny"]
+
+
+async def test_what_can_be_deleted_is_told_as_requests_name_it(settings: Settings) -> None:
+    library, offer = library_of(settings)
+    assert await library.removable() == frozenset(), "the built-in model is nobody's to delete"
+    await pull(library, REPO)
+    beside = settings.lm_studio_models_dir
+    assert beside is not None
+    theirs = beside / "publisher" / "model" / "theirs-Q4_K_M.gguf"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(CONTENT)
+    offer.look_again()
+    assert "theirs-Q4_K_M" in {spec.name for spec in await offer.everything()}
+    assert await library.removable() == {"tiny-Q4_K_M"}
+    found = await library.find("tiny-Q4_K_M")
+    await library.delete(found)
+    assert await library.removable() == frozenset()

@@ -23,8 +23,7 @@ from localserve.errors import (
     Overloaded,
     UnknownModel,
 )
-from localserve.manager import Failed, Idle, Ready
-from localserve.manager import manager as manager_module
+from localserve.manager import Failed, Idle, Ready, admission
 from localserve.manager.need import Need
 from localserve.planner.plan import Wanted
 from localserve.testing import FakeRoom
@@ -288,16 +287,8 @@ async def test_prediction_and_measurement_are_kept_and_the_ledger_has_the_measur
 ) -> None:
     from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
-    rig = Rig({"chat": 100}, 1_000)
     real = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)
-    load = rig.manager._load
-
-    async def measured(*arguments: object) -> object:
-        backend = await load(*arguments)  # type: ignore[arg-type]
-        backend.memory = real  # type: ignore[attr-defined, misc]
-        return backend
-
-    rig.manager._load = measured  # type: ignore[assignment]
+    rig = Rig({"chat": 100}, 1_000, measured=real)
     with caplog.at_level(logging.INFO):
         await rig.use("chat")
     report = await rig.manager.report_on("chat")
@@ -312,11 +303,8 @@ async def test_a_gpu_without_memory_of_its_own_is_cleared_for_a_model_in_ram() -
     from localserve.planner.usage import RAM, DeviceUsage, MemoryUsage
 
     places = {"seen": ("MTL0", 60), "heard": (RAM, 50)}
-    rig = Rig(dict.fromkeys(places, 0), 100)
-    estimate = rig.manager._estimate
 
-    async def placed(spec: ModelSpec, context_tokens: int | None) -> Need:
-        need = await estimate(spec, context_tokens)
+    def placed(spec: ModelSpec, need: Need) -> Need:
         device, size = places[spec.name]
         usage = MemoryUsage((DeviceUsage(device, size, 0, 0),), 0)
         return replace(need, placed=replace(need.placed, predicted=usage))
@@ -330,8 +318,7 @@ async def test_a_gpu_without_memory_of_its_own_is_cleared_for_a_model_in_ram() -
             free = 100 - sum(held.values())
             return {RAM: free, "MTL0": min(free, 80 - held.get("MTL0", 0))}
 
-    rig.manager._estimate = placed
-    rig.manager._room = OneMemory()
+    rig = Rig(dict.fromkeys(places, 0), 100, planned=placed, room=OneMemory(100))
     await rig.use("seen")
     await rig.use("heard")  # each would fit by itself, in GPU and RAM
     assert rig.loaded() == {"heard"}
@@ -341,24 +328,16 @@ async def test_a_gpu_without_memory_of_its_own_is_cleared_for_a_model_in_ram() -
 async def test_room_for_companions_stays_held_beside_what_was_measured() -> None:
     from localserve.planner.usage import RAM, Beside, DeviceUsage, MemoryUsage
 
-    rig = Rig({"chat": 100}, 1_000)
     beside = (Beside("draft", (DeviceUsage(RAM, 10, 5, 5),), 3),)
-    load, estimate = rig.manager._load, rig.manager._estimate
+    measured = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)
 
-    async def with_draft(spec: ModelSpec, context_tokens: int | None) -> Need:
-        need = await estimate(spec, context_tokens)
+    def with_draft(spec: ModelSpec, need: Need) -> Need:
         usage = replace(need.usage, beside=beside)
         return replace(need, placed=replace(need.placed, predicted=usage))
 
-    async def measured(*arguments: object) -> object:
-        assert rig.ledger.held == {RAM: 123}
-        backend = await load(*arguments)  # type: ignore[arg-type]
-        backend.memory = MemoryUsage((DeviceUsage(RAM, 70, 20, 30),), 5)  # type: ignore[attr-defined, misc]
-        return backend
-
-    rig.manager._estimate = with_draft
-    rig.manager._load = measured  # type: ignore[assignment]
+    rig = Rig({"chat": 100}, 1_000, planned=with_draft, measured=measured)
     await rig.use("chat")
+    assert rig.held_before == [{RAM: 123}]
     assert rig.ledger.held == {RAM: 125 + 23}
 
 
@@ -507,7 +486,7 @@ async def test_memory_that_another_program_took_is_waited_for_and_the_wait_is_bo
 async def test_a_load_begins_as_soon_as_another_program_gives_memory_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(manager_module, "LOOK_AGAIN_SECONDS", 0.005)
+    monkeypatch.setattr(admission, "LOOK_AGAIN_SECONDS", 0.005)
     rig = Rig({"chat": 40, "code": 30}, 100, memory_wait_seconds=60)
     async with rig.manager.lease("chat"):
         rig.room.others_bytes = 50

@@ -30,7 +30,7 @@ from localserve.server.reports import (
 )
 from localserve.server.supervisor import LOAD_FAILED_STATUS
 
-FACTS = ModelFacts("m", (), "llama", 8, 16, 2, 3, 4, 5, 6, 7, True, False, "CPU", "/m.gguf")
+FACTS = ModelFacts("m", (), "llama", 8, 16, 2, 3, 4, 5, 6, 7, True, "CPU", "/m.gguf")
 
 
 def tell(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,19 @@ async def test_details_show_every_check_with_its_latency(call: Serve, tmp_path: 
             assert checks["memory"]["usable_bytes"] >= checks["memory"]["available_bytes"] > 0
             assert checks["disk"]["free_bytes"] > 0
             assert all(check["latency_ms"] >= 0 for check in body["checks"])
+
+
+async def test_what_checks_need_threads_for_ends_with_the_server(call: Serve) -> None:
+    before = set(threading.enumerate())
+
+    def own() -> list[threading.Thread]:
+        more = set(threading.enumerate()) - before
+        return [one for one in more if one.name.startswith("health")]
+
+    async with call() as served:
+        assert (await served.client.get("/health/details")).status_code == 200
+        assert own()
+    await until(lambda: not own())
 
 
 async def test_an_engine_that_does_not_step_fails_the_details_and_says_which(call: Serve) -> None:

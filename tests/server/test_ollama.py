@@ -265,6 +265,7 @@ class FakeLibrary:
         self.failure = failure
         self.pulled: list[str] = []
         self.deleted: list[str] = []
+        self.own: frozenset[str] = frozenset()
         self.discarded: list[str] = []
         self.ended = False
 
@@ -283,6 +284,9 @@ class FakeLibrary:
             raise UnknownModel(name, ())
         self.discarded.append(name)
         return 5
+
+    async def removable(self) -> frozenset[str]:
+        return self.own
 
     async def find(self, name: str) -> FoundModel:
         if self.failure is not None:
@@ -381,6 +385,19 @@ async def test_a_delete(call: Serve) -> None:
         default = await served.client.request("DELETE", "/api/delete", json={"model": "fake"})
         assert "requests name none" in error_of(default, 409)
     assert library.deleted == ["m"]
+
+
+async def test_the_list_says_what_can_be_deleted(call: Serve) -> None:
+    library = FakeLibrary()
+    async with call(**with_library(library)) as served:
+
+        async def told() -> list[tuple[str, bool]]:
+            listed = (await served.client.get("/api/tags")).json()["models"]
+            return [(one["name"], one["removable"]) for one in listed]
+
+        assert await told() == [("fake", False)]
+        library.own = frozenset({"fake"})
+        assert await told() == [("fake", True)]
 
 
 async def test_a_server_without_a_library_says_so(call: Serve) -> None:

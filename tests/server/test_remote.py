@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localserve.backends import remote
+from localserve.backends import remote, tries
 from localserve.backends.breaker import FAILURES, OPEN_SECONDS
 from localserve.backends.remote import RemoteBackend
 from localserve.catalog.registry import Registry
@@ -36,7 +36,7 @@ SAID = {"messages": [{"role": "user", "content": "Hello"}], "model": "far"}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between tries are short; how busy this machine is changes nothing."""
-    monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(tries, "FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(remote_checks, "ENGINE_SECONDS", 10.0)
     monkeypatch.setattr(checks, "CHECK_SECONDS", 20.0)
 
@@ -295,7 +295,7 @@ async def test_one_server_is_tried_again_only_so_often(call: Serve) -> None:
     ):
         answer = await served.client.post(CHAT, json=SAID)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert len(asked) == remote.MOST_ATTEMPTS
+        assert len(asked) == tries.MOST_ATTEMPTS
 
 
 async def test_mistakes_of_the_request_are_told_and_not_repeated(call: Serve) -> None:

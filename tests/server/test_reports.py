@@ -33,7 +33,6 @@ FACTS = ModelFacts(
     weights_bytes=6,
     created=7,
     fills_middle=True,
-    has_chat_template=False,
     device="CPU",
     file="/m.gguf",
 )

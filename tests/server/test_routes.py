@@ -383,6 +383,37 @@ async def test_routes_are_listed_with_the_models(call: Serve) -> None:
         assert (await served.client.get("/v1/models/AUTO")).json()["id"] == "auto"
 
 
+async def test_routes_are_listed_in_ollamas_words_too(call: Serve) -> None:
+    async with call(manager=two(), arguments=table()) as served:
+        for name in ("base", "small", "large"):
+            await served.client.post("/api/chat", json={"model": name})  # tells nothing unloaded
+        listed = (await served.client.get("/api/tags")).json()["models"]
+        assert [one["name"] for one in listed] == ["base", "small", "large", "auto"]
+        assert listed[-1].keys() == listed[0].keys()
+        running = (await served.client.get("/api/ps")).json()["models"]
+        assert "auto" not in {one["name"] for one in running}
+        studio = (await served.client.get("/api/v0/models")).json()["data"]
+        assert [one["id"] for one in studio] == ["base", "small", "large", "auto"]
+        assert (await served.client.get("/api/v0/models/AUTO")).json()["type"] == "llm"
+
+
+async def test_a_route_is_shown_as_what_all_its_models_can_do(call: Serve) -> None:
+    small = FakeBackend(name="small", context_tokens=64)
+    large = FakeBackend(name="large", context_tokens=512)
+    large.facts = replace(large.facts, capabilities=("completion", "tools"))
+    async with call(manager=two(small, large), arguments=table()) as served:
+        unknown = (await served.client.post("/api/show", json={"model": "auto"})).json()
+        assert unknown["model_info"]["general.architecture"] == "route"
+        for name in ("small", "large"):
+            await served.client.post("/api/chat", json={"model": name})
+        for name in ("auto", "AUTO:latest"):
+            shown = (await served.client.post("/api/show", json={"model": name})).json()
+            assert shown["capabilities"] == ["completion"]
+            assert shown["model_info"]["route.context_length"] == 64
+        missing = await served.client.post("/api/show", json={"model": "automatic"})
+        assert missing.status_code == 404
+
+
 async def test_a_route_can_be_loaded_in_ollamas_way(call: Serve) -> None:
     async with call(manager=two(), arguments=table()) as served:
         answer = await served.client.post("/api/chat", json={"model": "auto:latest"})
@@ -438,6 +469,12 @@ async def test_a_key_for_some_models_has_those_of_a_route(call: Serve, tmp_path:
         assert [one["id"] for one in listed] == ["base"]
         listed = (await served.client.get("/v1/models", headers=large)).json()["data"]
         assert [one["id"] for one in listed] == ["large", "auto"]
+        tags = (await served.client.get("/api/tags", headers=large)).json()["models"]
+        assert "auto" in {one["name"] for one in tags}
+        tags = (await served.client.get("/api/tags", headers=base)).json()["models"]
+        assert "auto" not in {one["name"] for one in tags}
+        shown = await served.client.post("/api/show", json={"model": "auto"}, headers=base)
+        assert shown.status_code == 403
         explained = await served.client.get(
             "/admin/routes/explain", params={"route": "auto"}, headers=large
         )

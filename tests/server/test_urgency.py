@@ -18,6 +18,19 @@ from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import CHAT, HELLO, Serve, Served, connected, until
 
 COMPLETION = "/v1/completions"
+BODIES: dict[str, dict[str, Any]] = {
+    CHAT: HELLO,
+    COMPLETION: {"prompt": "x"},
+    "/v1/responses": {"input": "x"},
+    "/v1/messages": HELLO | {"max_tokens": 99},
+    "/api/chat": HELLO | {"stream": False},
+    "/api/generate": {"prompt": "x", "stream": False},
+    "/api/generate#raw": {"prompt": "x", "raw": True, "stream": False},
+    "/completion": {"prompt": "x"},
+    "/infill": {"input_prefix": "x", "input_suffix": "y"},
+}
+"""A question in the words of each dialect."""
+
 NEVER = 60.0
 """Seconds that no test waits for."""
 
@@ -34,7 +47,7 @@ NEVER = 60.0
         (Priority.INTERACTIVE, "background", Priority.BACKGROUND),
     ],
 )
-@pytest.mark.parametrize("path", [CHAT, COMPLETION])
+@pytest.mark.parametrize("path", BODIES)
 async def test_a_request_goes_before_its_key_and_both_before_the_kind(
     call: Serve,
     tmp_path: Path,
@@ -46,7 +59,7 @@ async def test_a_request_goes_before_its_key_and_both_before_the_kind(
     secret = KeyStore(tmp_path / "keys.sqlite").create("one", now=0.0, priority=of_key).secret
     backend = FakeBackend()
     async with call(backend, data_dir=tmp_path) as served:
-        body = HELLO if path == CHAT else {"prompt": "x"}
+        body = BODIES[path]
         if of_request:
             body = body | {"priority": of_request}
         answer = await served.client.post(path, json=body, headers={"x-api-key": secret})
@@ -86,6 +99,29 @@ async def test_a_deadline_before_the_first_token_is_a_504_that_nobody_repeats(
         assert answer.headers["x-should-retry"] == "false"
         assert (backend.running, backend.cancelled) == (0, 1)
         assert (await served.record()).error == "deadline_exceeded"
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_every_dialect_has_deadlines(call: Serve, path: str) -> None:
+    backend = FakeBackend("a b c", accept_delay_seconds=NEVER)
+    async with call(backend) as served:
+        answer = await served.client.post(path, json=BODIES[path] | {"deadline_ms": 30})
+        assert answer.status_code == 504
+        assert "deadline" in answer.text
+        assert answer.headers["x-should-retry"] == "false"
+        assert (await served.record()).error == "deadline_exceeded"
+    assert (backend.running, backend.cancelled) == (0, 1)
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("wrong", [{"priority": "urgent"}, {"deadline_ms": 0}])
+async def test_no_dialect_takes_another_urgency(
+    call: Serve, path: str, wrong: dict[str, Any]
+) -> None:
+    async with call() as served:
+        answer = await served.client.post(path, json=BODIES[path] | wrong)
+        assert answer.status_code in (400, 422)
+        assert next(iter(wrong)) in answer.text
 
 
 async def test_a_deadline_after_the_first_token_ends_the_stream_with_an_error(serve: Serve) -> None:

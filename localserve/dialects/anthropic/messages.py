@@ -29,6 +29,7 @@ from localserve.dialects.anthropic.turns import WireMessage, read_turns
 from localserve.dialects.bounds import LARGEST_TOKEN, MAX_STOPS, Name, StopText
 from localserve.dialects.schema import WireBody, WireModel, read_json
 from localserve.dialects.schemas import Schema, schema_text
+from localserve.dialects.urgency import UrgencyFields
 from localserve.errors import InvalidRequest
 
 
@@ -67,7 +68,7 @@ class OutputConfig(WireModel):
     format: OutputFormat | None = None
 
 
-class MessagesBody(WireBody):
+class MessagesBody(UrgencyFields, WireBody):
     """`max_tokens` may be left out: then the model's own limits hold."""
 
     messages: Annotated[list[WireMessage], Field(min_length=1)]
@@ -118,6 +119,8 @@ def _request(wire: MessagesBody) -> ChatRequest:
             shape=_shape(wire),
         ),
         reasoning_tokens=_reasoning_tokens(wire.thinking),
+        priority=wire.wanted_priority,
+        deadline_seconds=wire.deadline_seconds,
     )
 
 

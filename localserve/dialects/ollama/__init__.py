@@ -13,7 +13,7 @@ from localserve.dialects.ollama.embed import (
     parse_embed,
     parse_embedding,
 )
-from localserve.dialects.ollama.errors import error_answer, error_fields, error_line
+from localserve.dialects.ollama.errors import error_answer, error_line
 from localserve.dialects.ollama.generate import Generate, parse_generate
 from localserve.dialects.ollama.library import (
     SUCCESS,
@@ -46,7 +46,6 @@ __all__ = [
     "GenerateAnswer",
     "Running",
     "error_answer",
-    "error_fields",
     "error_line",
     "list_fields",
     "parse_chat",

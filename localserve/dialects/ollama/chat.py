@@ -42,6 +42,8 @@ def parse_chat(body: bytes) -> Asked[ChatRequest]:
         tools=read_tools(chat.tools or ()),
         template_options=chat.template_options(),
         generation=chat.generation(),
+        priority=chat.wanted_priority,
+        deadline_seconds=chat.deadline_seconds,
         keep_alive_seconds=chat.keep_alive,
     )
     return Asked(request, model=request.model, stream=chat.streams, empty=not wire)

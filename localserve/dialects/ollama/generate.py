@@ -56,6 +56,8 @@ def _request(generate: GenerateBody) -> Generate:
             prompts=(prompt,),
             suffix=generate.suffix or None,
             generation=generation,
+            priority=generate.wanted_priority,
+            deadline_seconds=generate.deadline_seconds,
             keep_alive_seconds=keep_alive,
         )
     system = (Message("system", generate.system),) if generate.system else ()
@@ -64,5 +66,7 @@ def _request(generate: GenerateBody) -> Generate:
         messages=(*system, Message("user", prompt)),
         template_options=generate.template_options(),
         generation=generation,
+        priority=generate.wanted_priority,
+        deadline_seconds=generate.deadline_seconds,
         keep_alive_seconds=keep_alive,
     )

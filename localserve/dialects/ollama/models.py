@@ -32,6 +32,7 @@ class Described:
 
     `values` are the file's own keys, None in the place of what is long. `context_tokens` is what
     one request may use now, or could if the model were loaded; 0 where the file says nothing.
+    `removable` says that `/api/delete` deletes it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Described:
     capabilities: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     values: Mapping[str, str | int | float | bool | None] | None = None
+    removable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def parse_show(body: bytes) -> str:
 
 
 def list_fields(models: Sequence[Described]) -> dict[str, object]:
-    """The list of models that can be asked for."""
+    """The list of models that can be asked for. `removable` is not Ollama's."""
     return {"models": [_list_entry(model) for model in models]}
 
 
@@ -112,6 +114,7 @@ def _list_entry(model: Described) -> dict[str, object]:
         "size": model.size_bytes,
         "digest": model.digest,
         "details": _details(model),
+        "removable": model.removable,
     }
 
 

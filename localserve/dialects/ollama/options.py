@@ -27,6 +27,7 @@ from localserve.dialects.bounds import (
 from localserve.dialects.ollama.keep_alive import KeepAlive
 from localserve.dialects.schema import WireBody, WireModel
 from localserve.dialects.schemas import ANY_OBJECT, schema_text
+from localserve.dialects.urgency import UrgencyFields
 from localserve.errors import UnsupportedField
 
 MAX_TOP_LOGPROBS = 20
@@ -91,7 +92,7 @@ class Options(WireModel):
         )
 
 
-class AnswerBody(WireBody):
+class AnswerBody(UrgencyFields, WireBody):
     """What both kinds of answers have in common."""
 
     model: Name | None = None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 
 from localserve.prompting.output.format import TaggedCalls
 from localserve.prompting.output.json_reading import is_json
 from localserve.prompting.output.reader import Markers, Reader, Reading, Sink
 
 DEEPEST = 32
-
-_TAG_NAME = re.compile(r"[^<>/\s]*")
 
 
 def nested_value(

@@ -65,6 +65,7 @@ def test_a_list_has_every_field_that_clients_check() -> None:
                     "parameter_size": "8.2B",
                     "quantization_level": "Q4_K_M",
                 },
+                "removable": False,
             }
         ]
     }

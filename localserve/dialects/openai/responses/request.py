@@ -140,6 +140,8 @@ def parse_response(body: bytes) -> AskedResponse:
         continue_last=False,
         reasoning_apart=wire.reasoning_apart,
         reasoning_tokens=wire.reasoning_tokens(),
+        priority=wire.wanted_priority,
+        deadline_seconds=wire.deadline_seconds,
     )
     return AskedResponse(
         request=request,
