@@ -85,7 +85,8 @@ class StepCosts:
 
     RISING, FALLING = 0.1, 0.4
 
-    def __init__(self) -> None:
+    def __init__(self, *, rising: float = RISING) -> None:
+        self._rising = rising
         self._points: dict[int, _Point] = {}  # by the number of bits
         self._tokens: list[float] = []
         self._seconds: list[float] = []
@@ -98,7 +99,7 @@ class StepCosts:
             return
         new = _Point(float(tokens), seconds, prompts)
         if old is not None and old.prompts == prompts:
-            weight = self.RISING if seconds > old.seconds else self.FALLING
+            weight = self._rising if seconds > old.seconds else self.FALLING
             new = _Point(
                 old.tokens + weight * (tokens - old.tokens),
                 old.seconds + weight * (seconds - old.seconds),

@@ -7,7 +7,7 @@ and so is the budget itself where nobody has set one (`frontier.py`).
 
 from __future__ import annotations
 
-from localserve.engine.frontier import CLOCK_SECONDS, Frontier, mean
+from localserve.engine.frontier import CLOCK_SECONDS, FEW_ROWS, ROWS, TILE, Frontier, mean
 from localserve.engine.guessing import StepCosts
 
 SMALLEST_CHUNK = 8
@@ -28,15 +28,17 @@ SIDE_WORK_SHARE = 0.1
 SIDE_WORK_SHARE_ALONE = 0.5
 """The same where nobody streams."""
 
-ROWS, FEW_ROWS = 16, 4
-"""llama.cpp's processor kernels multiply 16 tokens at a time, then 4; each token that is left over
-costs as much as a step of one. Source: forward_mul_mat_one_chunk and ggml_gemm_q4_K_8x8_q8_K in
-ggml-cpu."""
+FORGETTING = 0.99
+"""What a tile cost when it was too long counts less with each step, so that it is tried again."""
+
+NEARLY_A_TILE = 0.9
+"""So much of a tile is rounded up: it would take no less time."""
 
 
 class Pacer:
-    """Keeps steps within a budget by two running means: a step without prompt tokens, and what each
-    prompt token adds to it. Without `budget_seconds` the budget is the machine's own."""
+    """Keeps steps within a budget by running means: a step without prompt tokens, and what each
+    prompt token adds to it, in steps of whole tiles and in smaller ones. Without `budget_seconds`
+    the budget is the machine's own."""
 
     def __init__(self, budget_seconds: float | None, batch_tokens: int) -> None:
         self._given_seconds = budget_seconds
@@ -44,7 +46,13 @@ class Pacer:
         self.costs = StepCosts()
         self._frontier = Frontier(batch_tokens)
         self._answer_step_seconds: float | None = None
-        self._prompt_token_seconds: float | None = None
+        self._tiled_token_seconds: float | None = None
+        self._few_token_seconds: float | None = None
+
+    @property
+    def _token_seconds(self) -> float | None:
+        """What a token of a long prompt costs."""
+        return self._tiled_token_seconds or self._few_token_seconds
 
     @property
     def budget_seconds(self) -> float:
@@ -57,18 +65,37 @@ class Pacer:
         room = max(1, self.batch_tokens - answering)
         if answering == 0 and not hurry:
             return self._alone(room)
-        if self._prompt_token_seconds is None:
+        if self._token_seconds is None:
             return min(room, _whole_rows(FIRST_CHUNK, answering))
         beside = (self._answer_step_seconds or 0.0) if answering else 0.0
         left = self.budget_seconds - beside
-        chunk = max(SMALLEST_CHUNK, int(left / self._prompt_token_seconds))
+        chunk = max(SMALLEST_CHUNK, self._tokens_within(left, answering))
         return min(room, _whole_rows(chunk, answering))
+
+    def _tokens_within(self, seconds: float, answering: int) -> int:
+        few = self._few_token_seconds
+        if self._given_seconds is None and self._frontier.chosen_tokens is not None:
+            return self._frontier.chosen_tokens - answering
+        if self._tiled_token_seconds is not None:
+            tiled = int(seconds / self._tiled_token_seconds)
+            if tiled + answering >= NEARLY_A_TILE * TILE:
+                return max(tiled, TILE - answering)
+            few = few or self._tiled_token_seconds
+            self._tiled_token_seconds *= FORGETTING
+            return min(int(seconds / few), TILE - answering - 1)
+        assert few is not None
+        return int(seconds / few)
+
+    def first_part(self, pending: int, chunk: int, answering: int) -> int:
+        """Of what is left of one prompt, so much now: what whole chunks of tiles leave over comes
+        first, for attention to it would be slow behind all the rest."""
+        return chunk if chunk + answering < TILE else pending % chunk or chunk
 
     def _alone(self, room: int) -> int:
         """Whole chunks, but where they would take too long for whoever comes meanwhile."""
-        if self._prompt_token_seconds is None:
+        if self._token_seconds is None:
             return room
-        chunk = max(FIRST_CHUNK, int(ALONE_SECONDS / self._prompt_token_seconds))
+        chunk = max(FIRST_CHUNK, int(ALONE_SECONDS / self._token_seconds))
         return min(room, _whole_rows(chunk, 0))
 
     def longest_guess_seconds(self, answering: int) -> float:
@@ -83,7 +110,7 @@ class Pacer:
 
     def prompt_seconds(self, tokens: int) -> float | None:
         """How long it should take to compute so much of a prompt; None before it was measured."""
-        each = self._prompt_token_seconds
+        each = self._token_seconds
         return None if each is None else each * tokens
 
     def observe(self, answering: int, prompt_tokens: int, seconds: float, guessed: int = 0) -> None:
@@ -98,12 +125,15 @@ class Pacer:
             return
         beside = (self._answer_step_seconds or 0.0) if answering else 0.0
         cost = max(seconds - beside, seconds * 0.1, CLOCK_SECONDS) / prompt_tokens
-        if answering or prompt_tokens >= FIRST_CHUNK:
-            self._prompt_token_seconds = mean(self._prompt_token_seconds, cost)
+        if tokens >= TILE:
+            self._tiled_token_seconds = mean(self._tiled_token_seconds, cost)
+        elif answering or prompt_tokens >= FIRST_CHUNK:
+            self._few_token_seconds = mean(self._few_token_seconds, cost)
 
 
 def _whole_rows(chunk: int, answering: int) -> int:
     """At most `chunk` prompt tokens, so that with the answers' all are multiplied together."""
     total = chunk + answering
-    whole = total - total % (ROWS if total >= 2 * ROWS else FEW_ROWS)
+    at_a_time = TILE if total >= TILE else ROWS if total >= 2 * ROWS else FEW_ROWS
+    whole = total - total % at_a_time
     return whole - answering if whole - answering >= FEW_ROWS else chunk

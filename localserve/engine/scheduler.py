@@ -227,6 +227,8 @@ class Scheduler:
         # Whoever comes meanwhile waits for the end of the step: not long for background work.
         hurry = all(one.request.priority is Priority.BACKGROUND for one in behind)
         budget = self._pacer.chunk_tokens(answering, hurry=hurry)
+        if len(behind) == 1 and answering:
+            budget = self._pacer.first_part(behind[0].pending, budget, answering)
         wanted = min(budget, sum(sequence.pending for sequence in behind))
         while (short := wanted + answering - self.cache.free_cells) > 0:
             if not self.cache.give_up(short):

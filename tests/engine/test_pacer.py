@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from localserve.engine.pacer import FIRST_CHUNK, ROWS, SMALLEST_CHUNK, Pacer
+from localserve.engine.frontier import ROWS
+from localserve.engine.pacer import FIRST_CHUNK, SMALLEST_CHUNK, Pacer
 
 
 def test_without_running_answers_a_step_takes_a_whole_batch() -> None:
