@@ -46,9 +46,9 @@ from localserve.errors import (
     Overloaded,
 )
 
-LONG_ANSWER = 128
-"""An answer that may have so many tokens is worth that kept prefixes go to disk for it: a cell in
-use costs about so many steps what reading it back takes."""
+WORTH_THE_CELLS = 128
+"""So many tokens to compute are worth that kept prefixes go to disk for them: a cell in use costs
+about so many tokens, of prompts or of answers, what reading it back takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +403,7 @@ class Scheduler:
                 continue
             if not self._fits(sequence, [one for one in self.running if one not in yielding]):
                 break
-            self._set_aside(sequence)
+            self._set_aside()
             if self.restorer is not None and self.restorer.brings(sequence):
                 continue
             self._make_room_for(sequence, yielding)
@@ -418,17 +418,20 @@ class Scheduler:
                 outcome += [(sequence, event) for event in sequence.progress()]
         return outcome
 
-    def _set_aside(self, newcomer: Sequence) -> None:
-        """Leave the cells to one that comes alone and may answer at length, once."""
-        alone = not self.running and self.waiting == [newcomer]
-        if self.saver is None or not alone or self._cleared_for == newcomer.number:
+    def _set_aside(self) -> None:
+        """Leave the cells to those that come while nothing runs, if much is to be computed."""
+        newest = max(one.number for one in self.waiting)
+        if self.saver is None or self.running or newest <= self._cleared_for:
             return
-        is_long = newcomer.limit >= LONG_ANSWER
-        hurries = newcomer.request.priority is Priority.INTERACTIVE
-        if self._memory.crowding_slows and is_long and not hurries:
-            self._cleared_for = newcomer.number
-            source = self.cache.source_of(newcomer)
-            self.saver.set_aside(self._pacer.side_work_seconds(1), source)
+        self._cleared_for = newest
+        if self._memory.crowding_slows and sum(map(self._work, self.waiting)) >= WORTH_THE_CELLS:
+            sources = [self.cache.source_of(one) for one in self.waiting]
+            self.saver.set_aside(self._pacer.side_work_seconds(1), sources)
+
+    def _work(self, sequence: Sequence) -> int:
+        """Tokens that may be computed; whoever types gets a short answer."""
+        typing = sequence.request.priority is Priority.INTERACTIVE
+        return self.cache.left_of(sequence) + (0 if typing else sequence.limit)
 
     def _forget_on_disk(self, sequence: Sequence) -> None:
         if self.restorer is not None:

@@ -1,7 +1,7 @@
 """Which kept prefixes go to disk, and when: what is idle, about to be dropped, or left at the end.
 
-Where cells in use slow all steps down, what is on disk leaves the cells to a long answer that
-begins alone: it comes back in far less time than it was computed in.
+Where cells in use slow all steps down, what is on disk leaves the cells to those that come while
+nothing runs: it comes back in far less time than it was computed in.
 
 The engine's thread only copies states out of the memory, piece by piece: while it has nothing else
 to do, or within a small part of a step. Lives on that thread; `shelf.py` writes elsewhere.
@@ -10,7 +10,7 @@ to do, or within a small part of a step. Lives on that thread; `shelf.py` writes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
@@ -118,14 +118,17 @@ class Saver:
             if outcome is not Outcome.TAKEN:
                 return
 
-    def set_aside(self, seconds: float, source: Source | None) -> None:
-        """Leave the cells to a sequence that begins with `source`: all else that is written, or can
+    def set_aside(self, seconds: float, sources: Iterable[Source | None]) -> None:
+        """Leave the cells to sequences that begin with `sources`: all else that is written, or can
         be within so long, goes."""
+        stay: dict[int, int] = {}
+        for source in filter(None, sources):
+            stay[source.slot] = max(source.length, stay.get(source.slot, 0))
         self._seconds_left = min(self._seconds_left, seconds)
         for slot in list(self._cache.kept):
             self.spill(slot)
             if self._is_written(slot):
-                self._cache.shrink(slot, source.length if source and source.slot == slot else 0)
+                self._cache.shrink(slot, stay.get(slot, 0))
 
     # At the end
 

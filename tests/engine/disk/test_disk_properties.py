@@ -37,7 +37,7 @@ class AnyTraceWithADisk(AnyTrace):
             (saving, "WORTH_WRITING", 8),
             (saving, "WORTH_WRITING_CROWDED", 8),
             (saving, "IDLE_SECONDS_CROWDED", 0.0),
-            (scheduler, "LONG_ANSWER", 2),
+            (scheduler, "WORTH_THE_CELLS", 2),
             (saving, "PIECE_TOKENS", 16),
             (saving, "LEAST_TOKENS", 2),
             (saving, "IDLE_SECONDS", 0.0),

@@ -22,7 +22,7 @@ from localserve.engine.disk.saving import (
     WORTH_WRITING_CROWDED,
 )
 from localserve.engine.disk.shelf import Shelf
-from localserve.engine.scheduler import LONG_ANSWER
+from localserve.engine.scheduler import WORTH_THE_CELLS
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import Sequence
 from tests.engine.rig import (
@@ -445,21 +445,52 @@ def test_what_it_begins_with_stays_in_the_cells(
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"max_tokens": LONG_ANSWER - 1}, id="a short answer"),
+        pytest.param({"max_tokens": WORTH_THE_CELLS - 90}, id="a short answer"),
         pytest.param({"priority": Priority.INTERACTIVE}, id="somebody types"),
     ],
 )
-def test_others_take_the_cells_that_are_free(servers: Servers, changes: dict[str, object]) -> None:
+def test_little_work_takes_the_cells_that_are_free(
+    servers: Servers, changes: dict[str, object]
+) -> None:
+    rig = crowded(servers)
+    ask(rig, LONG + b"\nhello\n")
+    ask(rig, OTHER[:70] + b"\nother\n", **changes)
+    assert rig.scheduler.cells_used > len(LONG) + 70
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"max_tokens": 8}, id="a short answer"),
+        pytest.param({"priority": Priority.INTERACTIVE}, id="somebody types"),
+    ],
+)
+def test_a_long_prompt_is_work_too(servers: Servers, changes: dict[str, object]) -> None:
     rig = crowded(servers)
     ask(rig, LONG + b"\nhello\n")
     ask(rig, OTHER + b"\nother\n", **changes)
-    assert rig.scheduler.cells_used > len(LONG) + len(OTHER)
+    assert rig.scheduler.cells_used == len(OTHER) + len(b"\nother\nother")
+
+
+def test_what_any_of_those_begins_with_that_come_together_stays(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = crowded(servers)
+    for prompt in (LONG, OTHER):
+        rig.submit(request(prompt + b"\nhello\n"))
+    rig.finish()
+    rig.save_all()
+    monkeypatch.setattr(Shelf, "read", None)
+    together = [LONG + b"\nhello\nhello\nnext\n", OTHER + b"\nhello\nhello\nnext\n"]
+    sequences = [rig.submit(request(prompt)) for prompt in together]
+    rig.finish()
+    assert [cached(rig, one) for one in sequences] == [len(LONG) + 12, len(OTHER) + 12]
 
 
 def test_nothing_leaves_the_cells_beside_a_running_answer(servers: Servers) -> None:
     rig = crowded(servers)
     ask(rig, LONG + b"\nhello\n")
-    rig.submit(request(b"x\n" + b"z" * 40 + b"\n", max_tokens=LONG_ANSWER - 1))
+    rig.submit(request(b"x\n" + b"z" * 40 + b"\n", max_tokens=WORTH_THE_CELLS - 90))
     rig.step()
     ask(rig, OTHER + b"\nother\n")
     assert rig.scheduler.cells_used > len(LONG) + len(OTHER)
