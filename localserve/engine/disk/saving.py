@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
-from localserve.engine.cache import PrefixCache, Source
+from localserve.engine.cache import WORTH_SHARING, PrefixCache, Source
 from localserve.engine.disk.record import Part, Payload, Record
 from localserve.engine.disk.shelf import LARGEST_BYTES, Shelf
 from localserve.engine.prefixes import TokenArray
@@ -123,7 +123,8 @@ class Saver:
         be within so long, goes."""
         stay: dict[int, int] = {}
         for source in filter(None, sources):
-            stay[source.slot] = max(source.length, stay.get(source.slot, 0))
+            if source.length >= WORTH_SHARING:
+                stay[source.slot] = max(source.length, stay.get(source.slot, 0))
         self._seconds_left = min(self._seconds_left, seconds)
         for slot in list(self._cache.kept):
             self.spill(slot)

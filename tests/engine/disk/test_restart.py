@@ -472,6 +472,12 @@ def test_a_long_prompt_is_work_too(servers: Servers, changes: dict[str, object])
     assert rig.scheduler.cells_used == len(OTHER) + len(b"\nother\nother")
 
 
+def test_a_short_beginning_is_computed_again(servers: Servers) -> None:
+    rig = crowded(servers)
+    ask(rig, LONG + b"\nhello\n")
+    assert cached(rig, ask(rig, LONG[:4] + OTHER + b"\nother\n")) == 0
+
+
 def test_what_any_of_those_begins_with_that_come_together_stays(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
