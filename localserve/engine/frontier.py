@@ -61,9 +61,8 @@ class Frontier:
 
     def __init__(self, batch_tokens: int) -> None:
         self._telling_tokens = max(1, int(batch_tokens * TELLING_SHARE))
-        self._beside = StepCosts(
-            rising=SMOOTHING
-        )  # what prompt tokens add to a step of answers, by all its tokens
+        # What prompt tokens add to a step of answers, by all tokens of that step.
+        self._beside = StepCosts(rising=SMOOTHING)
         self._beside.observe(1, 0.0)
         self._answering = 1
         self._answers_seconds: float | None = None

@@ -47,8 +47,8 @@ from localserve.errors import (
 )
 
 WORTH_THE_CELLS = 128
-"""So many tokens to compute are worth that kept prefixes go to disk for them: a cell in use costs
-about so many tokens, of prompts or of answers, what reading it back takes."""
+"""So many tokens to compute, of prompts or answers, are worth that kept prefixes go to disk for
+them: for each cell in use they take about as much longer as reading it back takes."""
 
 
 @dataclass(frozen=True, slots=True)
