@@ -273,8 +273,7 @@ class Engine(Generic[R]):
 
     def _main(self) -> None:
         try:
-            runner = self._make_runner()
-            shelf = self._shelf = self._make_shelf(runner)
+            runner, shelf = self._make()
         except Exception as failure:
             self._snapshot = Snapshot(alive=False)
             self._call(_settle, self._started, None, failure)
@@ -311,6 +310,16 @@ class Engine(Generic[R]):
                 self._put_away(scheduler, shelf)
             runner.close()
             self._call(_settle, self._stopped, None, None)
+
+    def _make(self) -> tuple[R, Shelf | None]:
+        """The runner and the shelf, or neither. Raises what they raise."""
+        runner = self._make_runner()
+        try:
+            self._shelf = self._make_shelf(runner)
+        except BaseException:
+            runner.close()
+            raise
+        return runner, self._shelf
 
     def _put_away(self, scheduler: Scheduler, shelf: Shelf) -> None:
         """Write what is kept, in the time that there is."""

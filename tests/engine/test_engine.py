@@ -138,6 +138,19 @@ async def test_what_make_runner_raises_start_raises() -> None:
     await engine.close()
 
 
+async def test_what_make_shelf_raises_start_raises_and_the_runner_is_freed() -> None:
+    runner = ScriptedRunner()
+
+    def make_shelf(runner: ScriptedRunner) -> Shelf:
+        raise OSError("no such folder")
+
+    engine = Engine("test", lambda: runner, max_running=4, make_shelf=make_shelf)
+    with pytest.raises(OSError, match="no such folder"):
+        await engine.start()
+    assert runner.closed
+    await engine.close()
+
+
 async def test_closing_while_the_runner_is_made_waits_for_it_and_frees_it() -> None:
     go_on = threading.Event()
     runner = ScriptedRunner()
