@@ -30,9 +30,9 @@ from localserve.errors import (
 )
 from localserve.server.app import create_app
 from localserve.server.errors import status_of
-from localserve.server.openapi import openapi_document
 from localserve.server.openapi.declarations import DECLARED
 from localserve.server.openapi.declared import JSON, Declared
+from localserve.server.openapi.document import openapi_document
 from localserve.server.openapi.pages import FILES, VIEWER
 from localserve.testing import FakeBackend, fake_manager
 from tests.server.conftest import Serve

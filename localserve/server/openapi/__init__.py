@@ -4,7 +4,6 @@
 models, `headers.py` their headers; `document.py` puts it together; `pages.py` serves it.
 """
 
-from localserve.server.openapi.document import openapi_document
 from localserve.server.openapi.pages import documentation_routes
 
-__all__ = ["documentation_routes", "openapi_document"]
+__all__ = ["documentation_routes"]

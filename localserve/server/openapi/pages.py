@@ -17,7 +17,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from localserve.server.errors import RouteUnknown
-from localserve.server.openapi.document import openapi_document
 
 VIEWER = Path(__file__).parent / "viewer"
 
@@ -73,6 +72,8 @@ def documentation_routes(version: str) -> list[BaseRoute]:
 @lru_cache(maxsize=4)
 def _described(version: str, root: str) -> str:
     """As text; it is long in the making, and the same each time."""
+    from localserve.server.openapi.document import openapi_document  # here: few ask for it
+
     return json.dumps(openapi_document(version, root))
 
 
