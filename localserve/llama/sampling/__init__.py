@@ -8,7 +8,7 @@ uniform.py      the random numbers that llama.cpp's sampler would draw
 adjustments.py  biases and penalties, applied to the few tokens that they touch
 chain.py        llama.cpp's own samplers, given the candidates that matter
 nucleus.py      top-p over the whole vocabulary
-cut.py          where running sums of a flat row, largest logits first, pass a value
+sample.py       a sample of a row: about where it would be, if it were sorted
 choices.py      the ways to choose, one for each kind of settings
 scores.py       log probabilities
 

@@ -2,7 +2,8 @@
 
 They draw as llama.cpp's chain over the whole vocabulary would: of the same candidates, with
 the same probabilities, in the same order and by the same random numbers. So a seed gives the
-chain's own tokens, but where float32 rounds its sums of 150,000 weights otherwise.
+chain's own tokens, but where float32 rounds its sums of 150,000 weights otherwise, and where
+most of a large vocabulary is in top-p's nucleus, which only a sort could put in order.
 """
 
 from __future__ import annotations

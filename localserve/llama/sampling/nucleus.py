@@ -4,19 +4,19 @@ Where language models are sure, a few columns hold nearly all of it: their weigh
 exactly, those of all others are bounded by the columns' maxima, and if the drawn token is the same
 for the least and the most that they can be, it is drawn without looking at them. Otherwise the
 weights of the whole row are summed, and of its tokens those are sorted that the rest of the
-probability cannot be made of; if those are most of the row, it is cut without sorting it.
+probability cannot be made of. If those are most of a large vocabulary, tokens are drawn of all
+until one is among them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
-from localserve.llama.sampling.cut import Sample, Weigh, find_cut, lift, slack
 from localserve.llama.sampling.row import Row, sorted_down
+from localserve.llama.sampling.sample import Sample, slack
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.sums import RunningSums, running
 from localserve.llama.sampling.uniform import Uniform
@@ -32,12 +32,19 @@ all others weigh little together, and are bounded closely enough."""
 MOST_COLUMNS = 512
 """Where more are as close, it is not sure."""
 
+SORTED = 16_384
+"""A row no larger is sorted: it draws as llama.cpp does, and takes no longer."""
+
+TRIES = 16
+"""Of a nucleus of half the tokens that many draws miss seldom."""
+
 FEW = 8
 """Logits in one of so many columns are sorted without asking first how many of them are needed."""
 
 
 class TopP:
-    """Draws from the nucleus in the order of llama.cpp, the most likely token first."""
+    """Draws from the nucleus in the order of llama.cpp, the most likely token first; where it is
+    most of a large vocabulary, in the order of the vocabulary."""
 
     def __init__(self, share: float, floor: float, temperature: float, uniform: Uniform) -> None:
         """`floor` is how far below the largest a logit may lie, at most 0."""
@@ -97,10 +104,14 @@ class TopP:
         bound = min(max(np.float32(whole.shift + math.log(left / scan.size)), floor), peak)
         if scan.columns.reached(bound) * FEW <= scan.columns.count:
             return self._from_reaching([bound], scan, wanted, uniform)
-        sample = Sample.of(scan.row, _weigher(scan, 1.0))
+        sample = Sample(scan.row, scan.peak)
         last = sample.place(left)
-        if 2 * last < len(sample.logits) and floor < sample.logits[last]:
-            return self._from_cut(sample, floor, scan, wanted, uniform)
+        most = 2 * last < len(sample.logits) and floor < sample.logits[last]
+        if most and scan.size > SORTED:
+            token = self._from_most(floor, scan, wanted, uniform)
+            if token is not None:
+                return token
+            uniform = self._uniform.next()
         last -= slack(len(sample.logits) - last)
         likely = [sample.logits[last]] if last >= 0 and sample.logits[last] > bound else []
         return self._from_reaching([*likely, bound], scan, wanted, uniform)
@@ -123,41 +134,17 @@ class TopP:
             place = sums.exceeding(uniform * sums.total)
         return int(ids[_place_in(logits, best_first, min(place, last))])
 
-    def _from_cut(
-        self, sample: Sample, floor: np.float32, scan: Scan, wanted: float, uniform: float
-    ) -> int:
-        """By two cuts of the whole row, at the end of the nucleus and at the token.
-
-        Where the sample has misled, and the nucleus is less than half of the row or `floor` ends
-        it, those in it are sorted.
-        """
-        total = scan.weights(1.0).total
-        workspace = scan.lend_workspace()
-        last = find_cut(
-            scan.row,
-            workspace,
-            _weigher(scan, 1.0),
-            sample,
-            target=wanted,
-            total=total,
-            side="left",
-        )
-        if last.logit < floor or 2 * last.place < scan.size:
-            return self._from_reaching([max(last.logit, floor)], scan, wanted, uniform)
-        warm = _weigher(scan, self._temperature)
-        warm(scan.row, out=workspace.weights)
-        least = warm(np.full(1, last.logit))[0]
-        beyond = scan.size - last.place - 1
-        total = lift(workspace.weights, least) - beyond * float(least)
-        sample = sample.from_logit(last.logit, warm)
-        drawn = find_cut(
-            scan.row, workspace, warm, sample, target=uniform * total, total=total, side="right"
-        )
-        return drawn.token if drawn.place < last.place else last.token
-
-
-def _weigher(scan: Scan, temperature: float) -> Weigh:
-    return partial(weigh, peak=scan.peak, temperature=temperature)
+    def _from_most(
+        self, floor: np.float32, scan: Scan, wanted: float, uniform: float
+    ) -> int | None:
+        """Any token as often as it is likely, until one is of the nucleus; None if that seldom
+        happens, as the sample has misled."""
+        for _ in range(TRIES):
+            token = scan.weights(self._temperature).draw(uniform)
+            if scan.row[token] >= floor and scan.weight_before(token) < wanted:
+                return token
+            uniform = self._uniform.next()
+        return None
 
 
 def _mass(below: Row) -> float:

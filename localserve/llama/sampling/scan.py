@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from localserve.llama.sampling.columns import Columns
 from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.sums import sum_of_larger
 from localserve.llama.sampling.weights import Weights, Workspace
 
 
@@ -32,13 +35,18 @@ class Scan:
     def weights(self, temperature: float) -> Weights:
         """The weights of the whole row; those of temperature 1 are computed once."""
         if temperature != 1.0:
-            self._unit = None  # its memory is used
-            return Weights(self.row, self.peak, temperature, self._workspace)
+            return Weights(self.row, self.peak, temperature, self._workspace.other)
         if self._unit is None:
-            self._unit = Weights(self.row, self.peak, 1.0, self._workspace)
+            self._unit = Weights(self.row, self.peak, 1.0, self._workspace.weights)
         return self._unit
 
-    def lend_workspace(self) -> Workspace:
-        """The memory, for the caller's own use; the weights in it are gone."""
-        self._unit = None
-        return self._workspace
+    def weight_before(self, token: int) -> float:
+        """What all tokens that come before this one weigh together, at temperature 1: those that
+        are likelier, and of equal ones those with a lower id. Weights of other temperatures are
+        gone then."""
+        total, weights = self.weights(1.0).total, self._workspace.weights
+        logit, weight = self.row[token], weights[token]
+        count = int(np.count_nonzero(np.greater(self.row, logit, out=self._workspace.mask)))
+        larger = sum_of_larger(weights, weight, count, total, self._workspace.other)
+        equal = int(np.count_nonzero(np.equal(self.row[:token], logit)))
+        return larger + equal * float(weight)

@@ -7,12 +7,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from localserve.llama.sampling.row import Row
+from localserve.llama.sampling.row import CACHE_LINE, Row
 
 Side = Literal["left", "right"]
 
 BLOCK = 512
 """The block is found first, by the blocks' sums, then the place in it."""
+
+LINES = 32
+"""A row is gone over as a table of so many, which fit the innermost cache one by one."""
 
 
 def block_sums(weights: Row, block: int = BLOCK) -> Row:
@@ -28,6 +31,29 @@ def block_sums(weights: Row, block: int = BLOCK) -> Row:
 def total_of(weights: Row) -> float:
     """Their sum; within blocks in float32, of all blocks in float64."""
     return float(np.add.reduce(block_sums(weights), dtype=np.float64))
+
+
+def sum_of_larger(weights: Row, than: np.float32, count: int, total: float, spare: Row) -> float:
+    """The sum of the `count` weights that are larger; that of all is `total`. Without a choice of
+    some, which takes longer than all else: the smaller are lifted to `than`, and it is known what
+    they weigh then. Writes over `spare`."""
+    lifted = (len(weights) - count) * float(than)
+    if lifted <= total:
+        return _lifted_sum(weights, than, spare) - lifted
+    # So much would be rounded that little of what is asked for were left.
+    np.subtract(weights, than, out=spare)
+    return _lifted_sum(spare, np.float32(0.0), spare) + count * float(than)
+
+
+def _lifted_sum(weights: Row, least: np.float32, spare: Row) -> float:
+    """The sum of all, if none were less than `least`."""
+    table = LINES * (len(weights) // LINES // CACHE_LINE * CACHE_LINE)
+    shape = (LINES, table // LINES)
+    # With a number in place of the line it takes twice as long.
+    line = np.full(shape[1], least)
+    np.maximum(weights[:table].reshape(shape), line, out=spare[:table].reshape(shape))
+    np.maximum(weights[table:], least, out=spare[table:])
+    return total_of(spare)
 
 
 def running(weights: Row) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ that are not negligible beside it."""
 
 
 class Workspace:
-    """Memory for one row at a time, shared by all samplers of a thread.
+    """Memory for what is computed of one row at a time, shared by all samplers of a thread.
 
     New arrays of this size would be given by the kernel and taken back at each token: a page fault
     for every 1,024 logits costs more than the arithmetic.
@@ -23,16 +23,19 @@ class Workspace:
 
     def __init__(self, size: int) -> None:
         self.weights: Row = empty_row(size)
-        self.masks = (np.empty(size, dtype=np.bool_), np.empty(size, dtype=np.bool_))
+        """Of temperature 1."""
+        self.other: Row = empty_row(size)
+        """Weights of another temperature, or whatever is needed between two steps."""
+        self.mask = np.empty(size, dtype=np.bool_)
 
 
 class Weights:
-    """The weights of a row, exp(logit / temperature - shift), in the workspace until the next."""
+    """The weights of a row, exp(logit / temperature - shift)."""
 
-    def __init__(self, row: Row, peak: float, temperature: float, workspace: Workspace) -> None:
-        """`peak` is the row's largest logit."""
+    def __init__(self, row: Row, peak: float, temperature: float, out: Row) -> None:
+        """`peak` is the row's largest logit; the weights are kept in `out`."""
         self.shift = shift_of(peak, temperature)
-        self._sums = RunningSums(weigh(row, peak, temperature, out=workspace.weights))
+        self._sums = RunningSums(weigh(row, peak, temperature, out=out))
 
     @property
     def total(self) -> float:

@@ -17,9 +17,9 @@ from localserve.chat import Sampling
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.chain import CANDIDATE
 from localserve.llama.sampling.choices import AnyToken, MinP
-from localserve.llama.sampling.cut import STRIDE
-from localserve.llama.sampling.nucleus import BEST, TopP
+from localserve.llama.sampling.nucleus import BEST, SORTED, TopP
 from localserve.llama.sampling.row import NoChoice, Row
+from localserve.llama.sampling.sample import STRIDE
 from localserve.llama.sampling.scan import Scan
 from localserve.llama.sampling.uniform import Uniform
 from localserve.llama.sampling.weights import Workspace
@@ -172,47 +172,110 @@ def test_the_best_columns_decide_where_a_model_is_sure_and_not_where_it_is_not()
         assert choice.from_the_best(unsure, uniform) is None
 
 
-def misleading_row(sampled: float) -> Row:
+def misleading_row(size: int, sampled: float) -> Row:
     """The logits that a sample takes are not like the others."""
-    row = flat_row(5, 60_001, 3.0)
+    row = flat_row(5, size, 3.0)
     row[::STRIDE] = sampled
     return row
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        flat_row(3, 60_001),
-        flat_row(3, 60_001, 3.0),
-        misleading_row(-2.0),
-        misleading_row(6.0),
-        misleading_row(14.0),
-    ],
-    ids=["flat", "spread", "sample too low", "sample too high", "sample far too high"],
-)
+def unsure_rows(size: int) -> list[object]:
+    return [
+        pytest.param(flat_row(3, size), id="flat"),
+        pytest.param(flat_row(3, size, 3.0), id="spread"),
+        pytest.param(np.round(flat_row(3, size, 2.0)), id="tied"),
+        pytest.param(misleading_row(size, -2.0), id="sample too low"),
+        pytest.param(misleading_row(size, 6.0), id="sample too high"),
+        pytest.param(misleading_row(size, 14.0), id="sample far too high"),
+    ]
+
+
+def order_and_ends(row: Row, top_p: float, floor: float) -> tuple[np.ndarray, int, int]:
+    """The ids, largest logit first, and the least and the most of them that the nucleus has, by how
+    sums of float32 may be rounded."""
+    order = np.argsort(-row, kind="stable")
+    share = np.exp(row[order].astype(np.float64) - row.max()).cumsum()
+    reaching = int((row >= row.max() + np.float32(floor)).sum())
+    least, most = (
+        min(int(share.searchsorted((top_p + by) * share[-1])) + 1, reaching) for by in (-1e-6, 1e-6)
+    )
+    return order, least, most
+
+
+@pytest.mark.parametrize("row", unsure_rows(SORTED))
 @pytest.mark.parametrize("top_p", [0.3, 0.95, 0.9999])
 @pytest.mark.parametrize("floor", [-np.inf, -9.0, -4.0])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_rows_where_no_model_is_sure_are_cut_as_if_they_were_sorted(
+def test_rows_where_no_model_is_sure_are_sorted_if_they_are_small(
     row: Row, top_p: float, floor: float, temperature: float
 ) -> None:
-    order = np.argsort(-row, kind="stable")
-    logits = row[order].astype(np.float64) - row.max()
-    share = np.exp(logits).cumsum()
-    least, most = (
-        min(
-            int(share.searchsorted((top_p + by) * share[-1])) + 1,
-            int((row >= row.max() + np.float32(floor)).sum()),
-        )
-        for by in (-1e-6, 1e-6)
-    )
+    order, least, most = order_and_ends(row, top_p, floor)
     choice = TopP(top_p, floor, temperature, Dial())
-    after = np.exp(logits / temperature).cumsum()
+    after = np.exp((row[order].astype(np.float64) - row.max()) / temperature).cumsum()
     for uniform in (0.0, 1e-5, 0.01, 0.3, 0.9, 1 - 1e-5, ALMOST_1):
         place = int((order == choice.from_all(scan_of(row), uniform)).nonzero()[0][0])
         assert place < most
         assert after[place] >= uniform * after[least - 1] * (1 - 1e-6)
         assert place == 0 or after[place - 1] <= uniform * after[most - 1] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("row", unsure_rows(60_001))
+@pytest.mark.parametrize("top_p", [0.3, 0.95, 0.9999])
+@pytest.mark.parametrize("floor", [-np.inf, -9.0, -4.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_of_large_ones_what_is_likelier_comes_as_much_more_often(
+    row: Row, top_p: float, floor: float, temperature: float
+) -> None:
+    """How likely all up to a drawn token are is spread evenly between 0 and 1."""
+    order, least, most = order_and_ends(row, top_p, floor)
+    choice = TopP(top_p, floor, temperature, Uniform(7))
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    scan, draws = scan_of(row), 60
+    scan.weights(1.0)
+    drawn = places[[choice.choose(scan) for _ in range(draws)]]
+    assert drawn.max() < most
+    after = np.exp((row[order].astype(np.float64) - row.max()) / temperature).cumsum()
+    # Anywhere in the token's own share, which may be large.
+    inside = np.diff(after, prepend=0.0)[drawn] * np.random.default_rng(1).random(draws)
+    shares = np.sort((after[drawn] - inside) / after[least - 1])
+    steps = np.arange(draws + 1) / draws
+    distance = max(np.abs(shares - steps[1:]).max(), np.abs(shares - steps[:-1]).max())
+    # Kolmogorov's, of which one in 10,000 is larger; the seeds make it the same each time.
+    assert distance < 2.23 / np.sqrt(draws)
+
+
+class Queue:
+    """Random numbers that are set by hand, one after the other."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        self._numbers = numbers
+
+    def next(self) -> float:
+        return self._numbers.pop(0)
+
+
+@pytest.mark.parametrize("top_p", [0.9, 0.95, 0.9999])
+@pytest.mark.parametrize("temperature", [0.8, 1.0, 2.0])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_token_is_drawn_again_if_it_is_not_of_the_nucleus(
+    top_p: float, temperature: float, tied: bool
+) -> None:
+    row = flat_row(4, VOCABULARY)
+    row = np.round(row, 2) if tied else row
+    order, least, most = order_and_ends(row, top_p, -np.inf)
+    warm = np.exp((row.astype(np.float64) - row.max()) / temperature)
+    after = warm.cumsum()
+
+    def number_of(token: int) -> float:
+        return float((after[token] - warm[token] / 2) / after[-1])
+
+    inside = int(order[10])
+    for place in (0, least // 2, least - 1, most, most + 40, VOCABULARY - 1):
+        token = int(order[place])
+        choice = TopP(top_p, -np.inf, temperature, Queue([number_of(inside)]))
+        wanted = token if place < least else inside
+        assert choice.from_all(scan_of(row), number_of(token)) == wanted
 
 
 @pytest.mark.parametrize("size", [33, 1_000, 50_001, VOCABULARY])
