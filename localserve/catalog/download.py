@@ -5,7 +5,7 @@ Knows nothing of what is in the files. Blocking: call it from a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from localserve.catalog.hub import hub_access, hub_errors
 from localserve.catalog.locate import check_file
 from localserve.catalog.package import Package, check_disk
-from localserve.catalog.partial import is_here
+from localserve.catalog.partial import is_here, is_right, place
 from localserve.catalog.ranges import FileChanged
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.remove import LOCK
@@ -54,8 +54,9 @@ Tell = Callable[[Progress | Said], object]
 def download(package: Package, settings: Settings, tell: Tell = lambda told: None) -> Path:
     """Bring all files of the package to this disk; the path of the first.
 
-    A file that is there already is kept, one that was cut goes on where it ended. Where another
-    process downloads into the same folder, waits for it.
+    A model that is there already is kept, a file that was cut goes on where it ended. Shards come
+    into their places once all are here, of one version. Where another process downloads into the
+    same folder, waits for it.
     Raises: ModelUnusable: no access, not found, disk too small or full, connection lost, wrong
     checksum. The part that is there is kept, but for a wrong checksum.
     """
@@ -79,23 +80,46 @@ def _fetch_all(package: Package, settings: Settings, tell: Tell) -> None:
 
     before = 0
     with httpx2.Client() as client:
-        for file in package.all_files:
-            _fetch(client, package, file, settings, _counted(tell, before, package.size_bytes))
-            before += file.size_bytes
+        for group in package.groups:
+            if not package.is_whole(group):
+                _fetch_group(client, package, group, settings, tell, before)
+            before += sum(file.size_bytes for file in group)
     tell(Progress(package.size_bytes, package.size_bytes))
 
 
-def _fetch(
+def _fetch_group(
     client: httpx2.Client,
     package: Package,
-    file: RemoteFile,
+    group: Sequence[RemoteFile],
     settings: Settings,
-    tell: Callable[[int | Said], object],
+    tell: Tell,
+    before: int,
 ) -> None:
-    final = package.place_of(file)
+    """Complete files that must be of one version, `before` bytes after the package's begin."""
+    finished = []
+    for file in group:
+        final = package.place_of(file)
+        if not _is_kept(final, file, tell):
+            access = _access(package.source, file, settings)
+            counted = _counted(tell, before, package.size_bytes)
+            transfer(client, file, access, final, counted, lambda text: tell(Said(text)))
+            finished.append((final, file))
+        before += file.size_bytes
+    place(finished)
+
+
+def _is_kept(final: Path, file: RemoteFile, tell: Tell) -> bool:
+    """Whether a file whose fellows are not all here is one of theirs."""
     if not is_here(final, file):
-        access = _access(package.source, file, settings)
-        transfer(client, file, access, final, tell, lambda text: tell(Said(text)))
+        return False
+    if file.checksum is None:
+        tell(Said(f"{file.name} starts again: nothing tells of which version it is"))
+        return False
+    tell(Said(f"{file.name} is here; it is read again for the checksum"))
+    if is_right(final, file):
+        return True
+    tell(Said(f"{file.name} has changed since it came here: it starts again"))
+    return False
 
 
 def _counted(tell: Tell, before: int, total: int) -> Callable[[int | Said], object]:

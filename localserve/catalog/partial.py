@@ -1,8 +1,9 @@
 """The part of one file that is here: FILE.ID.partial beside its place, until every byte is right.
 
-Bytes are appended in order, so whatever ends the process leaves a part to go on from. ID changes
-with the content: a part of another version is never continued. Knows nothing of where bytes come
-from. Blocking disk access; one thread at a time.
+It waits there until all shards of its model are complete. Bytes are appended in order, so whatever
+ends the process leaves a part to go on from. ID changes with the content: a part of another version
+is never continued, nor put beside files of this one. Knows nothing of where bytes come from.
+Blocking disk access; one thread at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -40,18 +41,38 @@ def partial_path(final: Path, file: RemoteFile) -> Path:
     return final.with_name(f"{final.name}.{file.content_id[:16]}.partial")
 
 
-def bytes_here(final: Path, file: RemoteFile) -> int:
-    """How many bytes of the file need not be fetched."""
-    if is_here(final, file):
-        return file.size_bytes
+def part_bytes(final: Path, file: RemoteFile) -> int:
+    """How many bytes the part has that need not be fetched."""
     partial = partial_path(final, file)
     size_bytes = partial.stat().st_size if partial.is_file() else 0
     return size_bytes if size_bytes <= file.size_bytes and file.resumable else 0
 
 
 def is_here(final: Path, file: RemoteFile) -> bool:
-    """Whether the whole file is in its place."""
+    """Whether a file of that size is in its place; of which version, only its checksum tells."""
     return final.is_file() and final.stat().st_size == file.size_bytes
+
+
+def is_right(final: Path, file: RemoteFile) -> bool:
+    """Whether the file in its place has the published checksum, for which it is read."""
+    if file.checksum is None or not is_here(final, file):
+        return False
+    digest = file.checksum.start(file.size_bytes)
+    with final.open("rb") as stream:
+        while chunk := stream.read(_HASHED_AT_ONCE):
+            digest.update(chunk)
+    return digest.hexdigest() == file.checksum.digest
+
+
+def place(finished: Sequence[tuple[Path, RemoteFile]]) -> None:
+    """Move finished parts into their places, together.
+
+    What lay there goes before: wherever this ends, one is missing until all are of one version.
+    """
+    for final, _ in finished[1:]:
+        final.unlink(missing_ok=True)
+    for final, file in finished:
+        os.replace(partial_path(final, file), final)
 
 
 class Partial:
@@ -108,8 +129,8 @@ class Partial:
         self._stream.truncate(0)
         self._start_hash()
 
-    def place(self) -> None:
-        """Move the complete file into its place.
+    def finish(self) -> None:
+        """See that the complete part is right and on the disk; `place` moves it.
 
         Raises: ModelUnusable, where its checksum is wrong; the bytes are deleted then.
         """
@@ -126,8 +147,6 @@ class Partial:
                     " stands between (a proxy, a mirror) is damaged.",
                 )
         os.fsync(self._stream.fileno())
-        self._stream.close()
-        os.replace(self._path, self._final)
 
     def _take_over(self) -> None:
         size_bytes = os.fstat(self._stream.fileno()).st_size

@@ -660,3 +660,93 @@ def test_a_checksum_tells_versions_apart_where_etags_differ_between_machines(
     package = Package(source, files, url_folder(source, settings))
     assert download(package, settings).read_bytes() == CONTENT
     assert _ranges(hub)[-1] == "bytes=1000000-"
+
+
+SHARDS = tuple(f"big-Q4_K_M-{n:05}-of-00003.gguf" for n in (1, 2, 3))
+
+
+def _publish(hub: Hub, version: bytes) -> None:
+    """Three shards whose sizes are those of every version."""
+    shards = {name: b"GGUF" + version * (1000 + n) for n, name in enumerate(SHARDS)}
+    hub.repositories[REPO] = shards
+
+
+def _versions(first: Path) -> list[bytes]:
+    return [first.with_name(name).read_bytes()[4:5] for name in SHARDS]
+
+
+def _shards_package(hub: Hub, settings: Settings, *, from_hub: bool) -> Package:
+    return _package(settings) if from_hub else _url_package(hub, settings, SHARDS[0])
+
+
+@pytest.mark.parametrize("from_hub", [True, False])
+@pytest.mark.usefixtures("waits")
+def test_shards_of_two_versions_are_never_mixed_after_a_cut(
+    hub: Hub, settings: Settings, from_hub: bool
+) -> None:
+    _publish(hub, b"a")
+    package = _shards_package(hub, settings, from_hub=from_hub)
+    hub.cut_after_bytes = [5000, 10, *[0] * 9]
+    with pytest.raises(ModelUnusable, match="connection to"):
+        download(package, settings)
+    hub.cut_after_bytes = []
+    _publish(hub, b"b")
+    told = Told()
+    first = download(_shards_package(hub, settings, from_hub=from_hub), settings, told)
+    assert _versions(first) == [b"b", b"b", b"b"]
+    assert any(SHARDS[0] in line and "has changed" in line for line in told.lines)
+    assert not _partials(settings)
+
+
+def test_shards_of_two_versions_are_never_mixed_in_one_run(hub: Hub, settings: Settings) -> None:
+    _publish(hub, b"a")
+    package = _shards_package(hub, settings, from_hub=False)
+    lines = Told()
+
+    def change(told: Progress | Said) -> None:
+        lines(told)
+        if isinstance(told, Progress) and told.done_bytes == package.files[0].size_bytes:
+            _publish(hub, b"b")
+
+    assert _versions(download(package, settings, change)) == [b"b", b"b", b"b"]
+    assert any("has changed on its server" in line for line in lines.lines)
+
+
+def test_a_finished_shard_is_not_fetched_again_after_a_cut(
+    hub: Hub, settings: Settings, waits: list[float]
+) -> None:
+    _publish(hub, b"a")
+    hub.cut_after_bytes = [5000, 10, *[0] * 9]
+    with pytest.raises(ModelUnusable, match="connection to"):
+        download(_package(settings), settings)
+    assert not list(settings.models_dir.rglob("*.gguf"))
+    assert _package(settings).bytes_here() == 1004 + 10
+    hub.cut_after_bytes = []
+    hub.requests.clear()
+    assert _versions(download(_package(settings), settings)) == [b"a", b"a", b"a"]
+    asked = [line for line in hub.requests if "/resolve/" in line]
+    assert [SHARDS[0] in line for line in asked] == [False, False]
+
+
+@pytest.mark.parametrize(("found", "fetched"), [(b"a", 2), (b"o", 3)])
+def test_a_shard_whose_fellows_lack_is_kept_only_if_its_checksum_is_right(
+    hub: Hub, settings: Settings, found: bytes, fetched: int
+) -> None:
+    _publish(hub, b"a")
+    package = _package(settings)
+    package.folder.mkdir(parents=True)
+    package.place_of(package.files[0]).write_bytes(b"GGUF" + found * 1000)
+    hub.requests.clear()
+    assert _versions(download(package, settings)) == [b"a", b"a", b"a"]
+    assert len(hub.requests) == fetched
+
+
+def test_a_shard_of_an_address_whose_fellows_lack_is_fetched_again(
+    hub: Hub, settings: Settings
+) -> None:
+    _publish(hub, b"a")
+    package = _shards_package(hub, settings, from_hub=False)
+    package.folder.mkdir(parents=True)
+    package.place_of(package.files[1]).write_bytes(b"GGUF" + b"o" * 1001)
+    assert package.bytes_here() == 0
+    assert _versions(download(package, settings)) == [b"a", b"a", b"a"]
