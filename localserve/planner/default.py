@@ -25,7 +25,7 @@ from localserve.planner.fit import rank_catalog
 from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
-from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of
+from localserve.planner.machine import Machine, machine_of
 from localserve.planner.plan import Plan, make_plan, stretched, wanted_by, wanted_of
 
 GIB: Final = 1 << 30
@@ -143,7 +143,7 @@ def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> 
     What can be known of the machine's speed decides between large and quick ones; it is measured
     once.
     """
-    machine = _within(settings, machine_of(hardware, measure_bandwidth(hardware, settings)))
+    machine = machine_of(hardware, measure_bandwidth(hardware, settings))
     chat = (spec for spec in registry if spec.kind == "chat" and isinstance(spec.source, HubFile))
     plans = rank_catalog(Registry(tuple(chat)), wanted_of(settings), machine)
     disk = hardware.disk.free_bytes
@@ -151,14 +151,6 @@ def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> 
         (plan for plan in plans if plan.fits and (disk is None or plan.facts.size_bytes < disk)),
         None,
     )
-
-
-def _within(settings: Settings, machine: Machine) -> Machine:
-    """The machine as far as models may take it."""
-    if settings.model_ram_bytes is None:
-        return machine
-    most = settings.model_ram_bytes + PROCESS_BYTES + machine.ram.margin_bytes
-    return replace(machine, ram=replace(machine.ram, free_bytes=min(machine.ram.free_bytes, most)))
 
 
 def _size(size_bytes: int) -> str:

@@ -41,6 +41,7 @@ class Place:
     `steps` for all besides.
 
     A `unified` GPU has no memory of its own: what lies there takes RAM's room as well.
+    `bound_bytes` is the most that may be planned with, whatever is free (None: all).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Place:
     unified: bool = False
     steps: StepRates = NO_STEPS
     programs: tuple[Program, ...] = ()
+    bound_bytes: int | None = None
 
     @property
     def title(self) -> str:
@@ -61,7 +63,20 @@ class Place:
     @property
     def room_bytes(self) -> int:
         """What a model may take here."""
-        return max(0, self.free_bytes - self.margin_bytes)
+        return self._within_bound(max(0, self.free_bytes - self.margin_bytes))
+
+    @property
+    def most_bytes(self) -> int:
+        """What a model could take if nothing were left to others."""
+        return self._within_bound(self.free_bytes)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is the bound that room ends at."""
+        return self.bound_bytes is not None and self.room_bytes == self.bound_bytes
+
+    def _within_bound(self, size_bytes: int) -> int:
+        return size_bytes if self.bound_bytes is None else min(size_bytes, self.bound_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +168,9 @@ def machine_of(
     hardware: Hardware, bandwidth: Bandwidth, programs: tuple[Program, ...] = ()
 ) -> Machine:
     """This machine: what is free on it now, and the rates that were measured. `programs` are the
-    others that hold much of RAM; those on GPUs the drivers tell."""
-    memory = hardware.memory
+    others that hold much of RAM; those on GPUs the drivers tell. RAM is bounded by what models may
+    take of it, which the process is not a part of."""
+    memory, bound = hardware.memory, hardware.model_ram_bytes
     processor = next((one.name for one in hardware.devices if one.kind == "cpu"), RAM)
     ram = Place(
         name=RAM,
@@ -165,6 +181,7 @@ def machine_of(
         rates=bandwidth.throughput.get(processor, {}),
         steps=bandwidth.steps.get(processor, NO_STEPS),
         programs=programs,
+        bound_bytes=None if bound is None else bound + PROCESS_BYTES,
     )
     gpus = tuple(_gpu(device, bandwidth) for device in hardware.gpus)
     return Machine(ram, gpus, key=machine_key(hardware, bandwidth.threads))

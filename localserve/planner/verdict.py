@@ -27,10 +27,12 @@ Place = Literal["the GPU", "the GPU and RAM", "RAM"]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What models may take: on GPUs with memory of their own, and in RAM."""
+    """What models may take: on GPUs with memory of their own, and in RAM, which may be `bounded` by
+    LOCALSERVE_MODEL_RAM_BYTES."""
 
     gpu_bytes: int
     ram_bytes: int
+    bounded: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -40,7 +42,7 @@ class Room:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`needed_bytes` with that context; `free_bytes` is the room now, `most_bytes` the room if no
-    other program took any."""
+    other program took any, as far as models may (`bounded`)."""
 
     level: Level
     place: Place
@@ -48,6 +50,7 @@ class Verdict:
     free_bytes: int
     most_bytes: int
     context_tokens: int
+    bounded: bool = False
 
     @property
     def text(self) -> str:
@@ -61,6 +64,9 @@ class Verdict:
                 return f"{needed}; {free} are free: it fits in {self.place}"
             case "not now":
                 return f"{needed}; {free} of {most} are free: not now, other programs hold the rest"
+            case "too large" if self.bounded:
+                bound = f"LOCALSERVE_MODEL_RAM_BYTES leaves models {most}"
+                return f"{needed}; {bound}: it cannot run here"
             case "too large":
                 return f"{needed}; this machine has {most} for models: it cannot run here"
 
@@ -96,7 +102,15 @@ def judge(
 def _verdict(
     level: Level, place: Place, needed: int, free: Room, most: Room, runtime: Runtime
 ) -> Verdict:
-    return Verdict(level, place, needed, free.total_bytes, most.total_bytes, runtime.context_tokens)
+    return Verdict(
+        level,
+        place,
+        needed,
+        free.total_bytes,
+        most.total_bytes,
+        runtime.context_tokens,
+        most.bounded,
+    )
 
 
 def needed_bytes(usage: MemoryUsage) -> int:
@@ -120,7 +134,9 @@ def free_room(hardware: Hardware) -> Room:
     memory, gpus = hardware.memory, [gpu for gpu in hardware.gpus if not gpu.unified]
     return Room(
         sum(max(0, gpu.free_bytes - GPU_MARGIN_BYTES) for gpu in gpus),
-        max(0, memory.available_bytes - ram_margin(memory.usable_bytes)),
+        hardware.within_bound(
+            max(0, memory.available_bytes - ram_margin(memory.usable_bytes)),
+        ),
     )
 
 
@@ -129,5 +145,8 @@ def most_room(hardware: Hardware) -> Room:
     memory, gpus = hardware.memory, [gpu for gpu in hardware.gpus if not gpu.unified]
     return Room(
         sum(max(0, gpu.total_bytes - GPU_MARGIN_BYTES) for gpu in gpus),
-        max(0, memory.usable_bytes - ram_margin(memory.usable_bytes)),
+        hardware.within_bound(
+            max(0, memory.usable_bytes - ram_margin(memory.usable_bytes)),
+        ),
+        bounded=hardware.model_ram_bytes is not None,
     )

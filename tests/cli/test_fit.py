@@ -476,3 +476,18 @@ def test_a_model_that_makes_vectors_is_planned_for_texts(run: Run, tmp_path: Pat
     document = asked(run, str(path))
     assert document["runtime"]["pooling"] == "mean"
     assert document["memory"]["output_bytes"] == 4 * 512 * (512 + 64)
+
+
+def test_a_bound_on_the_memory_of_models_bounds_the_plan(
+    run: Run, monkeypatch: pytest.MonkeyPatch, hub: Hub
+) -> None:
+    monkeypatch.setenv("LOCALSERVE_MODEL_RAM_BYTES", str(4 * GIB))
+    document = asked(run, "owner/qwen3-8b-GGUF", status=1)
+    assert document["picked"] is None
+    (ram,) = document["machine"]["places"]
+    assert ram["room_bytes"] == 4 * GIB + (256 << 20)
+    assert "program" not in {change["kind"] for change in document["explanation"]["changes"]}
+    told = run("fit", "owner/qwen3-8b-GGUF").out
+    assert "LOCALSERVE_MODEL_RAM_BYTES leaves models 4.0 GiB of RAM" in told
+    elsewhere = asked(run, "owner/qwen3-8b-GGUF", "--ram", "64GiB")
+    assert elsewhere["picked"] is not None  # a bound of this machine

@@ -18,6 +18,7 @@ from localserve.planner.machine import (
     Machine,
     Place,
     Program,
+    emptied,
     imagined,
     machine_of,
 )
@@ -130,3 +131,19 @@ def test_an_imagined_machine_may_have_the_processor_of_this_one() -> None:
     like = replace(imagined((), GIB).ram, rates={"F32": Throughput(9e9, None)}, steps=steps)
     ram = imagined((), 32 * GIB, like).ram
     assert (ram.rates, ram.steps, ram.free_bytes) == (like.rates, steps, 32 * GIB)
+
+
+def test_models_take_no_more_of_ram_than_they_may(
+    readings: RecordedReadings, tmp_path: Path
+) -> None:
+    environ = {"LOCALSERVE_HOME": str(tmp_path), "LOCALSERVE_MODEL_RAM_BYTES": str(4 * GIB)}
+    machine = machine_of(probe(read_settings({}, environ), readings), BANDWIDTH)
+    ram = machine.ram
+    assert (ram.total_bytes, ram.free_bytes) == (64 * GIB, 48 * GIB)
+    assert ram.room_bytes == 4 * GIB + PROCESS_BYTES  # a plan counts the process, too
+    assert emptied(machine).ram.room_bytes == ram.room_bytes
+    assert ram.most_bytes == ram.room_bytes
+    readings.memory_amounts = replace(readings.memory_amounts, free_bytes=5 * GIB)
+    full = machine_of(probe(read_settings({}, environ), readings), BANDWIDTH).ram
+    assert full.room_bytes == 5 * GIB - full.margin_bytes
+    assert full.most_bytes == 4 * GIB + PROCESS_BYTES

@@ -208,3 +208,17 @@ def test_a_file_at_an_address_is_proposed_too(
     found = _propose(f"{hub.url}/plain/{REPO}/tiny-Q8_0.gguf", settings, hardware)
     assert found.package.files[0].size_bytes == len(CONTENT)
     assert found.package.name == "tiny-Q8_0"
+
+
+def test_a_bound_on_the_memory_of_models_bounds_the_verdict(
+    readings: RecordedReadings, settings: Settings
+) -> None:
+    readings.listed = [CPU]
+    bounded = dataclasses.replace(settings, model_ram_bytes=16 << 20)
+    verdict = judge(read_local(BUILTIN).facts, probe(bounded, readings), bounded)
+    assert (verdict.level, verdict.free_bytes, verdict.most_bytes) == (
+        "too large",
+        16 << 20,
+        16 << 20,
+    )
+    assert "LOCALSERVE_MODEL_RAM_BYTES leaves models 16 MiB: it cannot run here" in verdict.text
