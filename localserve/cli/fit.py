@@ -31,18 +31,13 @@ from localserve.cli.options import (
 from localserve.cli.terminal import errors, print_error, size_text
 from localserve.config import Settings, read_settings
 from localserve.errors import ConfigInvalid, LocalserveError, ModelUnusable, NotDownloaded
-from localserve.planner.bandwidth import (
-    NOTHING_MEASURED,
-    Bandwidth,
-    known_bandwidth,
-    measure_bandwidth,
-)
+from localserve.planner.bandwidth import Bandwidth, measure_bandwidth
 from localserve.planner.companions import Companion, draft_for, projector_of
 from localserve.planner.document import catalog_document, fit_document
 from localserve.planner.fit import fit_model, rank_catalog
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
-from localserve.planner.machine import Machine, imagined, machine_of
+from localserve.planner.machine import imagined, machine_of
 from localserve.planner.plan import wanted_of
 from localserve.planner.programs import big_programs
 from localserve.planner.sizes import parse_size, parse_sizes
@@ -56,7 +51,8 @@ What `up` loads is counted, with the smaller model that guesses (--draft, or whe
 it). It loads no projector (mmproj) yet: that counts with --mmproj, or where models.toml names it.
 
 --gpu and --ram ask about another machine: one with just these GPUs (none without --gpu) and so
-much RAM (as much as this one without --ram), all of it free. GB are powers of ten, GiB of two.
+much RAM (as much as this one without --ram), all of it free, as quick as usual. GB are powers of
+ten, GiB of two.
 
 Examples:
 
@@ -172,7 +168,7 @@ def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
             measured = _measured(hardware, settings, say)
             machine = machine_of(hardware, measured, big_programs())
         else:
-            machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
+            machine = imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes)
         if candidates is None:
             say("planning")
             plans = rank_catalog(ranked, wanted, machine, lessons(settings))
@@ -248,12 +244,3 @@ def _measured(hardware: Hardware, settings: Settings, say: Callable[[str], None]
         settings,
         progress=lambda device: say(f"measuring the bandwidth of {escape(device)}, once"),
     )
-
-
-def _imagined(
-    hardware: Hardware, settings: Settings, gpu_bytes: tuple[int, ...], ram_bytes: int | None
-) -> Machine:
-    """A machine of those sizes, with a processor like this one where it was measured."""
-    known = known_bandwidth(hardware, settings) or NOTHING_MEASURED
-    like = machine_of(hardware, known).ram
-    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, like)

@@ -214,19 +214,15 @@ def emptied(machine: Machine) -> Machine:
     return replace(machine, ram=empty(machine.ram), gpus=tuple(map(empty, machine.gpus)))
 
 
-def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int, like: Place | None = None) -> Machine:
-    """A machine of which only sizes are known; all of its memory is taken as free.
-
-    Its processor is taken to be as quick as that of the place `like`, if that was measured.
-    """
+def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int) -> Machine:
+    """A machine of which only sizes are known: all of its memory is taken as free, its rates are
+    usual ones."""
     gpus = tuple(
         Place(f"GPU{index}", "a GPU", size, size, GPU_MARGIN_BYTES, TYPICAL_GPU)
         for index, size in enumerate(gpu_bytes)
     )
     margin = ram_margin(ram_bytes)
     ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, TYPICAL_CPU)
-    if like is not None and like.rates:
-        ram = replace(ram, rates=like.rates, steps=like.steps)
     return Machine(ram, gpus, imagined=True)
 
 

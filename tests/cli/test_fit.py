@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localserve.catalog.headers import read_local
+from localserve.catalog.registry import load_registry
 from localserve.cli import fit as command
 from localserve.cli.terminal import memory_text
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, Settings
@@ -18,10 +19,13 @@ from localserve.gguf.header import parse_file
 from localserve.planner import gauge
 from localserve.planner import plan as planning
 from localserve.planner.bandwidth import Bandwidth, Throughput, machine_key
+from localserve.planner.document import catalog_document
 from localserve.planner.dry_run import dry_run
+from localserve.planner.fit import rank_catalog
 from localserve.planner.hardware import probe
 from localserve.planner.learned import LoadLesson, learn_answer, learn_load, lesson_of
-from localserve.planner.machine import Program
+from localserve.planner.machine import Program, imagined
+from localserve.planner.plan import wanted_of
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
 from tests.gguf.projectors import SmallProjector, write_projector
@@ -91,7 +95,6 @@ def readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedReading
     readings = RecordedReadings(tmp_path / "machine")
     monkeypatch.setattr(command, "probe", lambda settings: probe(settings, readings))
     monkeypatch.setattr(command, "measure_bandwidth", lambda *_, **__: BANDWIDTH)
-    monkeypatch.setattr(command, "known_bandwidth", lambda *_: BANDWIDTH)
     monkeypatch.setattr(command, "big_programs", lambda: (Program("browser", 30 * GIB),))
     return readings
 
@@ -491,3 +494,10 @@ def test_a_bound_on_the_memory_of_models_bounds_the_plan(
     assert "LOCALSERVE_MODEL_RAM_BYTES leaves models 4.0 GiB of RAM" in told
     elsewhere = asked(run, "owner/qwen3-8b-GGUF", "--ram", "64GiB")
     assert elsewhere["picked"] is not None  # a bound of this machine
+
+
+def test_of_another_machine_usual_rates_are_assumed(run: Run, settings: Settings) -> None:
+    machine = imagined((24 * GIB,), 64 * GIB)
+    plans = rank_catalog(load_registry(settings), wanted_of(settings), machine)
+    document = asked(run, "--gpu", "24GiB", "--ram", "64GiB")
+    assert document == json.loads(json.dumps(catalog_document(plans, machine)))

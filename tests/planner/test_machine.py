@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from localserve.config import read_settings
-from localserve.planner.bandwidth import Bandwidth, StepRates, Throughput
+from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import probe
 from localserve.planner.machine import (
     GPU_MARGIN_BYTES,
@@ -16,7 +14,6 @@ from localserve.planner.machine import (
     TYPICAL_CPU,
     Load,
     Machine,
-    Place,
     Program,
     emptied,
     imagined,
@@ -117,20 +114,12 @@ def test_a_device_that_is_no_place_counts_as_ram() -> None:
     assert [load.needed_bytes for load in machine.loads(usage)] == [7, 5 + PROCESS_BYTES]
 
 
-@pytest.mark.parametrize("like", [None, imagined((), GIB).ram])
-def test_an_imagined_machine_is_free_and_usual(like: Place | None) -> None:
-    machine = imagined((24 * GIB, 8 * GIB), 32 * GIB, like and replace(like, rates={}))
+def test_an_imagined_machine_is_free_and_usual() -> None:
+    machine = imagined((24 * GIB, 8 * GIB), 32 * GIB)
     assert machine.imagined
     assert machine.gpu_names == ("GPU0", "GPU1")
     assert [place.free_bytes for place in machine.places] == [24 * GIB, 8 * GIB, 32 * GIB]
     assert machine.ram.rates == TYPICAL_CPU
-
-
-def test_an_imagined_machine_may_have_the_processor_of_this_one() -> None:
-    steps = StepRates(operation_seconds=2e-6)
-    like = replace(imagined((), GIB).ram, rates={"F32": Throughput(9e9, None)}, steps=steps)
-    ram = imagined((), 32 * GIB, like).ram
-    assert (ram.rates, ram.steps, ram.free_bytes) == (like.rates, steps, 32 * GIB)
 
 
 def test_models_take_no_more_of_ram_than_they_may(
