@@ -501,3 +501,15 @@ def test_of_another_machine_usual_rates_are_assumed(run: Run, settings: Settings
     plans = rank_catalog(load_registry(settings), wanted_of(settings), machine)
     document = asked(run, "--gpu", "24GiB", "--ram", "64GiB")
     assert document == json.loads(json.dumps(catalog_document(plans, machine)))
+
+
+def test_a_quantization_of_several_models_is_refused_with_their_names(run: Run, hub: Hub) -> None:
+    files = hub.repositories["owner/qwen3-8b-GGUF"]
+    name = next(name for name in files if "Q8_0" in name)
+    hub.repositories["owner/two"] = {"Alpha-8B-Q8_0.gguf": files[name], "Beta-8B-Q8_0.gguf": b"x"}
+    ran = run("fit", "owner/two:Q8_0", "--ram", "64GiB")
+    assert ran.status == 2
+    told = " ".join(ran.err.split())
+    assert "2 models of Q8_0: Alpha-8B-Q8_0.gguf, Beta-8B-Q8_0.gguf" in told
+    assert "owner/two/resolve/main/FILE" in told
+    assert run("fit", "owner/two", "--ram", "64GiB").status == 2

@@ -222,3 +222,13 @@ def test_a_bound_on_the_memory_of_models_bounds_the_verdict(
         16 << 20,
     )
     assert "LOCALSERVE_MODEL_RAM_BYTES leaves models 16 MiB: it cannot run here" in verdict.text
+
+
+def test_a_model_in_the_root_goes_before_one_of_its_quantization_in_a_folder(
+    hub: Hub, settings: Settings, hardware: Hardware
+) -> None:
+    content = next(iter(hub.repositories["owner/tiny-GGUF"].values()))
+    files = {"MTP/tiny-Q4_K_M.gguf": content, "tiny-Q4_K_M.gguf": content}
+    hub.repositories["owner/folders"] = files
+    found = _propose("owner/folders:Q4_K_M", settings, hardware)
+    assert [file.name for file in found.package.files] == ["tiny-Q4_K_M.gguf"]
