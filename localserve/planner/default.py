@@ -80,7 +80,7 @@ def choose_default(
             if skipped:
                 why += " that can be served here"
             return Choice(found, f"{why}, from {OWNERS[found.source]}", tuple(skipped))
-        skipped.append(f"{found.full_name} is not taken: {against}.")
+        skipped.append(f"{found.full_name} is not taken: {against.rstrip('.')}.")
     here = "no other model on this disk can be served here"
     why = here if skipped else "there is no other model on this disk"
     return Choice(None, f"the built-in model: {why}", tuple(skipped))
@@ -114,7 +114,7 @@ def _no_use(found: FoundModel, registry: Registry, settings: Settings, machine: 
     try:
         plan = plan_found(found, registry, settings, machine)
     except ModelUnusable as problem:
-        return problem.message.rstrip(".")
+        return problem.message
     if plan.runtime.pooling is not None:  # its entry, or what lies behind the file's first keys
         return _instead_of_text(plan.runtime.pooling)
     if plan.fits:
