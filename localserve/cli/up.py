@@ -178,7 +178,9 @@ def _serve(model: str | None, settings: Settings, out: Lasting, err: Lasting) ->
         logged.show(told)
 
     owner_key, _ = new_secret()
-    with announced(settings, listeners.url, listeners.port, spec.name, owner_key):
+    with announced(settings, listeners.url, listeners.port, spec.name, owner_key) as problem:
+        if problem is not None:
+            screen.show(Note(logging.WARNING, _unannounced(settings, problem)))
         status = Supervisor(
             settings, spec, listeners, tell, fallback=fallback, owner_key=owner_key
         ).run()
@@ -186,6 +188,14 @@ def _serve(model: str | None, settings: Settings, out: Lasting, err: Lasting) ->
     offer.end()
     logged.close()
     return status, screen.close()
+
+
+def _unannounced(settings: Settings, problem: OSError) -> str:
+    return (
+        f"{settings.data_dir} cannot be written to ({problem.strerror or problem}):"
+        " `localserve ps`, `stop` and the others will not find this server, and nothing is logged;"
+        " LOCALSERVE_DATA_DIR names another folder"
+    )
 
 
 def _tell_listeners(listeners: Listeners, screen: Sink) -> None:

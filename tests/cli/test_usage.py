@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from localserve.cli import OUTPUT_FAILED
 from localserve.cli import app as commands
 from tests.cli.conftest import Run
 
@@ -56,3 +62,26 @@ def test_ctrl_c_while_a_command_is_imported_says_nothing(
 @pytest.mark.parametrize("group", ["cache", "keys", "service"])
 def test_groups_offer_no_completion_of_their_own(run: Run, group: str) -> None:
     assert "completion" not in run(group, "--help").out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "typed", ["--help", "paths", "paths --json", "list --all", "fit --offline"]
+)
+def test_output_that_cannot_be_written_has_a_status_of_its_own(typed: str, tmp_path: Path) -> None:
+    environ = os.environ | {"LOCALSERVE_HOME": str(tmp_path)}
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "localserve", *typed.split()],
+            env=environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == OUTPUT_FAILED
+    assert ran.stderr.splitlines()[-1] == (
+        "error The output cannot be written: No space left on device."
+    )
+    assert "Traceback" not in ran.stderr

@@ -66,7 +66,8 @@ def test_a_damaged_file_is_passed_over(settings: Settings, content: str) -> None
 def test_a_folder_that_cannot_be_written_to_stops_no_server(settings: Settings) -> None:
     settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
     settings.data_dir.write_text("a file")
-    with announced(settings, "http://x:1", 1, "one", "key"):
+    with announced(settings, "http://x:1", 1, "one", "key") as problem:
+        assert isinstance(problem, OSError)
         assert running_servers(settings) == ()
 
 
