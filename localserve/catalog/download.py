@@ -5,7 +5,7 @@ Knows nothing of what is in the files. Blocking: call it from a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from localserve.catalog.hub import hub_access, hub_errors
 from localserve.catalog.locate import check_file
 from localserve.catalog.package import Package, check_disk
-from localserve.catalog.partial import is_here
+from localserve.catalog.partial import is_here, is_published, is_whole, place
 from localserve.catalog.ranges import FileChanged
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.remove import LOCK
@@ -54,8 +54,9 @@ Tell = Callable[[Progress | Said], object]
 def download(package: Package, settings: Settings, tell: Tell = lambda told: None) -> Path:
     """Bring all files of the package to this disk; the path of the first.
 
-    A file that is there already is kept, one that was cut goes on where it ended. Where another
-    process downloads into the same folder, waits for it.
+    What is there already is kept, a file that was cut goes on where it ended. Shards get to their
+    places when all of them are whole. Where another process downloads into the same folder, waits
+    for it.
     Raises: ModelUnusable: no access, not found, disk too small or full, connection lost, wrong
     checksum. The part that is there is kept, but for a wrong checksum.
     """
@@ -79,10 +80,29 @@ def _fetch_all(package: Package, settings: Settings, tell: Tell) -> None:
 
     before = 0
     with httpx2.Client() as client:
-        for file in package.all_files:
-            _fetch(client, package, file, settings, _counted(tell, before, package.size_bytes))
-            before += file.size_bytes
+        for files in (package.files, (package.projector,) if package.projector else ()):
+            missing = _missing(package, files, tell)
+            for file in files:
+                if file in missing:
+                    counted = _counted(tell, before, package.size_bytes)
+                    _fetch(client, package, file, settings, counted)
+                before += file.size_bytes
+            for file in missing:
+                place(package.place_of(file), file)
     tell(Progress(package.size_bytes, package.size_bytes))
+
+
+def _missing(package: Package, files: Sequence[RemoteFile], tell: Tell) -> list[RemoteFile]:
+    """Those of the files that are not in their places. Where only some are, others have changed
+    since, perhaps, or somebody has deleted them: then no size says of which version these are."""
+    here = [file for file in files if is_here(package.place_of(file), file)]
+    if len(here) < len(files):
+        for file in list(here):
+            if file.checksum is not None:
+                tell(Said(f"{file.name} is here; it is read again for the checksum"))
+            if not is_published(package.place_of(file), file):
+                here.remove(file)
+    return [file for file in files if file not in here]
 
 
 def _fetch(
@@ -93,7 +113,7 @@ def _fetch(
     tell: Callable[[int | Said], object],
 ) -> None:
     final = package.place_of(file)
-    if not is_here(final, file):
+    if not is_whole(final, file):
         access = _access(package.source, file, settings)
         transfer(client, file, access, final, tell, lambda text: tell(Said(text)))
 

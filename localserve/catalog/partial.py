@@ -1,8 +1,10 @@
 """The part of one file that is here: FILE.ID.partial beside its place, until every byte is right.
 
 Bytes are appended in order, so whatever ends the process leaves a part to go on from. ID changes
-with the content: a part of another version is never continued. Knows nothing of where bytes come
-from. Blocking disk access; one thread at a time.
+with the content: a part of another version is never continued. One that is whole and checked waits
+as FILE.ID.whole.partial until all that belong together are, so that no model is half of one version
+and half of another. Knows nothing of where bytes come from. Blocking disk access; one thread at a
+time.
 """
 
 from __future__ import annotations
@@ -40,9 +42,14 @@ def partial_path(final: Path, file: RemoteFile) -> Path:
     return final.with_name(f"{final.name}.{file.content_id[:16]}.partial")
 
 
+def whole_path(final: Path, file: RemoteFile) -> Path:
+    """Where the file lies, once it was checked, until those are that belong to it."""
+    return final.with_name(f"{final.name}.{file.content_id[:16]}.whole.partial")
+
+
 def bytes_here(final: Path, file: RemoteFile) -> int:
     """How many bytes of the file need not be fetched."""
-    if is_here(final, file):
+    if is_here(final, file) or is_whole(final, file):
         return file.size_bytes
     partial = partial_path(final, file)
     size_bytes = partial.stat().st_size if partial.is_file() else 0
@@ -50,8 +57,29 @@ def bytes_here(final: Path, file: RemoteFile) -> int:
 
 
 def is_here(final: Path, file: RemoteFile) -> bool:
-    """Whether the whole file is in its place."""
+    """Whether a whole file of that size is in its place."""
     return final.is_file() and final.stat().st_size == file.size_bytes
+
+
+def is_whole(final: Path, file: RemoteFile) -> bool:
+    """Whether the file waits for those that belong to it."""
+    return file.resumable and whole_path(final, file).is_file()
+
+
+def is_published(final: Path, file: RemoteFile) -> bool:
+    """Whether what is in its place has the file's checksum; reads all of it."""
+    if file.checksum is None:
+        return False
+    digest = file.checksum.start(file.size_bytes)
+    with final.open("rb") as stream:
+        while chunk := stream.read(_HASHED_AT_ONCE):
+            digest.update(chunk)
+    return digest.hexdigest() == file.checksum.digest
+
+
+def place(final: Path, file: RemoteFile) -> None:
+    """Move the file, which is whole, into its place."""
+    os.replace(whole_path(final, file), final)
 
 
 class Partial:
@@ -108,8 +136,8 @@ class Partial:
         self._stream.truncate(0)
         self._start_hash()
 
-    def place(self) -> None:
-        """Move the complete file into its place.
+    def finish(self) -> None:
+        """Check the complete file, which waits from now on to be placed.
 
         Raises: ModelUnusable, where its checksum is wrong; the bytes are deleted then.
         """
@@ -127,7 +155,7 @@ class Partial:
                 )
         os.fsync(self._stream.fileno())
         self._stream.close()
-        os.replace(self._path, self._final)
+        os.replace(self._path, whole_path(self._final, self._file))
 
     def _take_over(self) -> None:
         size_bytes = os.fstat(self._stream.fileno()).st_size
@@ -157,9 +185,10 @@ class Partial:
 
     def _forget_other_versions(self) -> None:
         prefix = f"{self._final.name}."
+        mine = (self._path, whole_path(self._final, self._file))
         for other in sorted(self._path.parent.iterdir()):
             named = other.name.startswith(prefix) and other.name.endswith(".partial")
-            if named and other != self._path:
+            if named and other not in mine:
                 size = _megabytes(other.stat().st_size)
                 other.unlink()
                 self._say(

@@ -30,11 +30,9 @@ from localserve.cli.options import (
 )
 from localserve.cli.terminal import errors, print_error, size_text
 from localserve.config import Settings, read_settings
-from localserve.errors import ConfigInvalid, LocalserveError, ModelUnusable, NotDownloaded
+from localserve.errors import LocalserveError, ModelUnusable, NotDownloaded, UsageInvalid
 from localserve.planner.bandwidth import (
-    NOTHING_MEASURED,
     Bandwidth,
-    known_bandwidth,
     measure_bandwidth,
 )
 from localserve.planner.companions import Companion, draft_for, projector_of
@@ -42,7 +40,7 @@ from localserve.planner.document import catalog_document, fit_document
 from localserve.planner.fit import fit_model, rank_catalog
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
-from localserve.planner.machine import Machine, imagined, machine_of
+from localserve.planner.machine import imagined, machine_of
 from localserve.planner.plan import wanted_of
 from localserve.planner.programs import big_programs
 from localserve.planner.sizes import parse_size, parse_sizes
@@ -156,7 +154,7 @@ def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
     gpu_bytes = parse_sizes(gpu, "--gpu") if gpu is not None else ()
     ram_bytes = parse_size(ram, "--ram") if ram is not None else None
     if model is None and (question.projector or question.draft is not None):
-        raise ConfigInvalid(
+        raise UsageInvalid(
             "--mmproj and --draft are about one model.", hint="Name it: `localserve fit NAME`."
         )
     registry = load_registry(settings)
@@ -170,9 +168,10 @@ def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
             hardware = looking.result()
         if gpu is None and ram is None:
             measured = _measured(hardware, settings, say)
-            machine = machine_of(hardware, measured, big_programs())
+            bound = settings.model_ram_bytes
+            machine = machine_of(hardware, measured, big_programs(), model_ram_bytes=bound)
         else:
-            machine = _imagined(hardware, settings, gpu_bytes, ram_bytes)
+            machine = imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes)
         if candidates is None:
             say("planning")
             plans = rank_catalog(ranked, wanted, machine, lessons(settings))
@@ -248,12 +247,3 @@ def _measured(hardware: Hardware, settings: Settings, say: Callable[[str], None]
         settings,
         progress=lambda device: say(f"measuring the bandwidth of {escape(device)}, once"),
     )
-
-
-def _imagined(
-    hardware: Hardware, settings: Settings, gpu_bytes: tuple[int, ...], ram_bytes: int | None
-) -> Machine:
-    """A machine of those sizes, with a processor like this one where it was measured."""
-    known = known_bandwidth(hardware, settings) or NOTHING_MEASURED
-    like = machine_of(hardware, known).ram
-    return imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes, like)

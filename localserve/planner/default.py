@@ -25,7 +25,7 @@ from localserve.planner.fit import rank_catalog
 from localserve.planner.gauge import by_formula
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
-from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of
+from localserve.planner.machine import Machine, machine_of
 from localserve.planner.plan import Plan, make_plan, stretched, wanted_by, wanted_of
 
 GIB: Final = 1 << 30
@@ -55,7 +55,7 @@ class Choice:
 
 def this_machine(settings: Settings) -> Machine:
     """This machine as it is now, its speed left aside. Takes a second where drivers are slow."""
-    return machine_of(probe(settings), NOTHING_MEASURED)
+    return machine_of(probe(settings), NOTHING_MEASURED, model_ram_bytes=settings.model_ram_bytes)
 
 
 def choose_default(
@@ -80,7 +80,7 @@ def choose_default(
             if skipped:
                 why += " that can be served here"
             return Choice(found, f"{why}, from {OWNERS[found.source]}", tuple(skipped))
-        skipped.append(f"{found.full_name} is not taken: {against}.")
+        skipped.append(f"{found.full_name} is not taken: {against.rstrip('.')}.")
     here = "no other model on this disk can be served here"
     why = here if skipped else "there is no other model on this disk"
     return Choice(None, f"the built-in model: {why}", tuple(skipped))
@@ -114,7 +114,7 @@ def _no_use(found: FoundModel, registry: Registry, settings: Settings, machine: 
     try:
         plan = plan_found(found, registry, settings, machine)
     except ModelUnusable as problem:
-        return problem.message.rstrip(".")
+        return problem.message
     if plan.runtime.pooling is not None:  # its entry, or what lies behind the file's first keys
         return _instead_of_text(plan.runtime.pooling)
     if plan.fits:
@@ -143,7 +143,8 @@ def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> 
     What can be known of the machine's speed decides between large and quick ones; it is measured
     once.
     """
-    machine = _within(settings, machine_of(hardware, measure_bandwidth(hardware, settings)))
+    bandwidth = measure_bandwidth(hardware, settings)
+    machine = machine_of(hardware, bandwidth, model_ram_bytes=settings.model_ram_bytes)
     chat = (spec for spec in registry if spec.kind == "chat" and isinstance(spec.source, HubFile))
     plans = rank_catalog(Registry(tuple(chat)), wanted_of(settings), machine)
     disk = hardware.disk.free_bytes
@@ -151,14 +152,6 @@ def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> 
         (plan for plan in plans if plan.fits and (disk is None or plan.facts.size_bytes < disk)),
         None,
     )
-
-
-def _within(settings: Settings, machine: Machine) -> Machine:
-    """The machine as far as models may take it."""
-    if settings.model_ram_bytes is None:
-        return machine
-    most = settings.model_ram_bytes + PROCESS_BYTES + machine.ram.margin_bytes
-    return replace(machine, ram=replace(machine.ram, free_bytes=min(machine.ram.free_bytes, most)))
 
 
 def _size(size_bytes: int) -> str:

@@ -40,7 +40,8 @@ class Place:
     """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...),
     `steps` for all besides.
 
-    A `unified` GPU has no memory of its own: what lies there takes RAM's room as well.
+    A `unified` GPU has no memory of its own: what lies there takes RAM's room as well. `most_bytes`
+    bounds what may be taken, where somebody has set a bound.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Place:
     unified: bool = False
     steps: StepRates = NO_STEPS
     programs: tuple[Program, ...] = ()
+    most_bytes: int | None = None
 
     @property
     def title(self) -> str:
@@ -61,7 +63,8 @@ class Place:
     @property
     def room_bytes(self) -> int:
         """What a model may take here."""
-        return max(0, self.free_bytes - self.margin_bytes)
+        room = max(0, self.free_bytes - self.margin_bytes)
+        return room if self.most_bytes is None else min(room, self.most_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,15 @@ TYPICAL_GPU = {
 
 
 def machine_of(
-    hardware: Hardware, bandwidth: Bandwidth, programs: tuple[Program, ...] = ()
+    hardware: Hardware,
+    bandwidth: Bandwidth,
+    programs: tuple[Program, ...] = (),
+    *,
+    model_ram_bytes: int | None = None,
 ) -> Machine:
     """This machine: what is free on it now, and the rates that were measured. `programs` are the
-    others that hold much of RAM; those on GPUs the drivers tell."""
+    others that hold much of RAM; those on GPUs the drivers tell. `model_ram_bytes` is what models
+    may take of RAM, where it is bounded."""
     memory = hardware.memory
     processor = next((one.name for one in hardware.devices if one.kind == "cpu"), RAM)
     ram = Place(
@@ -165,6 +173,7 @@ def machine_of(
         rates=bandwidth.throughput.get(processor, {}),
         steps=bandwidth.steps.get(processor, NO_STEPS),
         programs=programs,
+        most_bytes=None if model_ram_bytes is None else model_ram_bytes + PROCESS_BYTES,
     )
     gpus = tuple(_gpu(device, bandwidth) for device in hardware.gpus)
     return Machine(ram, gpus, key=machine_key(hardware, bandwidth.threads))
@@ -197,19 +206,15 @@ def emptied(machine: Machine) -> Machine:
     return replace(machine, ram=empty(machine.ram), gpus=tuple(map(empty, machine.gpus)))
 
 
-def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int, like: Place | None = None) -> Machine:
-    """A machine of which only sizes are known; all of its memory is taken as free.
-
-    Its processor is taken to be as quick as that of the place `like`, if that was measured.
-    """
+def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int) -> Machine:
+    """A machine of which only sizes are known: all of its memory is taken as free, and its parts as
+    quick as usual ones."""
     gpus = tuple(
         Place(f"GPU{index}", "a GPU", size, size, GPU_MARGIN_BYTES, TYPICAL_GPU)
         for index, size in enumerate(gpu_bytes)
     )
     margin = ram_margin(ram_bytes)
     ram = Place(RAM, "RAM", ram_bytes, ram_bytes, margin, TYPICAL_CPU)
-    if like is not None and like.rates:
-        ram = replace(ram, rates=like.rates, steps=like.steps)
     return Machine(ram, gpus, imagined=True)
 
 

@@ -128,7 +128,9 @@ def _of_hub(
             reference = by_preference(offer)[0]
             headers = repository.read(offer[reference])
             rest = _beside_weights(headers.facts, settings, wanted)
-            quantization, reason = pick_quantization(_sizes(offer), rest, most_room(hardware))
+            quantization, reason = pick_quantization(
+                _sizes(offer), rest, most_room(hardware, settings)
+            )
             chosen = list(offer[quantization])
             if quantization != reference:
                 headers = repository.read(chosen)

@@ -77,7 +77,7 @@ def judge(
     """The verdict on a model as `localserve up` would run it. `facts` must be loadable."""
     runtime = runtime_for(facts, settings, entry)
     checkpoints = checkpoint_room(facts, runtime, wanted_of(settings))
-    free, most = free_room(hardware), most_room(hardware)
+    free, most = free_room(hardware, settings), most_room(hardware, settings)
     gpus = [gpu.name for gpu in hardware.gpus if not gpu.unified]
     if gpus:
         usage = replace(estimate(facts, runtime, gpus), checkpoint_bytes=checkpoints)
@@ -115,19 +115,23 @@ def runtime_for(facts: GgufFacts, settings: Settings, entry: ModelSpec | None) -
     return runtime_of(facts, wanted)
 
 
-def free_room(hardware: Hardware) -> Room:
+def free_room(hardware: Hardware, settings: Settings) -> Room:
     """The room that is free now."""
-    memory, gpus = hardware.memory, [gpu for gpu in hardware.gpus if not gpu.unified]
-    return Room(
-        sum(max(0, gpu.free_bytes - GPU_MARGIN_BYTES) for gpu in gpus),
-        max(0, memory.available_bytes - ram_margin(memory.usable_bytes)),
-    )
+    on_gpus = sum(_beyond_margin(gpu.free_bytes) for gpu in hardware.gpus if not gpu.unified)
+    return Room(on_gpus, _room_in_ram(hardware, hardware.memory.available_bytes, settings))
 
 
-def most_room(hardware: Hardware) -> Room:
+def most_room(hardware: Hardware, settings: Settings) -> Room:
     """The room if no other program took any."""
-    memory, gpus = hardware.memory, [gpu for gpu in hardware.gpus if not gpu.unified]
-    return Room(
-        sum(max(0, gpu.total_bytes - GPU_MARGIN_BYTES) for gpu in gpus),
-        max(0, memory.usable_bytes - ram_margin(memory.usable_bytes)),
-    )
+    on_gpus = sum(_beyond_margin(gpu.total_bytes) for gpu in hardware.gpus if not gpu.unified)
+    return Room(on_gpus, _room_in_ram(hardware, hardware.memory.usable_bytes, settings))
+
+
+def _beyond_margin(gpu_bytes: int) -> int:
+    return max(0, gpu_bytes - GPU_MARGIN_BYTES)
+
+
+def _room_in_ram(hardware: Hardware, size_bytes: int, settings: Settings) -> int:
+    room = max(0, size_bytes - ram_margin(hardware.memory.usable_bytes))
+    bound = settings.model_ram_bytes
+    return room if bound is None else min(room, bound)

@@ -91,7 +91,6 @@ def readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedReading
     readings = RecordedReadings(tmp_path / "machine")
     monkeypatch.setattr(command, "probe", lambda settings: probe(settings, readings))
     monkeypatch.setattr(command, "measure_bandwidth", lambda *_, **__: BANDWIDTH)
-    monkeypatch.setattr(command, "known_bandwidth", lambda *_: BANDWIDTH)
     monkeypatch.setattr(command, "big_programs", lambda: (Program("browser", 30 * GIB),))
     return readings
 
@@ -287,6 +286,17 @@ def test_a_name_of_which_one_quantization_is_here_shows_the_others_too(
 
 def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:
     assert run("fit", "--ram", "512MB").status == 1
+
+
+def test_what_models_may_take_bounds_what_fits(
+    run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(files["qwen3-8b-Q4_K_M.gguf"])
+    assert run("fit", path).status == 0
+    monkeypatch.setenv("LOCALSERVE_MODEL_RAM_BYTES", str(3 * GIB))
+    ran = run("fit", path)
+    assert ran.status == 1
+    assert "3.2 GiB" in ran.out  # the process has its room besides
 
 
 def test_what_was_learned_counts_and_is_said(

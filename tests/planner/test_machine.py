@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localserve.config import read_settings
-from localserve.planner.bandwidth import Bandwidth, StepRates, Throughput
+from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import probe
 from localserve.planner.machine import (
     GPU_MARGIN_BYTES,
@@ -16,8 +16,8 @@ from localserve.planner.machine import (
     TYPICAL_CPU,
     Load,
     Machine,
-    Place,
     Program,
+    emptied,
     imagined,
     machine_of,
 )
@@ -116,17 +116,18 @@ def test_a_device_that_is_no_place_counts_as_ram() -> None:
     assert [load.needed_bytes for load in machine.loads(usage)] == [7, 5 + PROCESS_BYTES]
 
 
-@pytest.mark.parametrize("like", [None, imagined((), GIB).ram])
-def test_an_imagined_machine_is_free_and_usual(like: Place | None) -> None:
-    machine = imagined((24 * GIB, 8 * GIB), 32 * GIB, like and replace(like, rates={}))
+def test_an_imagined_machine_is_free_and_usual() -> None:
+    machine = imagined((24 * GIB, 8 * GIB), 32 * GIB)
     assert machine.imagined
     assert machine.gpu_names == ("GPU0", "GPU1")
     assert [place.free_bytes for place in machine.places] == [24 * GIB, 8 * GIB, 32 * GIB]
     assert machine.ram.rates == TYPICAL_CPU
 
 
-def test_an_imagined_machine_may_have_the_processor_of_this_one() -> None:
-    steps = StepRates(operation_seconds=2e-6)
-    like = replace(imagined((), GIB).ram, rates={"F32": Throughput(9e9, None)}, steps=steps)
-    ram = imagined((), 32 * GIB, like).ram
-    assert (ram.rates, ram.steps, ram.free_bytes) == (like.rates, steps, 32 * GIB)
+@pytest.mark.parametrize("program_gib", [0, 20, 31])
+def test_a_bound_on_what_models_take_holds_whatever_is_free(program_gib: int) -> None:
+    free = replace(imagined((), 32 * GIB).ram, free_bytes=(32 - program_gib) * GIB)
+    for bound in (1, 5 * GIB, 64 * GIB):
+        machine = Machine(replace(free, most_bytes=bound))
+        assert machine.ram.room_bytes == min(bound, free.room_bytes)
+        assert emptied(machine).ram.room_bytes <= bound
