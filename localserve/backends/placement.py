@@ -94,7 +94,7 @@ def place_model(
         for tokens in (*roomier_contexts(facts, runtime, wanted), runtime.context_tokens):
             runtime = replace(runtime, context_tokens=tokens)
             predicted = _in_ram(facts, runtime, wanted)
-            if _plainly_fits(predicted):
+            if _plainly_fits(predicted, settings.model_ram_bytes):
                 return Placed(runtime, predicted, RAM, parallel)
     return _planned(path, facts, wanted, settings, find_hardware(settings))
 
@@ -104,10 +104,12 @@ def _in_ram(facts: GgufFacts, runtime: Runtime, wanted: Wanted) -> MemoryUsage:
     return replace(usage, checkpoint_bytes=checkpoint_room(facts, runtime, wanted))
 
 
-def _plainly_fits(usage: MemoryUsage) -> bool:
+def _plainly_fits(usage: MemoryUsage, bound_bytes: int | None) -> bool:
     memory = read_memory(Readings())
-    needed = needed_bytes(usage) + usage.beside_on(RAM) + PROCESS_BYTES
-    needed = int(needed * PLAINLY)
+    taken = needed_bytes(usage) + usage.beside_on(RAM)
+    if bound_bytes is not None and int(taken * PLAINLY) > bound_bytes:
+        return False
+    needed = int((taken + PROCESS_BYTES) * PLAINLY)
     return needed + ram_margin(memory.usable_bytes) <= memory.available_bytes
 
 
@@ -132,7 +134,7 @@ def _planned(
 def _fits_without_margin(plan: Plan, machine: Machine) -> bool:
     """Whether it needs no more than the margin that is left to others; then it is tried."""
     if plan.problem is not None or any(
-        one.needed_bytes > machine.place(one.place).free_bytes for one in plan.loads
+        one.needed_bytes > machine.place(one.place).most_bytes for one in plan.loads
     ):
         return False
     log.warning("%s: that is tight, and other programs may run short", _numbers(plan, machine))
@@ -149,8 +151,10 @@ def _refusal(plan: Plan, machine: Machine, dry: DryRuns) -> LocalserveError:
     alone = make_plan(plan.facts, plan.wanted, empty, dry.measure)
     if not alone.fits:
         place = machine.place(alone.tightest.place)
-        most = f"of its {place.total_bytes / GIB:.1f} GiB models may take"
-        most += f" {alone.tightest.room_bytes / GIB:.1f} GiB at most"
+        room = f"{alone.tightest.room_bytes / GIB:.1f} GiB"
+        most = f"of its {place.total_bytes / GIB:.1f} GiB models may take {room} at most"
+        if empty.place(alone.tightest.place).is_bounded:
+            most = f"LOCALSERVE_MODEL_RAM_BYTES leaves {room} for models and their process"
         hint = _cheapest_change(alone, empty, dry)
         return ModelTooLarge(f"{_numbers(plan, machine)}; {most}.", hint=hint)
     programs = machine.place(plan.tightest.place).programs

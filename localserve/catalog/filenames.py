@@ -158,12 +158,13 @@ def is_projector(filename: str) -> bool:
 def files_by_quantization(source: HubFile, filenames: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Which of a repository's files make up the model, by quantization, first shard first.
 
-    Shards that are not among `filenames` are listed all the same: they belong to the model. A
-    file that names no quantization counts, as the quantization "", only if it is the only model.
+    Shards that are not among `filenames` are listed all the same: they belong to the model. Of
+    several models in one quantization it is the one in the fewest folders, then the first. A file
+    that names no quantization counts, as the quantization "", only if it is the only model.
     """
     found: dict[str, tuple[str, ...]] = {}
     nameless: set[tuple[str, ...]] = set()
-    for filename in sorted(filenames):
+    for filename in sorted(filenames, key=lambda name: (name.count("/"), name)):
         quantization = quantization_of(filename)
         if not is_model_file(filename) or not _matches(source.pattern, filename, quantization):
             continue

@@ -24,6 +24,7 @@ from localserve.catalog.hub import (
     missing_shards,
     nothing_offered,
     offer_of,
+    several_models,
 )
 from localserve.catalog.locate import check_file
 from localserve.catalog.package import choose_projector
@@ -161,7 +162,10 @@ class Repository:
             quantization: missing_shards(self._source, quantization, missing)
             for quantization, missing in offer.broken.items()
         }
-        order = by_preference(offer.whole)
+        for quantization in offer.whole:
+            if (several := several_models(self._source, quantization, self.files)) is not None:
+                found[quantization] = several
+        order = by_preference(offer.whole.keys() - found.keys())
         while order and self.sibling is None:  # the first good one helps to read the others
             name = order.pop(0)
             found[name] = self.try_to_read(offer.whole[name])

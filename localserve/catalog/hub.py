@@ -13,7 +13,13 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from localserve.catalog.filenames import by_preference, files_by_quantization
+from localserve.catalog.filenames import (
+    by_preference,
+    files_by_quantization,
+    is_model_file,
+    quantization_of,
+    without_shard,
+)
 from localserve.catalog.patience import Patience
 from localserve.catalog.remote import Checksum, RemoteFile
 from localserve.catalog.spec import HubFile
@@ -141,6 +147,32 @@ def nothing_offered(name: str, source: HubFile, files: Sequence[RemoteFile]) -> 
     return ModelUnusable(
         f"The repository {source.repo} has no GGUF file for {name!r}.",
         hint=hint,
+    )
+
+
+def several_models(
+    source: HubFile, quantization: str, files: Sequence[RemoteFile]
+) -> ModelUnusable | None:
+    """The error for a quantization of which the repository has several models, if it has.
+
+    As `files_by_quantization` does, it looks at those only that lie in the fewest folders.
+    """
+    if source.pattern is not None:
+        return None
+    same = {
+        without_shard(file.name): file
+        for file in files
+        if is_model_file(file.name) and (quantization_of(file.name) or "") == quantization
+    }
+    fewest = min((name.count("/") for name in same), default=0)
+    names = sorted(name for name in same if name.count("/") == fewest)
+    if len(names) < 2:
+        return None
+    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    address = same[names[0]].url.rsplit("/resolve/", 1)[0]
+    return ModelUnusable(
+        f"The repository {source.repo} has {len(names)} models of {quantization}: {listed}.",
+        hint=f"Give the address of one: {address}/resolve/main/FILE",
     )
 
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     import httpx2
 
 _SPAN: Final = re.compile(r"bytes 0-\d{1,19}/(\d{1,19})")
+_SIGNATURE: Final = re.compile(
+    r"(X-Amz-\w[\w-]*|X-Goog-\w[\w-]*|AWSAccessKeyId|GoogleAccessId|Expires|Signature|Key-Pair-Id"
+    r"|Policy)=",
+    re.IGNORECASE,
+)
+"""Parameters of signed addresses. Sources: Amazon S3 (versions 2 and 4), CloudFront, Google Cloud
+Storage."""
 _SHA256: Final = re.compile(r'"([0-9a-f]{64})"')
 
 
@@ -52,9 +59,15 @@ def is_on_hub(url: str, settings: Settings) -> bool:
 
 
 def url_folder(source: UrlFile, settings: Settings) -> Path:
-    """Where files of that address lie: a folder for the host, in it one for the rest."""
+    """Where files of that address lie: a folder for the host, in it one for the rest.
+
+    What a query asks for is a part of that, signatures are not: those of tomorrow differ.
+    """
     parts = urlsplit(source.url)
     place = f"{parts.scheme}://{parts.netloc}{parts.path.rsplit('/', 1)[0]}"
+    asked = [one for one in parts.query.split("&") if one and not _SIGNATURE.match(one)]
+    if asked:
+        place += f"?{'&'.join(asked)}"
     digest = hashlib.sha256(place.encode()).hexdigest()[:8]
     host = re.sub(r"[^\w.-]", "_", parts.hostname or "")
     return settings.models_dir / f"{HOST_MARK}{host}" / digest

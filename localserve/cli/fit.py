@@ -31,10 +31,7 @@ from localserve.cli.options import (
 from localserve.cli.terminal import errors, print_error, size_text
 from localserve.config import Settings, read_settings
 from localserve.errors import LocalserveError, ModelUnusable, NotDownloaded, UsageInvalid
-from localserve.planner.bandwidth import (
-    Bandwidth,
-    measure_bandwidth,
-)
+from localserve.planner.bandwidth import Bandwidth, measure_bandwidth
 from localserve.planner.companions import Companion, draft_for, projector_of
 from localserve.planner.document import catalog_document, fit_document
 from localserve.planner.fit import fit_model, rank_catalog
@@ -54,7 +51,8 @@ What `up` loads is counted, with the smaller model that guesses (--draft, or whe
 it). It loads no projector (mmproj) yet: that counts with --mmproj, or where models.toml names it.
 
 --gpu and --ram ask about another machine: one with just these GPUs (none without --gpu) and so
-much RAM (as much as this one without --ram), all of it free. GB are powers of ten, GiB of two.
+much RAM (as much as this one without --ram), all of it free, as quick as usual. GB are powers of
+ten, GiB of two.
 
 Examples:
 
@@ -168,8 +166,7 @@ def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
             hardware = looking.result()
         if gpu is None and ram is None:
             measured = _measured(hardware, settings, say)
-            bound = settings.model_ram_bytes
-            machine = machine_of(hardware, measured, big_programs(), model_ram_bytes=bound)
+            machine = machine_of(hardware, measured, big_programs())
         else:
             machine = imagined(gpu_bytes, ram_bytes or hardware.memory.usable_bytes)
         if candidates is None:

@@ -17,7 +17,7 @@ from localserve.cli.terminal import (
 )
 from localserve.planner.fit import Fit
 from localserve.planner.forecast import TokenTime
-from localserve.planner.machine import Load, Machine, Place
+from localserve.planner.machine import PROCESS_BYTES, Load, Machine, Place
 from localserve.planner.plan import Plan
 from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed
 from localserve.planner.usage import RAM
@@ -42,6 +42,7 @@ def print_fit(fit: Fit, machine: Machine) -> None:
     console.print()
     for place in machine.places:
         console.print(_place_line(shown, place))
+    _print_bound(machine)
     if shown.runtime.tensor_split:
         shares = " : ".join(f"{share:g}" for share in shown.runtime.tensor_split)
         _say(f"layers on the GPUs: {shares}")
@@ -67,6 +68,14 @@ def print_fit(fit: Fit, machine: Machine) -> None:
         print_table(_frontier_table(fit))
 
 
+def _print_bound(machine: Machine) -> None:
+    """What bounds RAM's room, if the user does."""
+    ram = machine.ram
+    if ram.bound_bytes is not None and ram.is_bounded:
+        models = memory_text(ram.bound_bytes - PROCESS_BYTES)
+        _say(f"LOCALSERVE_MODEL_RAM_BYTES leaves models {models} of RAM")
+
+
 def _planned_line(plan: Plan) -> str:
     runtime = plan.runtime
     if runtime.pooling is None:
@@ -90,6 +99,7 @@ def print_catalog(plans: Sequence[Plan], machine: Machine) -> None:
         room = f"{memory_text(place.room_bytes)} of room, {memory_text(place.total_bytes)} in all"
         whose = ", part of RAM" if place.unified else ""
         _say(f"{place.title} ({place.description}): {room}{whose}")
+    _print_bound(machine)
     _say("estimated from the catalog's sizes; `localserve fit NAME` reads the real headers")
 
 

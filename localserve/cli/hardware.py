@@ -148,6 +148,8 @@ def _memory(found: Hardware) -> str:
     if memory.cgroup is not None:
         limit, used = memory.cgroup.limit_bytes, memory.cgroup.used_bytes
         text += f"; limited to {memory_text(limit)}, {memory_text(used)} of it in use"
+    if found.model_ram_bytes is not None:
+        text += f"; models may take {memory_text(found.model_ram_bytes)}"
     return text
 
 

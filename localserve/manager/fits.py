@@ -144,8 +144,7 @@ class Fits:
 
     def _machine(self, hardware: Hardware) -> Machine:
         known = known_bandwidth(hardware, self._settings) or NOTHING_MEASURED
-        bound = self._settings.model_ram_bytes
-        return machine_of(hardware, known, big_programs(), model_ram_bytes=bound)
+        return machine_of(hardware, known, big_programs())
 
     def _subject(self, spec: ModelSpec, default: bool, registry: Registry) -> Subject:
         """Raises: ModelUnusable, ModelMalformed."""

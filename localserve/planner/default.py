@@ -55,7 +55,7 @@ class Choice:
 
 def this_machine(settings: Settings) -> Machine:
     """This machine as it is now, its speed left aside. Takes a second where drivers are slow."""
-    return machine_of(probe(settings), NOTHING_MEASURED, model_ram_bytes=settings.model_ram_bytes)
+    return machine_of(probe(settings), NOTHING_MEASURED)
 
 
 def choose_default(
@@ -143,8 +143,7 @@ def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> 
     What can be known of the machine's speed decides between large and quick ones; it is measured
     once.
     """
-    bandwidth = measure_bandwidth(hardware, settings)
-    machine = machine_of(hardware, bandwidth, model_ram_bytes=settings.model_ram_bytes)
+    machine = machine_of(hardware, measure_bandwidth(hardware, settings))
     chat = (spec for spec in registry if spec.kind == "chat" and isinstance(spec.source, HubFile))
     plans = rank_catalog(Registry(tuple(chat)), wanted_of(settings), machine)
     disk = hardware.disk.free_bytes

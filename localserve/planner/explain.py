@@ -11,7 +11,7 @@ from typing import Literal
 
 from localserve.planner.choice import choose
 from localserve.planner.gauge import by_formula, extrapolated
-from localserve.planner.machine import PROCESS_BYTES, Machine, Place
+from localserve.planner.machine import PROCESS_BYTES, Machine, Place, Program
 from localserve.planner.placement import Measure
 from localserve.planner.plan import Plan, Wanted, make_plan
 from localserve.planner.usage import RAM
@@ -150,11 +150,17 @@ def _changes(plan: Plan, place: Place, replan: Replan, others: Sequence[Plan]) -
     if (shorter := _shorter(plan, replan)) is not None:
         yield Change("context", f"--ctx {shorter.runtime.context_tokens}", shorter)
     for program in sorted(place.programs, key=lambda one: one.used_bytes or 0):
-        if plan.problem is None and (program.used_bytes or 0) >= -plan.headroom_bytes:
+        if plan.problem is None and _gained(place, program) >= -plan.headroom_bytes:
             yield Change("program", f"closing {program.name}, which has memory of {place.title},")
             break
     if (smaller := choose([one for one in others if one is not plan])) is not None:
         yield Change("quantization", f"the quantization {smaller.quantization}", smaller)
+
+
+def _gained(place: Place, program: Program) -> int:
+    """By how much the place's room would grow without the program, in bytes."""
+    without = replace(place, free_bytes=place.free_bytes + (program.used_bytes or 0))
+    return without.room_bytes - place.room_bytes
 
 
 def _fewer_parallel(plan: Plan, replan: Replan) -> Change:

@@ -60,7 +60,8 @@ class Hardware:
     """The machine as it is now.
 
     `container` is docker, podman, kubernetes, lxc, wsl ... or None. `cards` are the graphics cards
-    that are present, `devices` what llama.cpp can use (the CPU among them).
+    that are present, `devices` what llama.cpp can use (the CPU among them). `model_ram_bytes` is
+    what models may take of RAM together, by the setting of that name (None: what is free).
     """
 
     system: str
@@ -74,6 +75,7 @@ class Hardware:
     notices: tuple[Notice, ...]
     cards: tuple[GraphicsCard, ...]
     devices: tuple[Device, ...]
+    model_ram_bytes: int | None = None
 
     @property
     def gpus(self) -> tuple[Device, ...]:
@@ -84,7 +86,11 @@ class Hardware:
     def free_bytes(self) -> int:
         """What models may take now on all devices together; the host's memory counts once."""
         separate = sum(gpu.free_bytes for gpu in self.gpus if not gpu.unified)
-        return self.memory.available_bytes + separate
+        return self.within_bound(self.memory.available_bytes) + separate
+
+    def within_bound(self, ram_bytes: int) -> int:
+        """So much of RAM as models may take."""
+        return ram_bytes if self.model_ram_bytes is None else min(ram_bytes, self.model_ram_bytes)
 
 
 def probe(settings: Settings, readings: Readings | None = None) -> Hardware:
@@ -113,6 +119,7 @@ def probe(settings: Settings, readings: Readings | None = None) -> Hardware:
         notices=find_notices(readings, container, llama_cpp, nvml, processor, cards, devices),
         cards=cards,
         devices=devices,
+        model_ram_bytes=settings.model_ram_bytes,
     )
 
 

@@ -40,8 +40,8 @@ class Place:
     """A device and the memory it computes from. `rates` by type of weights (F32, F16, Q4_K ...),
     `steps` for all besides.
 
-    A `unified` GPU has no memory of its own: what lies there takes RAM's room as well. `most_bytes`
-    bounds what may be taken, where somebody has set a bound.
+    A `unified` GPU has no memory of its own: what lies there takes RAM's room as well.
+    `bound_bytes` is the most that may be planned with, whatever is free (None: all).
     """
 
     name: str
@@ -53,7 +53,7 @@ class Place:
     unified: bool = False
     steps: StepRates = NO_STEPS
     programs: tuple[Program, ...] = ()
-    most_bytes: int | None = None
+    bound_bytes: int | None = None
 
     @property
     def title(self) -> str:
@@ -63,8 +63,20 @@ class Place:
     @property
     def room_bytes(self) -> int:
         """What a model may take here."""
-        room = max(0, self.free_bytes - self.margin_bytes)
-        return room if self.most_bytes is None else min(room, self.most_bytes)
+        return self._within_bound(max(0, self.free_bytes - self.margin_bytes))
+
+    @property
+    def most_bytes(self) -> int:
+        """What a model could take if nothing were left to others."""
+        return self._within_bound(self.free_bytes)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is the bound that room ends at."""
+        return self.bound_bytes is not None and self.room_bytes == self.bound_bytes
+
+    def _within_bound(self, size_bytes: int) -> int:
+        return size_bytes if self.bound_bytes is None else min(size_bytes, self.bound_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +165,12 @@ TYPICAL_GPU = {
 
 
 def machine_of(
-    hardware: Hardware,
-    bandwidth: Bandwidth,
-    programs: tuple[Program, ...] = (),
-    *,
-    model_ram_bytes: int | None = None,
+    hardware: Hardware, bandwidth: Bandwidth, programs: tuple[Program, ...] = ()
 ) -> Machine:
     """This machine: what is free on it now, and the rates that were measured. `programs` are the
-    others that hold much of RAM; those on GPUs the drivers tell. `model_ram_bytes` is what models
-    may take of RAM, where it is bounded."""
-    memory = hardware.memory
+    others that hold much of RAM; those on GPUs the drivers tell. RAM is bounded by what models may
+    take of it, which the process is not a part of."""
+    memory, bound = hardware.memory, hardware.model_ram_bytes
     processor = next((one.name for one in hardware.devices if one.kind == "cpu"), RAM)
     ram = Place(
         name=RAM,
@@ -173,7 +181,7 @@ def machine_of(
         rates=bandwidth.throughput.get(processor, {}),
         steps=bandwidth.steps.get(processor, NO_STEPS),
         programs=programs,
-        most_bytes=None if model_ram_bytes is None else model_ram_bytes + PROCESS_BYTES,
+        bound_bytes=None if bound is None else bound + PROCESS_BYTES,
     )
     gpus = tuple(_gpu(device, bandwidth) for device in hardware.gpus)
     return Machine(ram, gpus, key=machine_key(hardware, bandwidth.threads))
@@ -207,8 +215,8 @@ def emptied(machine: Machine) -> Machine:
 
 
 def imagined(gpu_bytes: tuple[int, ...], ram_bytes: int) -> Machine:
-    """A machine of which only sizes are known: all of its memory is taken as free, and its parts as
-    quick as usual ones."""
+    """A machine of which only sizes are known: all of its memory is taken as free, its rates are
+    usual ones."""
     gpus = tuple(
         Place(f"GPU{index}", "a GPU", size, size, GPU_MARGIN_BYTES, TYPICAL_GPU)
         for index, size in enumerate(gpu_bytes)

@@ -6,7 +6,7 @@ it from a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,23 +14,18 @@ from localserve.catalog.downloaded import find_downloaded
 from localserve.catalog.filenames import (
     BITS_PER_WEIGHT,
     by_preference,
-    is_model_file,
-    quantization_of,
-    without_shard,
 )
 from localserve.catalog.finders.record import FoundModel
 from localserve.catalog.headers import Headers, Repository, read_headers
-from localserve.catalog.hub import choose_files, nothing_offered, offer_of
+from localserve.catalog.hub import choose_files, nothing_offered, offer_of, several_models
 from localserve.catalog.locate import repository_folder
 from localserve.catalog.package import Package, check_disk, choose_projector
 from localserve.catalog.registry import Registry
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.sources import HubModel, UrlFile
-from localserve.catalog.spec import HubFile
 from localserve.catalog.url_files import list_url_files, url_errors, url_folder
 from localserve.catalog.wanted import Wanted, find_same
 from localserve.config import Settings
-from localserve.errors import ModelUnusable
 from localserve.gguf.facts import GgufFacts
 from localserve.gguf.loadable import check_loadable
 from localserve.planner.formula import estimate
@@ -128,38 +123,18 @@ def _of_hub(
             reference = by_preference(offer)[0]
             headers = repository.read(offer[reference])
             rest = _beside_weights(headers.facts, settings, wanted)
-            quantization, reason = pick_quantization(
-                _sizes(offer), rest, most_room(hardware, settings)
-            )
+            quantization, reason = pick_quantization(_sizes(offer), rest, most_room(hardware))
             chosen = list(offer[quantization])
             if quantization != reference:
                 headers = repository.read(chosen)
-    _check_one_model(source, quantization, chosen, files)
+    if (several := several_models(source, quantization, files)) is not None:
+        raise several
     eyes, for_what = choose_projector(chosen[0], files) if projector else (None, "")
     folder = repository_folder(source, settings)
     package = Package(source, tuple(chosen), folder, quantization, eyes)
     why = [f"{quantization}: {reason}"] if reason else []
     why += [f"{eyes.name}: {for_what}"] if eyes is not None else []
     return package, headers, tuple(why)
-
-
-def _check_one_model(
-    source: HubFile, quantization: str, chosen: Sequence[RemoteFile], files: Sequence[RemoteFile]
-) -> None:
-    """Raises: ModelUnusable, where the repository has several models of that quantization."""
-    if source.pattern is not None:
-        return
-    names = {file.name for file in files if is_model_file(file.name)}
-    same = {without_shard(name) for name in names if (quantization_of(name) or "") == quantization}
-    if len(same) > 1:
-        listed = ", ".join(sorted(same)[:8]) + (
-            f" and {len(same) - 8} more" if len(same) > 8 else ""
-        )
-        address = chosen[0].url.rsplit("/resolve/", 1)[0]
-        raise ModelUnusable(
-            f"The repository {source.repo} has {len(same)} models of {quantization}: {listed}.",
-            hint=f"Give the address of one: {address}/resolve/main/FILE",
-        )
 
 
 def _sizes(offer: Mapping[str, tuple[RemoteFile, ...]]) -> dict[str, int]:

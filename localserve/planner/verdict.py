@@ -27,10 +27,12 @@ Place = Literal["the GPU", "the GPU and RAM", "RAM"]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What models may take: on GPUs with memory of their own, and in RAM."""
+    """What models may take: on GPUs with memory of their own, and in RAM, which may be `bounded` by
+    LOCALSERVE_MODEL_RAM_BYTES."""
 
     gpu_bytes: int
     ram_bytes: int
+    bounded: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -40,7 +42,7 @@ class Room:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`needed_bytes` with that context; `free_bytes` is the room now, `most_bytes` the room if no
-    other program took any."""
+    other program took any, as far as models may (`bounded`)."""
 
     level: Level
     place: Place
@@ -48,6 +50,7 @@ class Verdict:
     free_bytes: int
     most_bytes: int
     context_tokens: int
+    bounded: bool = False
 
     @property
     def text(self) -> str:
@@ -61,6 +64,9 @@ class Verdict:
                 return f"{needed}; {free} are free: it fits in {self.place}"
             case "not now":
                 return f"{needed}; {free} of {most} are free: not now, other programs hold the rest"
+            case "too large" if self.bounded:
+                bound = f"LOCALSERVE_MODEL_RAM_BYTES leaves models {most}"
+                return f"{needed}; {bound}: it cannot run here"
             case "too large":
                 return f"{needed}; this machine has {most} for models: it cannot run here"
 
@@ -77,7 +83,7 @@ def judge(
     """The verdict on a model as `localserve up` would run it. `facts` must be loadable."""
     runtime = runtime_for(facts, settings, entry)
     checkpoints = checkpoint_room(facts, runtime, wanted_of(settings))
-    free, most = free_room(hardware, settings), most_room(hardware, settings)
+    free, most = free_room(hardware), most_room(hardware)
     gpus = [gpu.name for gpu in hardware.gpus if not gpu.unified]
     if gpus:
         usage = replace(estimate(facts, runtime, gpus), checkpoint_bytes=checkpoints)
@@ -96,7 +102,15 @@ def judge(
 def _verdict(
     level: Level, place: Place, needed: int, free: Room, most: Room, runtime: Runtime
 ) -> Verdict:
-    return Verdict(level, place, needed, free.total_bytes, most.total_bytes, runtime.context_tokens)
+    return Verdict(
+        level,
+        place,
+        needed,
+        free.total_bytes,
+        most.total_bytes,
+        runtime.context_tokens,
+        most.bounded,
+    )
 
 
 def needed_bytes(usage: MemoryUsage) -> int:
@@ -115,23 +129,24 @@ def runtime_for(facts: GgufFacts, settings: Settings, entry: ModelSpec | None) -
     return runtime_of(facts, wanted)
 
 
-def free_room(hardware: Hardware, settings: Settings) -> Room:
+def free_room(hardware: Hardware) -> Room:
     """The room that is free now."""
-    on_gpus = sum(_beyond_margin(gpu.free_bytes) for gpu in hardware.gpus if not gpu.unified)
-    return Room(on_gpus, _room_in_ram(hardware, hardware.memory.available_bytes, settings))
+    memory, gpus = hardware.memory, [gpu for gpu in hardware.gpus if not gpu.unified]
+    return Room(
+        sum(max(0, gpu.free_bytes - GPU_MARGIN_BYTES) for gpu in gpus),
+        hardware.within_bound(
+            max(0, memory.available_bytes - ram_margin(memory.usable_bytes)),
+        ),
+    )
 
 
-def most_room(hardware: Hardware, settings: Settings) -> Room:
+def most_room(hardware: Hardware) -> Room:
     """The room if no other program took any."""
-    on_gpus = sum(_beyond_margin(gpu.total_bytes) for gpu in hardware.gpus if not gpu.unified)
-    return Room(on_gpus, _room_in_ram(hardware, hardware.memory.usable_bytes, settings))
-
-
-def _beyond_margin(gpu_bytes: int) -> int:
-    return max(0, gpu_bytes - GPU_MARGIN_BYTES)
-
-
-def _room_in_ram(hardware: Hardware, size_bytes: int, settings: Settings) -> int:
-    room = max(0, size_bytes - ram_margin(hardware.memory.usable_bytes))
-    bound = settings.model_ram_bytes
-    return room if bound is None else min(room, bound)
+    memory, gpus = hardware.memory, [gpu for gpu in hardware.gpus if not gpu.unified]
+    return Room(
+        sum(max(0, gpu.total_bytes - GPU_MARGIN_BYTES) for gpu in gpus),
+        hardware.within_bound(
+            max(0, memory.usable_bytes - ram_margin(memory.usable_bytes)),
+        ),
+        bounded=hardware.model_ram_bytes is not None,
+    )

@@ -19,6 +19,7 @@ from localserve.planner.hardware import Hardware, probe
 from localserve.planner.machine import PROCESS_BYTES, Program
 from localserve.planner.plan import Wanted
 from localserve.planner.runtime import Runtime
+from localserve.planner.verdict import needed_bytes
 from tests.planner.recorded import GIB, RecordedReadings
 
 
@@ -116,3 +117,26 @@ def test_a_plan_that_fits_is_followed(
     placed = place_model(tiny_q4_k_m, facts, "tiny", Wanted(), settings, a_gpu, host)
     assert placed.runtime.context_tokens == 32_768
     assert placed.backend == "CPU"
+
+
+def test_a_context_is_stretched_only_within_the_bound_on_the_memory_of_models(
+    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
+) -> None:
+    stretched = place_model(tiny_q4_k_m, facts, "tiny", Wanted(), settings, no_gpu, never)
+    assert stretched.runtime.context_tokens > 8192
+    bound = needed_bytes(stretched.predicted) * 3 // 4
+    bounded = dataclasses.replace(settings, model_ram_bytes=bound)
+    host = Host(tmp_path, 8 * GIB)
+    placed = place_model(tiny_q4_k_m, facts, "tiny", Wanted(), bounded, no_gpu, host)
+    assert 8192 <= placed.runtime.context_tokens < stretched.runtime.context_tokens
+    assert needed_bytes(placed.predicted) <= bound
+
+
+def test_what_the_bound_on_the_memory_of_models_has_no_room_for_is_too_large(
+    tiny_q4_k_m: Path, facts: GgufFacts, settings: Settings, tmp_path: Path
+) -> None:
+    bounded = dataclasses.replace(settings, model_ram_bytes=20 << 20)
+    wanted, host = Wanted(context_tokens=40_960), Host(tmp_path, 8 * GIB)
+    with pytest.raises(ModelTooLarge, match="LOCALSERVE_MODEL_RAM_BYTES leaves") as caught:
+        place_model(tiny_q4_k_m, facts, "tiny", wanted, bounded, no_gpu, host)
+    assert "would fit" in caught.value.hint

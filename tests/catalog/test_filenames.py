@@ -97,3 +97,11 @@ def test_a_file_without_a_quantization_counts_only_where_it_is_alone() -> None:
     assert files_by_quantization(source, ["m.gguf", "x.txt"]) == {"": ("m.gguf",)}
     assert files_by_quantization(source, ["m.gguf", "n.gguf"]) == {}
     assert files_by_quantization(source, ["m.gguf", "m-Q8_0.gguf"]) == {"Q8_0": ("m-Q8_0.gguf",)}
+
+
+def test_a_file_in_the_root_goes_before_those_in_folders() -> None:
+    files = ["MTP/m-Q8_0.gguf", "m-Q8_0.gguf", "a/b/m-Q4_0.gguf", "z/m-Q4_0.gguf"]
+    assert files_by_quantization(HubFile("a/b"), files) == {
+        "Q8_0": ("m-Q8_0.gguf",),
+        "Q4_0": ("z/m-Q4_0.gguf",),
+    }

@@ -123,6 +123,25 @@ def test_the_file_of_an_address_is_here_only_if_it_came_from_there(settings: Set
     assert find_here(other, SHIPPED, settings) is None
 
 
+@pytest.mark.parametrize(
+    ("here", "asked", "same"),
+    [
+        ("?rev=1", "?rev=2", False),
+        ("", "?rev=1", False),
+        ("?rev=1", "?rev=1", True),
+        ("?rev=1&X-Amz-Signature=a", "?X-Amz-Signature=b&X-Amz-Date=3&rev=1", True),
+        ("?Expires=1&Signature=a&Key-Pair-Id=b&Policy=c", "", True),
+        ("#part", "", True),
+    ],
+)
+def test_what_an_address_asks_for_tells_files_apart_and_who_signed_it_does_not(
+    settings: Settings, here: str, asked: str, same: bool
+) -> None:
+    url = "https://example.org/get-Q4_0.gguf"
+    write_gguf(url_folder(UrlFile(url + here), settings) / "get-Q4_0.gguf")
+    assert (find_here(_wanted(url + asked, settings), SHIPPED, settings) is not None) == same
+
+
 def test_the_same_file_is_known_by_its_checksum_in_ollama_s_blobs(settings: Settings) -> None:
     import json
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localserve.catalog.headers import read_local
+from localserve.catalog.registry import load_registry
 from localserve.cli import fit as command
 from localserve.cli.terminal import memory_text
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, Settings
@@ -18,10 +19,13 @@ from localserve.gguf.header import parse_file
 from localserve.planner import gauge
 from localserve.planner import plan as planning
 from localserve.planner.bandwidth import Bandwidth, Throughput, machine_key
+from localserve.planner.document import catalog_document
 from localserve.planner.dry_run import dry_run
+from localserve.planner.fit import rank_catalog
 from localserve.planner.hardware import probe
 from localserve.planner.learned import LoadLesson, learn_answer, learn_load, lesson_of
-from localserve.planner.machine import Program
+from localserve.planner.machine import Program, imagined
+from localserve.planner.plan import wanted_of
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
 from tests.gguf.projectors import SmallProjector, write_projector
@@ -288,17 +292,6 @@ def test_nothing_fits_a_machine_of_half_a_gigabyte(run: Run) -> None:
     assert run("fit", "--ram", "512MB").status == 1
 
 
-def test_what_models_may_take_bounds_what_fits(
-    run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = str(files["qwen3-8b-Q4_K_M.gguf"])
-    assert run("fit", path).status == 0
-    monkeypatch.setenv("LOCALSERVE_MODEL_RAM_BYTES", str(3 * GIB))
-    ran = run("fit", path)
-    assert ran.status == 1
-    assert "3.2 GiB" in ran.out  # the process has its room besides
-
-
 def test_what_was_learned_counts_and_is_said(
     run: Run, files: dict[str, Path], settings: Settings, readings: RecordedReadings
 ) -> None:
@@ -486,3 +479,37 @@ def test_a_model_that_makes_vectors_is_planned_for_texts(run: Run, tmp_path: Pat
     document = asked(run, str(path))
     assert document["runtime"]["pooling"] == "mean"
     assert document["memory"]["output_bytes"] == 4 * 512 * (512 + 64)
+
+
+def test_a_bound_on_the_memory_of_models_bounds_the_plan(
+    run: Run, monkeypatch: pytest.MonkeyPatch, hub: Hub
+) -> None:
+    monkeypatch.setenv("LOCALSERVE_MODEL_RAM_BYTES", str(4 * GIB))
+    document = asked(run, "owner/qwen3-8b-GGUF", status=1)
+    assert document["picked"] is None
+    (ram,) = document["machine"]["places"]
+    assert ram["room_bytes"] == 4 * GIB + (256 << 20)
+    assert "program" not in {change["kind"] for change in document["explanation"]["changes"]}
+    told = run("fit", "owner/qwen3-8b-GGUF").out
+    assert "LOCALSERVE_MODEL_RAM_BYTES leaves models 4.0 GiB of RAM" in told
+    elsewhere = asked(run, "owner/qwen3-8b-GGUF", "--ram", "64GiB")
+    assert elsewhere["picked"] is not None  # a bound of this machine
+
+
+def test_of_another_machine_usual_rates_are_assumed(run: Run, settings: Settings) -> None:
+    machine = imagined((24 * GIB,), 64 * GIB)
+    plans = rank_catalog(load_registry(settings), wanted_of(settings), machine)
+    document = asked(run, "--gpu", "24GiB", "--ram", "64GiB")
+    assert document == json.loads(json.dumps(catalog_document(plans, machine)))
+
+
+def test_a_quantization_of_several_models_is_refused_with_their_names(run: Run, hub: Hub) -> None:
+    files = hub.repositories["owner/qwen3-8b-GGUF"]
+    name = next(name for name in files if "Q8_0" in name)
+    hub.repositories["owner/two"] = {"Alpha-8B-Q8_0.gguf": files[name], "Beta-8B-Q8_0.gguf": b"x"}
+    ran = run("fit", "owner/two:Q8_0", "--ram", "64GiB")
+    assert ran.status == 2
+    told = " ".join(ran.err.split())
+    assert "2 models of Q8_0: Alpha-8B-Q8_0.gguf, Beta-8B-Q8_0.gguf" in told
+    assert "owner/two/resolve/main/FILE" in told
+    assert run("fit", "owner/two", "--ram", "64GiB").status == 2

@@ -88,6 +88,14 @@ def test_people_get_a_page_in_plain_text(readings: RecordedReadings, tmp_path: P
     ]
 
 
+def test_a_bound_on_the_memory_of_models_is_shown(
+    readings: RecordedReadings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALSERVE_MODEL_RAM_BYTES", str(4 << 30))
+    assert "models may take 4.0 GiB" in run()
+    assert json.loads(run("--json"))["model_ram_bytes"] == 4 << 30
+
+
 def test_an_idle_card_is_a_warning_with_its_command(readings: RecordedReadings) -> None:
     readings.listed, readings.backends = [CPU], ["CPU"]
     readings.card("0000:01:00.0", "0x10de", "nvidia")
@@ -136,7 +144,7 @@ def test_programs_get_a_stable_shape(readings: RecordedReadings) -> None:
     steps = fields("operation_seconds element_bytes_per_second prompt_attention_flops_per_second")
     steps |= fields("decode_attention_flops_per_second unshared_attention_flops_per_second")
     assert keys(document) == {
-        **fields("system architecture container gpus free_bytes"),
+        **fields("system architecture container gpus free_bytes model_ram_bytes"),
         "llama_cpp": fields("version backends features problem"),
         "nvml": {
             **fields("driver_version cuda_version problems"),

@@ -99,3 +99,13 @@ async def test_the_context_of_the_command_line_is_the_default_models(
     fits = fits_of([builtin(), other], asked, hardware, {})
     assert (await fits.one("tiny")).fit.shown.runtime.context_tokens == 512
     assert (await fits.one("other")).fit.shown.runtime.context_tokens > 512
+
+
+async def test_a_bound_on_the_memory_of_models_bounds_their_plans(
+    settings: Settings, tmp_path: Path
+) -> None:
+    bounded = replace(settings, model_ram_bytes=2 * GIB)
+    hardware = probe(bounded, RecordedReadings(tmp_path / "machine"))
+    survey = await fits_of([builtin()], bounded, hardware, {"CPU": GIB}).all()
+    levels = {one.name: one.outlook.level for one in survey.models if one.outlook}
+    assert (levels["tiny"], levels["qwen3-8b"]) == ("fits", "too large")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from localserve.config import read_settings
 from localserve.planner.bandwidth import Bandwidth, Throughput
 from localserve.planner.hardware import probe
@@ -124,10 +122,17 @@ def test_an_imagined_machine_is_free_and_usual() -> None:
     assert machine.ram.rates == TYPICAL_CPU
 
 
-@pytest.mark.parametrize("program_gib", [0, 20, 31])
-def test_a_bound_on_what_models_take_holds_whatever_is_free(program_gib: int) -> None:
-    free = replace(imagined((), 32 * GIB).ram, free_bytes=(32 - program_gib) * GIB)
-    for bound in (1, 5 * GIB, 64 * GIB):
-        machine = Machine(replace(free, most_bytes=bound))
-        assert machine.ram.room_bytes == min(bound, free.room_bytes)
-        assert emptied(machine).ram.room_bytes <= bound
+def test_models_take_no_more_of_ram_than_they_may(
+    readings: RecordedReadings, tmp_path: Path
+) -> None:
+    environ = {"LOCALSERVE_HOME": str(tmp_path), "LOCALSERVE_MODEL_RAM_BYTES": str(4 * GIB)}
+    machine = machine_of(probe(read_settings({}, environ), readings), BANDWIDTH)
+    ram = machine.ram
+    assert (ram.total_bytes, ram.free_bytes) == (64 * GIB, 48 * GIB)
+    assert ram.room_bytes == 4 * GIB + PROCESS_BYTES  # a plan counts the process, too
+    assert emptied(machine).ram.room_bytes == ram.room_bytes
+    assert ram.most_bytes == ram.room_bytes
+    readings.memory_amounts = replace(readings.memory_amounts, free_bytes=5 * GIB)
+    full = machine_of(probe(read_settings({}, environ), readings), BANDWIDTH).ram
+    assert full.room_bytes == 5 * GIB - full.margin_bytes
+    assert full.most_bytes == 4 * GIB + PROCESS_BYTES

@@ -208,3 +208,27 @@ def test_a_file_at_an_address_is_proposed_too(
     found = _propose(f"{hub.url}/plain/{REPO}/tiny-Q8_0.gguf", settings, hardware)
     assert found.package.files[0].size_bytes == len(CONTENT)
     assert found.package.name == "tiny-Q8_0"
+
+
+def test_a_bound_on_the_memory_of_models_bounds_the_verdict(
+    readings: RecordedReadings, settings: Settings
+) -> None:
+    readings.listed = [CPU]
+    bounded = dataclasses.replace(settings, model_ram_bytes=16 << 20)
+    verdict = judge(read_local(BUILTIN).facts, probe(bounded, readings), bounded)
+    assert (verdict.level, verdict.free_bytes, verdict.most_bytes) == (
+        "too large",
+        16 << 20,
+        16 << 20,
+    )
+    assert "LOCALSERVE_MODEL_RAM_BYTES leaves models 16 MiB: it cannot run here" in verdict.text
+
+
+def test_a_model_in_the_root_goes_before_one_of_its_quantization_in_a_folder(
+    hub: Hub, settings: Settings, hardware: Hardware
+) -> None:
+    content = next(iter(hub.repositories["owner/tiny-GGUF"].values()))
+    files = {"MTP/tiny-Q4_K_M.gguf": content, "tiny-Q4_K_M.gguf": content}
+    hub.repositories["owner/folders"] = files
+    found = _propose("owner/folders:Q4_K_M", settings, hardware)
+    assert [file.name for file in found.package.files] == ["tiny-Q4_K_M.gguf"]
