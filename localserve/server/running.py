@@ -74,7 +74,7 @@ def announced(
     settings: Settings, url: str, port: int, model: str, owner_key: str
 ) -> Iterator[OSError | None]:
     """This process is a server, for as long as the block lasts. A folder that cannot be written
-    to ends nothing: the block gets the reason, and the server is found by nobody."""
+    to is no error, but given to the block: the server is then found by nobody."""
     server = RunningServer(
         pid=os.getpid(),
         process_began=psutil.Process().create_time(),
@@ -89,7 +89,7 @@ def announced(
     path = announcements_folder(settings) / f"{port}.json"
     problem = None
     try:
-        _announce(server, path)
+        _write(server, path)
     except OSError as error:
         problem = error
     try:
@@ -100,25 +100,21 @@ def announced(
                 path.unlink()
 
 
+def _write(server: RunningServer, path: Path) -> None:
+    """For its user alone, whole or not at all. Raises: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{server.pid}")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
+        json.dump(asdict(server), stream)
+    os.replace(new, path)
+
+
 def running_servers(settings: Settings) -> tuple[RunningServer, ...]:
     """All servers of this data folder that run, by port."""
     paths = sorted(announcements_folder(settings).glob("*.json"))
     found = [server for path in paths if (server := _read(path)) is not None and server.alive]
     return tuple(sorted(found, key=lambda server: server.port))
-
-
-def _announce(server: RunningServer, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{server.pid}")
-    new.unlink(missing_ok=True)
-    try:
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
-            json.dump(asdict(server), stream)
-        os.replace(new, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
 
 
 def _read(path: Path) -> RunningServer | None:

@@ -152,7 +152,7 @@ def test_without_a_prompt_and_a_terminal_it_is_wrong_usage(
 def test_stdin_that_is_no_text_is_refused(run: Run, fake: FakeServer, piped: Any) -> None:
     piped(b"ab\xff")
     ran = run("run", "chat")
-    assert ran.status == 1
+    assert ran.status == 2
     assert "byte 2 is 0xff" in ran.err
 
 

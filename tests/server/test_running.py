@@ -67,8 +67,8 @@ def test_a_folder_that_cannot_be_written_to_stops_no_server(settings: Settings) 
     settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
     settings.data_dir.write_text("a file")
     with announced(settings, "http://x:1", 1, "one", "key") as problem:
+        assert isinstance(problem, OSError)
         assert running_servers(settings) == ()
-        assert isinstance(problem, FileExistsError | NotADirectoryError)
 
 
 def test_a_server_that_is_found_has_no_problem_with_that(settings: Settings) -> None:
