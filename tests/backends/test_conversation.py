@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from localserve.backends import conversation as conversations
 from localserve.backends.conversation import Conversation
 from localserve.chat import ChatRequest, Message, Tool
 from localserve.prompting.output.deltas import ReasoningPiece
@@ -52,6 +53,28 @@ async def test_a_style_is_the_format_with_its_special_tokens(conversation: Conve
     assert styles[0].format == format_of("objects")
     assert styles[0].special == SPECIAL
     assert styles[0] is styles[1] is styles[2]
+
+
+async def test_what_a_stalled_machine_could_not_tell_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    templates = TemplateProcess(render_seconds=0.0)
+    conversation = Conversation(templates, Words(), bos="", eos="")
+    try:
+        poor = await conversation.style(TEMPLATES["parameters"])
+        templates.render_seconds = 20.0
+        assert poor.format != format_of("parameters")
+        assert await conversation.style(TEMPLATES["parameters"]) is poor
+        monkeypatch.setattr(conversations, "LOOK_AGAIN_SECONDS", 0.0)
+        conversation = Conversation(templates, Words(), bos="", eos="")
+        templates.render_seconds = 0.0
+        await conversation.style(TEMPLATES["parameters"])
+        templates.render_seconds = 20.0
+        later = await conversation.style(TEMPLATES["parameters"])
+        assert later.format == format_of("parameters")
+        assert await conversation.style(TEMPLATES["parameters"]) is later
+    finally:
+        await templates.close()
 
 
 async def test_parsers_know_that_the_prompt_opened_reasoning(conversation: Conversation) -> None:
