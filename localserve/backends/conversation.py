@@ -123,7 +123,11 @@ class Conversation:
 
         def make() -> AnswerParser:
             parser = AnswerParser(
-                style.format, tools, special=special, reasoning_apart=request.reasoning_apart
+                style.format,
+                tools,
+                special=special,
+                reasoning_apart=request.reasoning_apart,
+                calls_only=bool(tools) and request.calls.required,
             )
             parser.begin(begun)
             return parser

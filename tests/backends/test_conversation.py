@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from localserve.backends import conversation as conversations
 from localserve.backends.conversation import Conversation
-from localserve.chat import ChatRequest, Message, Tool
-from localserve.prompting.output.deltas import ReasoningPiece
+from localserve.chat import CallPolicy, ChatRequest, Message, Tool
+from localserve.prompting.output.deltas import ContentPiece, Piece, ReasoningPiece
 from localserve.prompting.sandbox import TemplateProcess
 from localserve.prompting.template import CHATML
 from tests.prompting.output.small_templates import TEMPLATES, format_of
@@ -87,6 +87,19 @@ async def test_parsers_know_that_the_prompt_opened_reasoning(conversation: Conve
     budget = conversation.budget(request, style, inside=True)
     assert budget is not None
     assert (budget.tokens, budget.opening, budget.closing) == (7, b"<think>", b"</think>")
+
+
+@pytest.mark.parametrize(
+    ("required", "told"), [(True, []), (False, [ContentPiece('<tool_call>{"name": "lo')])]
+)
+async def test_parsers_know_that_a_call_is_forced(
+    conversation: Conversation, required: bool, told: list[Piece]
+) -> None:
+    calls, tools = CallPolicy(required=required), (Tool("look"),)
+    request = ChatRequest("m", HELLO, tools=tools, calls=calls)
+    style = await conversation.style(TEMPLATES["objects"])
+    parser = conversation.parser(request, style, "")()
+    assert parser.feed('<tool_call>{"name": "lo', [0]) + parser.finish() == told
 
 
 async def test_reasoning_has_no_budget_unless_one_is_given(conversation: Conversation) -> None:
