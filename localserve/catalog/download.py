@@ -87,8 +87,7 @@ def _fetch_all(package: Package, settings: Settings, tell: Tell) -> None:
                     counted = _counted(tell, before, package.size_bytes)
                     _fetch(client, package, file, settings, counted)
                 before += file.size_bytes
-            for file in missing:
-                place(package.place_of(file), file)
+            place([(package.place_of(file), file) for file in missing])
     tell(Progress(package.size_bytes, package.size_bytes))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -77,9 +77,13 @@ def is_published(final: Path, file: RemoteFile) -> bool:
     return digest.hexdigest() == file.checksum.digest
 
 
-def place(final: Path, file: RemoteFile) -> None:
-    """Move the file, which is whole, into its place."""
-    os.replace(whole_path(final, file), final)
+def place(files: Sequence[tuple[Path, RemoteFile]]) -> None:
+    """Move files, which are whole, into their places. What lay there goes before: wherever this
+    ends, one is missing until all are of one version."""
+    for final, _ in files[1:]:
+        final.unlink(missing_ok=True)
+    for final, file in files:
+        os.replace(whole_path(final, file), final)
 
 
 class Partial:

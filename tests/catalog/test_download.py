@@ -768,3 +768,29 @@ def test_a_cut_download_of_shards_can_be_discarded(hub: Hub, settings: Settings)
     here = sum(_partials(settings))
     assert discard_parts(_package(settings), settings) == here
     assert not _partials(settings)
+
+
+def test_a_version_before_is_never_beside_the_next_one(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the process ends between two of the moves."""
+    _publish(hub, b"A")
+    folder = download(_package(settings), settings).parent
+    hub.repositories[REPO] = {name: data + b"B" for name, data in _version(b"B").items()}
+    moves: list[Path] = []
+
+    def move(source: Path, target: Path) -> None:
+        if target.suffix == ".gguf":
+            moves.append(target)
+            if len(moves) == 2:
+                raise KeyboardInterrupt
+        source.rename(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(partial.os, "replace", move)
+        with pytest.raises(KeyboardInterrupt):
+            download(_package(settings), settings)
+    assert [path.name for path in sorted(folder.glob("*.gguf"))] == SHARDS[:1]
+    download(_package(settings), settings)
+    for name, data in hub.repositories[REPO].items():
+        assert (folder / name).read_bytes() == data
