@@ -59,6 +59,11 @@ class RunningServer:
             return False
 
 
+def announcements_folder(settings: Settings) -> Path:
+    """Where each server that runs has its file."""
+    return settings.data_dir / FOLDER
+
+
 def log_path(settings: Settings, port: int) -> Path:
     """Where the server of that port writes its log."""
     return settings.data_dir / LOG_FOLDER / f"server-{port}.log"
@@ -81,7 +86,7 @@ def announced(
         owner_key=owner_key,
         software=software(),
     )
-    path = settings.data_dir / FOLDER / f"{port}.json"
+    path = announcements_folder(settings) / f"{port}.json"
     problem = None
     try:
         _write(server, path)
@@ -107,7 +112,7 @@ def _write(server: RunningServer, path: Path) -> None:
 
 def running_servers(settings: Settings) -> tuple[RunningServer, ...]:
     """All servers of this data folder that run, by port."""
-    paths = sorted((settings.data_dir / FOLDER).glob("*.json"))
+    paths = sorted(announcements_folder(settings).glob("*.json"))
     found = [server for path in paths if (server := _read(path)) is not None and server.alive]
     return tuple(sorted(found, key=lambda server: server.port))
 

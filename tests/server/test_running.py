@@ -71,6 +71,11 @@ def test_a_folder_that_cannot_be_written_to_stops_no_server(settings: Settings) 
         assert running_servers(settings) == ()
 
 
+def test_a_server_that_is_found_has_no_problem_with_that(settings: Settings) -> None:
+    with announced(settings, "http://x:1", 1, "one", "key") as problem:
+        assert problem is None
+
+
 def test_a_later_server_at_the_port_keeps_its_file(settings: Settings) -> None:
     with announced(settings, "http://x:1", 1, "one", "key"):
         document = json.loads(file_of(settings, 1).read_text())
