@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from localserve.errors import ConfigInvalid
+from localserve.errors import ConfigInvalid, UsageInvalid
 from localserve.toml import TomlFile, read_toml
 
 DEFAULT_CONTEXT_TOKENS: Final = 8192
@@ -528,7 +528,8 @@ def _checked(setting: Setting, value: object, where: str) -> object:
         right = value in setting.choices if setting.choices else bool(value.strip())
     if not right:
         shown = "unusable" if setting.secret else repr(value)
-        raise ConfigInvalid(f"{where} is {shown}; it must be {setting.allowed}.")
+        kind = UsageInvalid if where.startswith("--") else ConfigInvalid
+        raise kind(f"{where} is {shown}; it must be {setting.allowed}.")
     return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
 

@@ -33,6 +33,7 @@ LocalserveError
 ├── KeyExists               an API key of that name exists already
 ├── ModelInUse              the model cannot be unloaded while it answers
 ├── ConfigInvalid           a setting or a line of models.toml is wrong
+│   └── UsageInvalid        what was typed on the command line cannot be meant
 └── ModelUnusable           the model file is missing, damaged or does not fit
     ├── ModelMalformed      the file breaks the rules of GGUF or contradicts itself
     ├── ModelTooLarge       the model needs more memory than models may take here
@@ -441,6 +442,13 @@ class ConfigInvalid(LocalserveError):
 
     code: ClassVar[str] = "config_invalid"
     description: ClassVar[str] = "A setting or a line of a configuration file is wrong."
+
+
+class UsageInvalid(ConfigInvalid):
+    """What was typed on the command line cannot be meant; commands end with status 2."""
+
+    code: ClassVar[str] = "usage_invalid"
+    description: ClassVar[str] = "What was typed on the command line cannot be meant."
 
 
 class ModelUnusable(LocalserveError):

@@ -127,7 +127,7 @@ async def _formats(names: set[str], folder: Path) -> dict[str, OutputFormat]:
     templates = TemplateProcess()
     try:
         return {
-            name: await read_format(templates, (folder / name).read_text("utf-8"))
+            name: (await read_format(templates, (folder / name).read_text("utf-8"))).format
             for name in sorted(names)
         }
     finally:

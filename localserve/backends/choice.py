@@ -61,7 +61,7 @@ class Choice:
     def end(self, ended: Ended, usage: Usage, timings: Timings) -> Iterator[ChatEvent]:
         """All that was held back, and the end."""
         yield from self._deltas(self._parser.finish())
-        if self._logprobs and not self._called:
+        if self._logprobs and not self._called and not self._parser.calls_only:
             yield TextDelta(self._number, "", self._take_logprobs())
         reason = "tool_calls" if self._called and ended.reason == "stop" else ended.reason
         yield Finished(self._number, reason, ended.stopped_by, usage, timings)

@@ -1,12 +1,14 @@
 """How the loaded model writes: its template's format, and the parsers for its answers.
 
-Lives on the event loop. A format is derived once for each template.
+Lives on the event loop. A format is derived once for each template, or again where the machine had
+no time for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,6 +36,10 @@ class SpecialTokens(Protocol):
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN_SECONDS = 60.0
+"""A template whose probes did not end in time is probed again after so long: a machine may stall,
+as behind the load of a large model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -53,7 +59,7 @@ class Conversation:
         self._vocabulary = vocabulary
         self._bos = bos
         self._eos = eos
-        self._styles: dict[str, Style] = {}
+        self._style: tuple[str, Style, float] | None = None
         self._deriving = asyncio.Lock()
 
     async def prompt(
@@ -83,10 +89,16 @@ class Conversation:
 
     async def style(self, template: str) -> Style:
         """How the model with this template writes. Raises: Overloaded, Unavailable."""
+        clock = asyncio.get_running_loop().time
         async with self._deriving:
-            if template not in self._styles:
-                self._styles = {template: await self._read(template)}
-            return self._styles[template]
+            if self._style is not None:
+                known, style, until = self._style
+                if known == template and clock() < until:
+                    return style
+            style, in_time = await self._read(template)
+            until = math.inf if in_time else clock() + LOOK_AGAIN_SECONDS
+            self._style = template, style, until
+            return style
 
     def budget(self, request: ChatRequest, style: Style, inside: bool) -> ReasoningBudget | None:
         """The limit of the answer's reasoning; `inside` says that it has begun."""
@@ -111,16 +123,22 @@ class Conversation:
 
         def make() -> AnswerParser:
             parser = AnswerParser(
-                style.format, tools, special=special, reasoning_apart=request.reasoning_apart
+                style.format,
+                tools,
+                special=special,
+                reasoning_apart=request.reasoning_apart,
+                calls_only=bool(tools) and request.calls.required,
             )
             parser.begin(begun)
             return parser
 
         return make
 
-    async def _read(self, template: str) -> Style:
-        format = await read_format(self._templates, template, bos=self._bos, eos=self._eos)
-        return Style(format, await asyncio.to_thread(self._special, format))
+    async def _read(self, template: str) -> tuple[Style, bool]:
+        """With whether it was read in time."""
+        found = await read_format(self._templates, template, bos=self._bos, eos=self._eos)
+        special = await asyncio.to_thread(self._special, found.format)
+        return Style(found.format, special), found.in_time
 
     def _special(self, format: OutputFormat) -> dict[int, bytes]:
         found = {

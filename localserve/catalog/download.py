@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from localserve.catalog.hub import hub_access, hub_errors
 from localserve.catalog.locate import check_file
 from localserve.catalog.package import Package, check_disk
-from localserve.catalog.partial import is_here, is_right, place
+from localserve.catalog.partial import is_here, is_published, is_whole, place
 from localserve.catalog.ranges import FileChanged
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.remove import LOCK
@@ -54,9 +54,9 @@ Tell = Callable[[Progress | Said], object]
 def download(package: Package, settings: Settings, tell: Tell = lambda told: None) -> Path:
     """Bring all files of the package to this disk; the path of the first.
 
-    A model that is there already is kept, a file that was cut goes on where it ended. Shards come
-    into their places once all are here, of one version. Where another process downloads into the
-    same folder, waits for it.
+    What is there already is kept, a file that was cut goes on where it ended. Shards get to their
+    places when all of them are whole. Where another process downloads into the same folder, waits
+    for it.
     Raises: ModelUnusable: no access, not found, disk too small or full, connection lost, wrong
     checksum. The part that is there is kept, but for a wrong checksum.
     """
@@ -80,46 +80,41 @@ def _fetch_all(package: Package, settings: Settings, tell: Tell) -> None:
 
     before = 0
     with httpx2.Client() as client:
-        for group in package.groups:
-            if not package.is_whole(group):
-                _fetch_group(client, package, group, settings, tell, before)
-            before += sum(file.size_bytes for file in group)
+        for files in (package.files, (package.projector,) if package.projector else ()):
+            missing = _missing(package, files, tell)
+            for file in files:
+                if file in missing:
+                    counted = _counted(tell, before, package.size_bytes)
+                    _fetch(client, package, file, settings, counted)
+                before += file.size_bytes
+            place([(package.place_of(file), file) for file in missing])
     tell(Progress(package.size_bytes, package.size_bytes))
 
 
-def _fetch_group(
+def _missing(package: Package, files: Sequence[RemoteFile], tell: Tell) -> list[RemoteFile]:
+    """Those of the files that are not in their places. Where only some are, others have changed
+    since, perhaps, or somebody has deleted them: then no size says of which version these are."""
+    here = [file for file in files if is_here(package.place_of(file), file)]
+    if len(here) < len(files):
+        for file in list(here):
+            if file.checksum is not None:
+                tell(Said(f"{file.name} is here; it is read again for the checksum"))
+            if not is_published(package.place_of(file), file):
+                here.remove(file)
+    return [file for file in files if file not in here]
+
+
+def _fetch(
     client: httpx2.Client,
     package: Package,
-    group: Sequence[RemoteFile],
+    file: RemoteFile,
     settings: Settings,
-    tell: Tell,
-    before: int,
+    tell: Callable[[int | Said], object],
 ) -> None:
-    """Complete files that must be of one version, `before` bytes after the package's begin."""
-    finished = []
-    for file in group:
-        final = package.place_of(file)
-        if not _is_kept(final, file, tell):
-            access = _access(package.source, file, settings)
-            counted = _counted(tell, before, package.size_bytes)
-            transfer(client, file, access, final, counted, lambda text: tell(Said(text)))
-            finished.append((final, file))
-        before += file.size_bytes
-    place(finished)
-
-
-def _is_kept(final: Path, file: RemoteFile, tell: Tell) -> bool:
-    """Whether a file whose fellows are not all here is one of theirs."""
-    if not is_here(final, file):
-        return False
-    if file.checksum is None:
-        tell(Said(f"{file.name} starts again: nothing tells of which version it is"))
-        return False
-    tell(Said(f"{file.name} is here; it is read again for the checksum"))
-    if is_right(final, file):
-        return True
-    tell(Said(f"{file.name} has changed since it came here: it starts again"))
-    return False
+    final = package.place_of(file)
+    if not is_whole(final, file):
+        access = _access(package.source, file, settings)
+        transfer(client, file, access, final, tell, lambda text: tell(Said(text)))
 
 
 def _counted(tell: Tell, before: int, total: int) -> Callable[[int | Said], object]:

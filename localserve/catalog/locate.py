@@ -61,7 +61,9 @@ def find_model(text: str | None, registry: Registry, settings: Settings) -> Mode
         return _at_path(text, registry)
     model = model or match_beginning(text, found)
     if model is None:
-        raise unknown_model(text, registry, found)
+        error = unknown_model(text, registry, found)
+        error.hint += " The path of a .gguf file will do, too."
+        raise error
     return _usable(model, registry)
 
 
@@ -70,8 +72,7 @@ def unknown_model(text: str, registry: Registry, found: tuple[FoundModel, ...]) 
     here = {name.casefold(): name for model in found for name in (model.name, *model.aliases)}
     near = [here[name] for name in get_close_matches(text.casefold(), here, n=3, cutoff=0.5)]
     names = tuple(dict.fromkeys((*near, *registry.nearest(text))))[:3]
-    hint = "`localserve list --all` has all names; the path of a .gguf file will do, too."
-    return UnknownModel(text, names, hint=hint)
+    return UnknownModel(text, names, hint="`localserve list --all` has all names.")
 
 
 def served_elsewhere(spec: ModelSpec) -> ModelUnusable:
@@ -110,7 +111,7 @@ def check_file(path: Path) -> Path:
     shards = [path.with_name(name) for name in shard_names(path.name)]
     missing = [shard.name for shard in shards if not os.path.isfile(shard)]
     split = shard_of(path.name)
-    if split is not None and missing:
+    if split is not None and split[1] > 1 and missing:
         listed = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         raise ModelUnusable(
             f"The model {path} is split into {split[1]} files; missing: {listed}.",

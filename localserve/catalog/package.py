@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from localserve.catalog.filenames import is_projector, quantization_of, without_shard
-from localserve.catalog.partial import MARGIN_BYTES, is_here, part_bytes
+from localserve.catalog.partial import MARGIN_BYTES, bytes_here
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile
@@ -52,30 +52,9 @@ class Package:
         """Where a file goes."""
         return self.folder / file.name
 
-    @property
-    def groups(self) -> tuple[tuple[RemoteFile, ...], ...]:
-        """Files that must be of one version: the shards. The projector is one of its own."""
-        return (self.files, (self.projector,)) if self.projector else (self.files,)
-
-    def is_whole(self, group: Sequence[RemoteFile]) -> bool:
-        """Whether all files of the group are in their places."""
-        return all(is_here(self.place_of(file), file) for file in group)
-
     def bytes_here(self) -> int:
         """How much of it is on the disk already."""
-        return sum(self._bytes_of(group) for group in self.groups)
-
-    def _bytes_of(self, group: Sequence[RemoteFile]) -> int:
-        """A file that lacks its fellows counts where its checksum can tell of which version it
-        is."""
-        if self.is_whole(group):
-            return sum(file.size_bytes for file in group)
-        return sum(
-            file.size_bytes
-            if file.checksum is not None and is_here(self.place_of(file), file)
-            else part_bytes(self.place_of(file), file)
-            for file in group
-        )
+        return sum(bytes_here(self.place_of(file), file) for file in self.all_files)
 
 
 def check_disk(package: Package) -> None:

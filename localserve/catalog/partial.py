@@ -1,9 +1,10 @@
 """The part of one file that is here: FILE.ID.partial beside its place, until every byte is right.
 
-It waits there until all shards of its model are complete. Bytes are appended in order, so whatever
-ends the process leaves a part to go on from. ID changes with the content: a part of another version
-is never continued, nor put beside files of this one. Knows nothing of where bytes come from.
-Blocking disk access; one thread at a time.
+Bytes are appended in order, so whatever ends the process leaves a part to go on from. ID changes
+with the content: a part of another version is never continued. One that is whole and checked waits
+as FILE.ID.whole.partial until all that belong together are, so that no model is half of one version
+and half of another. Knows nothing of where bytes come from. Blocking disk access; one thread at a
+time.
 """
 
 from __future__ import annotations
@@ -41,21 +42,33 @@ def partial_path(final: Path, file: RemoteFile) -> Path:
     return final.with_name(f"{final.name}.{file.content_id[:16]}.partial")
 
 
-def part_bytes(final: Path, file: RemoteFile) -> int:
-    """How many bytes the part has that need not be fetched."""
+def whole_path(final: Path, file: RemoteFile) -> Path:
+    """Where the file lies, once it was checked, until those are that belong to it."""
+    return final.with_name(f"{final.name}.{file.content_id[:16]}.whole.partial")
+
+
+def bytes_here(final: Path, file: RemoteFile) -> int:
+    """How many bytes of the file need not be fetched."""
+    if is_here(final, file) or is_whole(final, file):
+        return file.size_bytes
     partial = partial_path(final, file)
     size_bytes = partial.stat().st_size if partial.is_file() else 0
     return size_bytes if size_bytes <= file.size_bytes and file.resumable else 0
 
 
 def is_here(final: Path, file: RemoteFile) -> bool:
-    """Whether a file of that size is in its place; of which version, only its checksum tells."""
+    """Whether a whole file of that size is in its place."""
     return final.is_file() and final.stat().st_size == file.size_bytes
 
 
-def is_right(final: Path, file: RemoteFile) -> bool:
-    """Whether the file in its place has the published checksum, for which it is read."""
-    if file.checksum is None or not is_here(final, file):
+def is_whole(final: Path, file: RemoteFile) -> bool:
+    """Whether the file waits for those that belong to it."""
+    return file.resumable and whole_path(final, file).is_file()
+
+
+def is_published(final: Path, file: RemoteFile) -> bool:
+    """Whether what is in its place has the file's checksum; reads all of it."""
+    if file.checksum is None:
         return False
     digest = file.checksum.start(file.size_bytes)
     with final.open("rb") as stream:
@@ -64,15 +77,13 @@ def is_right(final: Path, file: RemoteFile) -> bool:
     return digest.hexdigest() == file.checksum.digest
 
 
-def place(finished: Sequence[tuple[Path, RemoteFile]]) -> None:
-    """Move finished parts into their places, together.
-
-    What lay there goes before: wherever this ends, one is missing until all are of one version.
-    """
-    for final, _ in finished[1:]:
+def place(files: Sequence[tuple[Path, RemoteFile]]) -> None:
+    """Move files, which are whole, into their places. What lay there goes before: wherever this
+    ends, one is missing until all are of one version."""
+    for final, _ in files[1:]:
         final.unlink(missing_ok=True)
-    for final, file in finished:
-        os.replace(partial_path(final, file), final)
+    for final, file in files:
+        os.replace(whole_path(final, file), final)
 
 
 class Partial:
@@ -130,7 +141,7 @@ class Partial:
         self._start_hash()
 
     def finish(self) -> None:
-        """See that the complete part is right and on the disk; `place` moves it.
+        """Check the complete file, which waits from now on to be placed.
 
         Raises: ModelUnusable, where its checksum is wrong; the bytes are deleted then.
         """
@@ -147,6 +158,8 @@ class Partial:
                     " stands between (a proxy, a mirror) is damaged.",
                 )
         os.fsync(self._stream.fileno())
+        self._stream.close()
+        os.replace(self._path, whole_path(self._final, self._file))
 
     def _take_over(self) -> None:
         size_bytes = os.fstat(self._stream.fileno()).st_size
@@ -176,9 +189,10 @@ class Partial:
 
     def _forget_other_versions(self) -> None:
         prefix = f"{self._final.name}."
+        mine = (self._path, whole_path(self._final, self._file))
         for other in sorted(self._path.parent.iterdir()):
             named = other.name.startswith(prefix) and other.name.endswith(".partial")
-            if named and other != self._path:
+            if named and other not in mine:
                 size = _megabytes(other.stat().st_size)
                 other.unlink()
                 self._say(

@@ -17,7 +17,7 @@ from localserve.catalog.filenames import is_projector
 from localserve.catalog.finders.record import OWNERS, FoundModel
 from localserve.catalog.locate import unknown_model
 from localserve.catalog.package import Package
-from localserve.catalog.partial import partial_path
+from localserve.catalog.partial import partial_path, whole_path
 from localserve.catalog.registry import Registry
 from localserve.catalog.spec import ModelSpec
 from localserve.config import Settings
@@ -110,10 +110,11 @@ def discard_parts(package: Package, settings: Settings) -> int:
     try:
         with _no_download(package.folder):
             for file in package.all_files:
-                part = partial_path(package.place_of(file), file)
-                if part.is_file():
-                    freed += part.stat().st_size
-                    part.unlink()
+                for path_of in (partial_path, whole_path):
+                    part = path_of(package.place_of(file), file)
+                    if part.is_file():
+                        freed += part.stat().st_size
+                        part.unlink()
         _remove_empty(package.folder, settings.models_dir)
     except OSError as error:
         raise ModelUnusable(

@@ -1,4 +1,4 @@
-"""One remote file -> a finished part on this disk: gone on with where cut, tried again, checked.
+"""One remote file -> this disk: gone on with where it was cut, tried again, checked.
 
 Plain HTTP ranges on purpose, whatever the hub's library could do besides: a part is a prefix of the
 file, so any cut can be gone on from. Knows nothing of models. Blocking.
@@ -33,7 +33,7 @@ def transfer(
     report: Callable[[int], object],
     say: Callable[[str], object],
 ) -> None:
-    """Complete the part of one file; `report` gets the bytes that are here.
+    """Complete one file, ready to be placed; `report` gets the bytes that are here.
 
     Raises: FileChanged (an address whose content may change has another now), ModelUnusable (the
     disk is full, the checksum is wrong, the server answers nonsense), httpx2.TransportError,

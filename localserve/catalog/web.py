@@ -85,7 +85,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return float(said)
     try:
         at = parsedate_to_datetime(said)
-    except (ValueError, OverflowError):  # no date, or one of numbers beyond all bounds
+    except (ValueError, OverflowError):  # an offset from UTC of any length
         found = re.search(r"\bt=(\d{1,9})\b", headers.get("RateLimit", ""))
         return float(found[1]) if found else None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)

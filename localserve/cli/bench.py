@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from localserve.cli import INTERRUPTED
 from localserve.cli.bench_report import bench_document, notes, step_table, users_text
-from localserve.cli.download import INTERRUPTED
 from localserve.cli.options import AsJson
 from localserve.cli.reach import Port, find_server
 from localserve.cli.terminal import console, errors, plain, print_error, print_table

@@ -42,7 +42,13 @@ Exit status: 0 purged, 1 the store fails or no server runs, 2 wrong usage.
 """
 
 
-cache = typer.Typer(name="cache", help=CACHE_HELP, no_args_is_help=True, rich_markup_mode=None)
+cache = typer.Typer(
+    name="cache",
+    help=CACHE_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 def stats(port: Port = None, as_json: AsJson = False) -> None:

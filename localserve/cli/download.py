@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import typer
 
@@ -20,15 +19,13 @@ from localserve.catalog.registry import Registry
 from localserve.catalog.sources import parse_remote
 from localserve.catalog.spec import LocalFile, ModelSpec
 from localserve.catalog.wanted import Wanted, find_here, parse_wanted
+from localserve.cli import INTERRUPTED
 from localserve.cli.progress import Json, Lines, Terminal, View, emit
 from localserve.cli.terminal import console, errors, plain, size_text
 from localserve.config import Settings
 from localserve.errors import AmbiguousName, ModelUnusable, NotDownloaded, UnknownModel
 from localserve.planner.hardware import probe
 from localserve.planner.pull import Proposal, propose
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells count it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from localserve.cli.options import (
 )
 from localserve.cli.terminal import errors, print_error, size_text
 from localserve.config import Settings, read_settings
-from localserve.errors import ConfigInvalid, LocalserveError, ModelUnusable, NotDownloaded
+from localserve.errors import LocalserveError, ModelUnusable, NotDownloaded, UsageInvalid
 from localserve.planner.bandwidth import Bandwidth, measure_bandwidth
 from localserve.planner.companions import Companion, draft_for, projector_of
 from localserve.planner.document import catalog_document, fit_document
@@ -152,7 +152,7 @@ def _answer(question: Question, settings: Settings, as_json: bool) -> bool:
     gpu_bytes = parse_sizes(gpu, "--gpu") if gpu is not None else ()
     ram_bytes = parse_size(ram, "--ram") if ram is not None else None
     if model is None and (question.projector or question.draft is not None):
-        raise ConfigInvalid(
+        raise UsageInvalid(
             "--mmproj and --draft are about one model.", hint="Name it: `localserve fit NAME`."
         )
     registry = load_registry(settings)

@@ -11,7 +11,7 @@ from localserve.telemetry.rotation import RotatingFile
 
 
 class LogFile:
-    """A text stream into `path`. Nothing that fails is told: a full disk is no reason to fill the
+    """A text stream into `path`. No line that fails is told: a full disk is no reason to fill the
     terminal, and none to stop. With `dated`, each line begins with its time."""
 
     def __init__(self, path: Path, settings: Settings, *, dated: bool) -> None:
@@ -20,6 +20,14 @@ class LogFile:
         )
         self._dated = dated
         self._line = ""
+
+    def open(self) -> OSError | None:
+        """Begin the file before there are lines; what forbids it, if anything does."""
+        try:
+            self._file.open()
+        except OSError as error:
+            return error
+        return None
 
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")

@@ -21,9 +21,10 @@ from localserve.catalog.registry import load_registry
 from localserve.cli.download import find_or_download
 from localserve.cli.reach import LOAD_SECONDS, NoServer, find_server, status_of
 from localserve.cli.terminal import console, errors
+from localserve.cli.unwritable import OTHER_FOLDER, cannot_write
 from localserve.config import Settings
 from localserve.errors import LocalserveError
-from localserve.server.running import RunningServer, running_servers
+from localserve.server.running import RunningServer, announcements_folder, running_servers
 
 LOOK_SECONDS: Final = 0.1
 END_SECONDS: Final = 20.0
@@ -50,8 +51,22 @@ def server_for(model: str | None, settings: Settings, port: int | None) -> Itera
     if model is not None:  # with what is shown of a download here, not in a child's output
         registry = load_registry(settings)
         (find_or_download if console.is_terminal else find_model)(model, registry, settings)
+    _check_announceable(settings)
     with _started(model, settings) as server:
         yield server
+
+
+def _check_announceable(settings: Settings) -> None:
+    """Raises: ServerFailed, where a server that is started could not be found."""
+    folder = announcements_folder(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ServerFailed(
+            f"No server can be started for this: {cannot_write(folder, error)}", hint=OTHER_FOLDER
+        ) from None
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from localserve.cli import INTERRUPTED
 from localserve.cli.chat_screen import ChatScreen, counts_text, show_answer
 from localserve.cli.dialogue import Dialogue
-from localserve.cli.download import INTERRUPTED
 from localserve.cli.model_names import models_here
 from localserve.cli.own_server import server_for
 from localserve.cli.reach import Port, ask

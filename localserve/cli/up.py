@@ -32,6 +32,7 @@ from localserve.cli.reach import LOAD_SECONDS, ask, find_server
 from localserve.cli.screen import Screen
 from localserve.cli.sink import Sink
 from localserve.cli.terminal import Lasting, is_terminal, outlast_output
+from localserve.cli.unwritable import unannounced_note, unlogged_note
 from localserve.config import Settings, read_settings
 from localserve.gateway.keys import new_secret
 from localserve.server.configured import check_startable
@@ -164,7 +165,8 @@ def _serve(model: str | None, settings: Settings, out: Lasting, err: Lasting) ->
         spec, fallback = choose_model(model, registry, settings)
     listeners = listen_as_set(settings)
     screen = _screen(settings, listeners.url, out, err)
-    logged = _log(settings, listeners.url, listeners.port)
+    log_file = _open_log(settings, listeners.port, screen)
+    logged = _log(settings, listeners.url, log_file)
     _tell_listeners(listeners, screen)
     offer = CatalogOffer(settings, registry, screen.show, _default_of(settings, listeners.port))
     if may_offer(model, spec, settings):
@@ -178,13 +180,16 @@ def _serve(model: str | None, settings: Settings, out: Lasting, err: Lasting) ->
         logged.show(told)
 
     owner_key, _ = new_secret()
-    with announced(settings, listeners.url, listeners.port, spec.name, owner_key):
+    with announced(settings, listeners.url, listeners.port, spec.name, owner_key) as problem:
+        if problem is not None:
+            tell(unannounced_note(problem, settings))
         status = Supervisor(
             settings, spec, listeners, tell, fallback=fallback, owner_key=owner_key
         ).run()
     listeners.close()
     offer.end()
     logged.close()
+    log_file.close()
     return status, screen.close()
 
 
@@ -213,9 +218,17 @@ def _screen(settings: Settings, url: str, out: Lasting, err: Lasting) -> Sink:
     return Screen(url, out, err)
 
 
-def _log(settings: Settings, url: str, port: int) -> Sink:
+def _open_log(settings: Settings, port: int, screen: Sink) -> LogFile:
+    path = log_path(settings, port)
+    file = LogFile(path, settings, dated=settings.log_format != "json")
+    if (problem := file.open()) is not None:
+        screen.show(unlogged_note(problem, path))
+    return file
+
+
+def _log(settings: Settings, url: str, file: LogFile) -> Sink:
+    log = Lasting(file)
     as_json = settings.log_format == "json"
-    log = Lasting(LogFile(log_path(settings, port), settings, dated=not as_json))
     return JsonLog(url, log) if as_json else Screen(url, log, log)
 
 

@@ -8,12 +8,12 @@ from typing import Final
 from localserve.connect.agents import AGENTS
 from localserve.connect.client import Client
 from localserve.connect.editors import EDITORS
-from localserve.errors import LocalserveError
+from localserve.errors import UsageInvalid
 
 CLIENTS: Final = (*EDITORS, *AGENTS)
 
 
-class UnknownClient(LocalserveError):
+class UnknownClient(UsageInvalid):
     """No client of that name is known; `env` has the variables for all others."""
 
     code = "unknown_client"

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 from localserve.config import Settings
-from localserve.errors import ConfigInvalid
+from localserve.errors import ConfigInvalid, UsageInvalid
 
 
 def check_tls(settings: Settings) -> bool:
@@ -19,7 +19,7 @@ def check_tls(settings: Settings) -> bool:
         return False
     if certificate is None or key is None:
         given, missing = ("cert", "key") if key is None else ("key", "cert")
-        raise ConfigInvalid(
+        raise UsageInvalid(
             f"--tls-{given} is given without --tls-{missing}.", hint="TLS takes both."
         )
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from localserve.errors import ConfigInvalid
+from localserve.errors import UsageInvalid
 
 UNITS = {
     "MB": 10**6,
@@ -22,11 +22,11 @@ _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([MGT]I?B)", re.IGNORECASE)
 
 
 def parse_size(text: str, option: str) -> int:
-    """Bytes of '24GB' (powers of ten) or '24GiB' (powers of two). Raises: ConfigInvalid."""
+    """Bytes of '24GB' (powers of ten) or '24GiB' (powers of two). Raises: UsageInvalid."""
     found = _SIZE.fullmatch(text.strip())
     size = round(float(found[1]) * UNITS.get(found[2].upper(), 0)) if found else 0
     if not 0 < size <= MOST_BYTES:
-        raise ConfigInvalid(
+        raise UsageInvalid(
             f"{option} is {text!r}; it must be a size with its unit.",
             hint=f"Such as {option} 24GB, {option} 7.5GiB or {option} 512MiB.",
         )
@@ -34,8 +34,8 @@ def parse_size(text: str, option: str) -> int:
 
 
 def parse_sizes(text: str, option: str) -> tuple[int, ...]:
-    """The sizes in a list that commas part, one for each GPU. Raises: ConfigInvalid."""
+    """The sizes in a list that commas part, one for each GPU. Raises: UsageInvalid."""
     sizes = tuple(parse_size(part, option) for part in text.split(","))
     if len(sizes) > MOST_GPUS:
-        raise ConfigInvalid(f"{option} lists {len(sizes)} GPUs; {MOST_GPUS} are the most.")
+        raise UsageInvalid(f"{option} lists {len(sizes)} GPUs; {MOST_GPUS} are the most.")
     return sizes

@@ -200,14 +200,15 @@ class TemplateProcess:
 
 
 async def _encode(request: RenderRequest) -> bytes:
-    """The frame of a request, made in a worker where it would hold up the event loop."""
+    """The frame of a request, made in a worker where it would hold up the event loop; of tools
+    nobody knows how long their schemas are."""
     characters = sum(
         len(text)
         for message in request.messages
         for text in (message.content, message.reasoning)
         if text is not None
     )
-    if characters < ENCODE_IN_WORKER_CHARACTERS:
+    if characters < ENCODE_IN_WORKER_CHARACTERS and not request.tools:
         return encode_request(request)
     return await asyncio.to_thread(encode_request, request)
 

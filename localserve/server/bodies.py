@@ -7,22 +7,28 @@ import asyncio
 from starlette.requests import Request
 
 from localserve.gateway.refusals import MediaTypeUnsupported
-from localserve.server.errors import RequestTooLarge, RequestTooSlow
+from localserve.server.errors import ContentEncodingUnsupported, RequestTooLarge, RequestTooSlow
 
 BODY_SECONDS = 60.0
 """The time that a whole body may take."""
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body, of any content type but a form.
+    """The whole body, of any content type but a form, and not compressed.
 
-    Raises: MediaTypeUnsupported, RequestTooLarge, RequestTooSlow, ClientDisconnect.
+    Raises: MediaTypeUnsupported, ContentEncodingUnsupported, RequestTooLarge, RequestTooSlow,
+    ClientDisconnect.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("multipart/"):
         raise MediaTypeUnsupported(
             f"The content type {content_type.partition(';')[0]!r} is not supported.",
             hint="Send JSON as application/json.",
+        )
+    if codings := _codings(request):
+        raise ContentEncodingUnsupported(
+            f"Bodies with the content encoding {', '.join(codings)!r} are not read.",
+            hint="Send the JSON as it is, without Content-Encoding.",
         )
     promised = request.headers.get("content-length", "")
     if promised.isdecimal() and int(promised) > max_bytes:
@@ -34,6 +40,12 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         raise RequestTooSlow(
             f"The body did not arrive within {BODY_SECONDS:.0f} seconds."
         ) from None
+
+
+def _codings(request: Request) -> list[str]:
+    """What was done to the body, in that order. Source: RFC 9110, section 8.4."""
+    named = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    return [coding for name in named if (coding := name.strip()) not in ("", "identity")]
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:

@@ -25,6 +25,7 @@ from localserve.server.errors import (
     retry_after_seconds,
     status_of,
 )
+from localserve.server.http_parser import OneProtocolParser
 from localserve.server.records import new_request_id
 
 try:
@@ -101,6 +102,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.parser: OneProtocolParser = OneProtocolParser(self)  # type: ignore[assignment]
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -131,6 +133,8 @@ class Connection(HttpToolsProtocol):
             self._expect_head()
 
     def on_headers_complete(self) -> None:
+        if self.parser.asks_for_another():
+            return
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -144,6 +148,8 @@ class Connection(HttpToolsProtocol):
             self._rest_timer = self.loop.call_later(REST_SECONDS, self.transport.abort)
 
     def on_message_complete(self) -> None:
+        if self.parser.asks_for_another():
+            return
         super().on_message_complete()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
@@ -154,13 +160,18 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._stop_timers()
-        if self._answering:
+        if self._answering and (self.cycle.response_started or self.pipeline):
             self.transport.abort()
             return
         self.connections.discard(self)
-        secure = self.scheme == "https"
-        hint = "" if secure else "For https, start the server with --tls-cert and --tls-key."
-        error = InvalidRequest("This is no HTTP/1.1 request.", hint=hint)
+        if self._answering:
+            self.cycle.disconnected = True  # it waits for a body that does not come
+            self.cycle.message_event.set()
+            error = InvalidRequest("The body of the request is not framed as HTTP/1.1 frames it.")
+        else:
+            secure = self.scheme == "https"
+            hint = "" if secure else "For https, start the server with --tls-cert and --tls-key."
+            error = InvalidRequest("This is no HTTP/1.1 request.", hint=hint)
         self.turnstile.say_farewell(self.transport, error)
 
     def pause_writing(self) -> None:

@@ -7,6 +7,7 @@ InvalidRequest
 ├── RequestTooLarge        413
 ├── RequestTooSlow         408
 ├── HeadTooLarge           431
+├── ContentEncodingUnsupported 415
 ├── RouteUnknown           404
 ├── ResponseUnknown        404
 ├── PreviousResponseUnknown 400
@@ -87,6 +88,15 @@ class HeadTooLarge(InvalidRequest):
     )
 
 
+class ContentEncodingUnsupported(InvalidRequest):
+    """The body is compressed."""
+
+    code: ClassVar[str] = "content_encoding_unsupported"
+    description: ClassVar[str] = (
+        "Compressed bodies are not read. Send the JSON as it is, without Content-Encoding."
+    )
+
+
 class RouteUnknown(InvalidRequest):
     """There is nothing at this path."""
 
@@ -150,6 +160,7 @@ _STATUSES: tuple[tuple[type[LocalserveError], int], ...] = (
     (RequestTooSlow, 408),
     (HeadTooLarge, 431),
     (MediaTypeUnsupported, 415),
+    (ContentEncodingUnsupported, 415),
     (RouteUnknown, 404),
     (ResponseUnknown, 404),
     (RequestNotRunning, 404),
@@ -244,9 +255,12 @@ def _shape(scope: Scope) -> Shape:
 
 
 def _headers_of(error: LocalserveError) -> dict[str, str]:
-    """Source: RFC 9110, section 10.2.3 (Retry-After); RFC 6750, section 3 (WWW-Authenticate);
-    OpenAI's SDKs, which try a 409 and a 504 again unless x-should-retry forbids it."""
+    """Source: RFC 9110, sections 10.2.3 (Retry-After) and 15.5.16 (Accept-Encoding); RFC 6750,
+    section 3 (WWW-Authenticate); OpenAI's SDKs, which try a 409 and a 504 again unless
+    x-should-retry forbids it."""
     headers = {}
+    if isinstance(error, ContentEncodingUnsupported):
+        headers["accept-encoding"] = "identity"
     if isinstance(error, DeadlineExceeded | Superseded):
         headers["x-should-retry"] = "false"
     if (seconds := retry_after_seconds(error)) is not None:

@@ -59,6 +59,11 @@ class RunningServer:
             return False
 
 
+def announcements_folder(settings: Settings) -> Path:
+    """Where each server that runs has its file."""
+    return settings.data_dir / FOLDER
+
+
 def log_path(settings: Settings, port: int) -> Path:
     """Where the server of that port writes its log."""
     return settings.data_dir / LOG_FOLDER / f"server-{port}.log"
@@ -67,9 +72,9 @@ def log_path(settings: Settings, port: int) -> Path:
 @contextmanager
 def announced(
     settings: Settings, url: str, port: int, model: str, owner_key: str
-) -> Iterator[None]:
+) -> Iterator[OSError | None]:
     """This process is a server, for as long as the block lasts. A folder that cannot be written
-    to is no error: the server is then found by nobody."""
+    to is no error, but given to the block: the server is then found by nobody."""
     server = RunningServer(
         pid=os.getpid(),
         process_began=psutil.Process().create_time(),
@@ -81,25 +86,33 @@ def announced(
         owner_key=owner_key,
         software=software(),
     )
-    path = settings.data_dir / FOLDER / f"{port}.json"
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{server.pid}")
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
-            json.dump(asdict(server), stream)
-        os.replace(new, path)
+    path = announcements_folder(settings) / f"{port}.json"
+    problem = None
     try:
-        yield
+        _write(server, path)
+    except OSError as error:
+        problem = error
+    try:
+        yield problem
     finally:
         if (found := _read(path)) is not None and found.pid == server.pid:
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
+def _write(server: RunningServer, path: Path) -> None:
+    """For its user alone, whole or not at all. Raises: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{server.pid}")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
+        json.dump(asdict(server), stream)
+    os.replace(new, path)
+
+
 def running_servers(settings: Settings) -> tuple[RunningServer, ...]:
     """All servers of this data folder that run, by port."""
-    paths = sorted((settings.data_dir / FOLDER).glob("*.json"))
+    paths = sorted(announcements_folder(settings).glob("*.json"))
     found = [server for path in paths if (server := _read(path)) is not None and server.alive]
     return tuple(sorted(found, key=lambda server: server.port))
 

@@ -50,11 +50,22 @@ class RotatingFile:
         self._torn = False
         self._again_at = 0.0
 
+    def open(self) -> None:
+        """Begin or go on with the file; else the first line does. Raises: OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(self._path, _FLAGS, 0o640)
+        self._stream = os.fdopen(number, "ab", buffering=0)
+        found = os.fstat(number)
+        self._regular = stat.S_ISREG(found.st_mode)
+        self._size = found.st_size
+        self._day = self._day_of(found.st_mtime if found.st_size else self._clock())
+        self._tidy()
+
     def write(self, line: str) -> None:
         """Append one line. Raises: OSError; then it is lost, and no later one is harmed."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         if self._stream is None:
-            self._open()
+            self.open()
         if self._is_due(len(data)):
             self._put_aside()
         assert self._stream is not None
@@ -72,16 +83,6 @@ class RotatingFile:
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(self._path, _FLAGS, 0o640)
-        self._stream = os.fdopen(number, "ab", buffering=0)
-        found = os.fstat(number)
-        self._regular = stat.S_ISREG(found.st_mode)
-        self._size = found.st_size
-        self._day = self._day_of(found.st_mtime if found.st_size else self._clock())
-        self._tidy()
-
     def _is_due(self, more: int) -> bool:
         if not self._regular or not self._size:
             return False
@@ -98,7 +99,7 @@ class RotatingFile:
             self._again_at = self._clock() + PAUSE_SECONDS
         else:
             self._again_at, self._torn = 0.0, False
-        self._open()
+        self.open()
 
     def _free_name(self) -> Path:
         taken = {(day, number) for day, number, _ in old_files(self._path)}

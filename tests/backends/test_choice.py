@@ -84,3 +84,13 @@ def test_a_second_call_is_left_out_where_one_is_enough() -> None:
     calls = [event for event in events if isinstance(event, ToolCallBegun | ArgumentsDelta)]
     assert [call.index for call in calls] == [0, 0]
     assert events[-1] == Finished(0, "tool_calls")
+
+
+def test_of_a_forced_call_that_was_cut_in_its_name_nothing_is_told() -> None:
+    parser = AnswerParser(OutputFormat(calls=HERMES), {"look": None}, calls_only=True)
+    one = Choice(0, parser)
+    events: list[ChatEvent] = []
+    for piece in ("<tool_call>", '{"name": "lo'):
+        events += one.take(piece, (), (token(piece),))
+    events += one.end(ended("length"), Usage(0, 0), Timings())
+    assert events == [Finished(0, "length")]

@@ -8,7 +8,7 @@ import random
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -26,7 +26,7 @@ from localserve.catalog.locate import repository_folder
 from localserve.catalog.package import Package, check_disk
 from localserve.catalog.partial import MARGIN_BYTES
 from localserve.catalog.registry import Registry
-from localserve.catalog.remove import remove
+from localserve.catalog.remove import discard_parts, remove
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile
 from localserve.catalog.url_files import list_url_files, url_errors, url_folder
@@ -662,91 +662,135 @@ def test_a_checksum_tells_versions_apart_where_etags_differ_between_machines(
     assert _ranges(hub)[-1] == "bytes=1000000-"
 
 
-SHARDS = tuple(f"big-Q4_K_M-{n:05}-of-00003.gguf" for n in (1, 2, 3))
+SHARDS = [f"big-Q4_K_M-{n:05}-of-00003.gguf" for n in (1, 2, 3)]
 
 
-def _publish(hub: Hub, version: bytes) -> None:
-    """Three shards whose sizes are those of every version."""
-    shards = {name: b"GGUF" + version * (1000 + n) for n, name in enumerate(SHARDS)}
-    hub.repositories[REPO] = shards
+def _version(mark: bytes) -> dict[str, bytes]:
+    """Three shards, of the same sizes in each version."""
+    return {name: b"GGUF" + mark * (1_000_000 + n) for n, name in enumerate(SHARDS)}
 
 
-def _versions(first: Path) -> list[bytes]:
-    return [first.with_name(name).read_bytes()[4:5] for name in SHARDS]
+def _publish(hub: Hub, mark: bytes, repository: str = REPO) -> None:
+    hub.repositories[repository] = _version(mark)
 
 
-def _shards_package(hub: Hub, settings: Settings, *, from_hub: bool) -> Package:
-    return _package(settings) if from_hub else _url_package(hub, settings, SHARDS[0])
+def _are_of(folder: Path, mark: bytes) -> bool:
+    return all((folder / name).read_bytes() == data for name, data in _version(mark).items())
 
 
-@pytest.mark.parametrize("from_hub", [True, False])
-@pytest.mark.usefixtures("waits")
-def test_shards_of_two_versions_are_never_mixed_after_a_cut(
-    hub: Hub, settings: Settings, from_hub: bool
+def _stop_at(total: int) -> Callable[[Progress | Said], None]:
+    def stop(told: Progress | Said) -> None:
+        if isinstance(told, Progress) and told.done_bytes >= total:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def _shards_of_the_hub(hub: Hub, settings: Settings) -> Package:
+    return _package(settings)
+
+
+def _shards_of_an_address(hub: Hub, settings: Settings) -> Package:
+    return _url_package(hub, settings, SHARDS[0])
+
+
+Packed = Callable[[Hub, Settings], Package]
+both = pytest.mark.parametrize("packed", [_shards_of_the_hub, _shards_of_an_address])
+
+
+@both
+def test_shards_that_were_finished_before_a_cut_are_not_fetched_again(
+    hub: Hub, settings: Settings, packed: Packed
 ) -> None:
-    _publish(hub, b"a")
-    package = _shards_package(hub, settings, from_hub=from_hub)
-    hub.cut_after_bytes = [5000, 10, *[0] * 9]
-    with pytest.raises(ModelUnusable, match="connection to"):
-        download(package, settings)
-    hub.cut_after_bytes = []
-    _publish(hub, b"b")
+    _publish(hub, b"A")
+    with pytest.raises(KeyboardInterrupt):
+        download(packed(hub, settings), settings, _stop_at(2_500_000))
+    assert not list(settings.models_dir.rglob("*.gguf"))
+    package = packed(hub, settings)
+    assert package.bytes_here() > 2_000_000
+    (found,) = find_downloaded(Registry(), settings).models
+    assert (len(found.files), found.problem) == (3, "its download is not complete")
+    hub.requests.clear()
+    assert _are_of(download(package, settings).parent, b"A")
+    assert not _partials(settings)
+    fetched = {line.split("/")[-1].split()[0] for line in hub.requests if "bytes=0-0" not in line}
+    assert fetched == {SHARDS[2]}
+
+
+@both
+def test_shards_of_a_version_before_are_not_mixed_with_those_of_now(
+    hub: Hub, settings: Settings, packed: Packed
+) -> None:
+    _publish(hub, b"A")
+    with pytest.raises(KeyboardInterrupt):
+        download(packed(hub, settings), settings, _stop_at(2_500_000))
+    _publish(hub, b"B")
     told = Told()
-    first = download(_shards_package(hub, settings, from_hub=from_hub), settings, told)
-    assert _versions(first) == [b"b", b"b", b"b"]
-    assert any(SHARDS[0] in line and "has changed" in line for line in told.lines)
+    assert _are_of(download(packed(hub, settings), settings, told).parent, b"B")
+    assert sum("has changed since" in line for line in told.lines) == 3
     assert not _partials(settings)
 
 
-def test_shards_of_two_versions_are_never_mixed_in_one_run(hub: Hub, settings: Settings) -> None:
-    _publish(hub, b"a")
-    package = _shards_package(hub, settings, from_hub=False)
-    lines = Told()
-
-    def change(told: Progress | Said) -> None:
-        lines(told)
-        if isinstance(told, Progress) and told.done_bytes == package.files[0].size_bytes:
-            _publish(hub, b"b")
-
-    assert _versions(download(package, settings, change)) == [b"b", b"b", b"b"]
-    assert any("has changed on its server" in line for line in lines.lines)
-
-
-def test_a_finished_shard_is_not_fetched_again_after_a_cut(
-    hub: Hub, settings: Settings, waits: list[float]
-) -> None:
-    _publish(hub, b"a")
-    hub.cut_after_bytes = [5000, 10, *[0] * 9]
-    with pytest.raises(ModelUnusable, match="connection to"):
-        download(_package(settings), settings)
-    assert not list(settings.models_dir.rglob("*.gguf"))
-    assert _package(settings).bytes_here() == 1004 + 10
-    hub.cut_after_bytes = []
-    hub.requests.clear()
-    assert _versions(download(_package(settings), settings)) == [b"a", b"a", b"a"]
-    asked = [line for line in hub.requests if "/resolve/" in line]
-    assert [SHARDS[0] in line for line in asked] == [False, False]
-
-
-@pytest.mark.parametrize(("found", "fetched"), [(b"a", 2), (b"o", 3)])
-def test_a_shard_whose_fellows_lack_is_kept_only_if_its_checksum_is_right(
-    hub: Hub, settings: Settings, found: bytes, fetched: int
-) -> None:
-    _publish(hub, b"a")
-    package = _package(settings)
-    package.folder.mkdir(parents=True)
-    package.place_of(package.files[0]).write_bytes(b"GGUF" + found * 1000)
-    hub.requests.clear()
-    assert _versions(download(package, settings)) == [b"a", b"a", b"a"]
-    assert len(hub.requests) == fetched
-
-
-def test_a_shard_of_an_address_whose_fellows_lack_is_fetched_again(
+def test_shards_that_change_while_others_come_are_all_fetched_again(
     hub: Hub, settings: Settings
 ) -> None:
-    _publish(hub, b"a")
-    package = _shards_package(hub, settings, from_hub=False)
-    package.folder.mkdir(parents=True)
-    package.place_of(package.files[1]).write_bytes(b"GGUF" + b"o" * 1001)
-    assert package.bytes_here() == 0
-    assert _versions(download(package, settings)) == [b"a", b"a", b"a"]
+    _publish(hub, b"A")
+
+    def change(told: Progress | Said) -> None:
+        if isinstance(told, Progress) and told.done_bytes > 1_500_000:
+            _publish(hub, b"B")
+
+    path = download(_shards_of_an_address(hub, settings), settings, change)
+    assert _are_of(path.parent, b"B")
+
+
+def test_shards_in_their_places_are_read_for_the_checksum_where_others_are_missing(
+    hub: Hub, settings: Settings
+) -> None:
+    _publish(hub, b"A")
+    folder = download(_package(settings), settings).parent
+    _publish(hub, b"B")
+    (folder / SHARDS[1]).unlink()
+    (folder / SHARDS[2]).write_bytes(_version(b"B")[SHARDS[2]])
+    told = Told()
+    hub.requests.clear()
+    assert _are_of(download(_package(settings), settings, told).parent, b"B")
+    assert told.lines[:2] == [
+        f"{name} is here; it is read again for the checksum" for name in (SHARDS[0], SHARDS[2])
+    ]
+    assert not any(SHARDS[2] in line for line in hub.requests)
+
+
+def test_a_cut_download_of_shards_can_be_discarded(hub: Hub, settings: Settings) -> None:
+    _publish(hub, b"A")
+    with pytest.raises(KeyboardInterrupt):
+        download(_package(settings), settings, _stop_at(2_500_000))
+    here = sum(_partials(settings))
+    assert discard_parts(_package(settings), settings) == here
+    assert not _partials(settings)
+
+
+def test_a_version_before_is_never_beside_the_next_one(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the process ends between two of the moves."""
+    _publish(hub, b"A")
+    folder = download(_package(settings), settings).parent
+    hub.repositories[REPO] = {name: data + b"B" for name, data in _version(b"B").items()}
+    moves: list[Path] = []
+
+    def move(source: Path, target: Path) -> None:
+        if target.suffix == ".gguf":
+            moves.append(target)
+            if len(moves) == 2:
+                raise KeyboardInterrupt
+        source.rename(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(partial.os, "replace", move)
+        with pytest.raises(KeyboardInterrupt):
+            download(_package(settings), settings)
+    assert [path.name for path in sorted(folder.glob("*.gguf"))] == SHARDS[:1]
+    download(_package(settings), settings)
+    for name, data in hub.repositories[REPO].items():
+        assert (folder / name).read_bytes() == data

@@ -177,6 +177,6 @@ def test_contradictions_are_wrong_usage(run: Run, user: Path, arguments: tuple[s
 
 def test_an_unknown_client_is_refused_with_those_there_are(run: Run, user: Path) -> None:
     ran = run("connect", "contine")
-    assert ran.status == 1
+    assert ran.status == 2
     assert "'continue'" in ran.err
     assert "localserve connect env" in ran.err

@@ -54,11 +54,11 @@ def test_the_end_of_the_last_key_is_told(run: Run) -> None:
     ("arguments", "status", "words"),
     [
         (["create", "laptop"], 1, "rotate laptop"),
-        (["create", "a b"], 1, "1 to 64 letters"),
+        (["create", "a b"], 2, "1 to 64 letters"),
         (["create", "x", "--scope", "root"], 2, "neither inference nor admin"),
-        (["create", "x", "--expires", "soon"], 1, "30d"),
+        (["create", "x", "--expires", "soon"], 2, "30d"),
         (["rotate", "lapto"], 1, "Did you mean 'laptop'"),
-        (["rotate", "laptop", "--grace", "1"], 1, "90m"),
+        (["rotate", "laptop", "--grace", "1"], 2, "90m"),
         (["revoke", "nobody"], 1, "keys list"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localserve.cli import own_server
 from localserve.cli.chat_screen import counts_text, is_open, unquote, visible
 from localserve.cli.dialogue import Counts, Dialogue, Piece
 from localserve.cli.reach import NoServer
@@ -151,7 +152,7 @@ def test_without_a_prompt_and_a_terminal_it_is_wrong_usage(
 def test_stdin_that_is_no_text_is_refused(run: Run, fake: FakeServer, piped: Any) -> None:
     piped(b"ab\xff")
     ran = run("run", "chat")
-    assert ran.status == 1
+    assert ran.status == 2
     assert "byte 2 is 0xff" in ran.err
 
 
@@ -235,3 +236,15 @@ def test_counts_in_words() -> None:
     assert counts_text(one) == (
         "1 tokens; prompt of 120 tokens in 0.2 s; cut, the limit is reached"
     )
+
+
+def test_where_a_started_server_could_not_be_found_none_is_started(
+    run: Run, settings: Settings, piped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_server, "LOAD_SECONDS", 0.0)
+    settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.write_text("a file")
+    ran = run("run", "tiny", "Hello")
+    assert ran.status == 1
+    assert f"{settings.data_dir / 'servers'} cannot be written" in " ".join(ran.err.split())
+    assert "LOCALSERVE_DATA_DIR" in ran.err

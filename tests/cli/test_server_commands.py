@@ -111,7 +111,7 @@ def test_load_sends_the_options_that_were_given_and_checks_them_first(
     wanted = {"context_tokens": 4096, "parallel": 2, "cache_type_k": "q8_0", "gpu_layers": 0}
     assert request == ("/admin/models/chat/load", wanted)
     refused = run("load", "chat", "--ctx", "8")
-    assert (refused.status, len(fake.requests)) == (1, 1)
+    assert (refused.status, len(fake.requests)) == (2, 1)
     assert "--ctx is 8" in refused.err
     assert "64" in refused.err
 

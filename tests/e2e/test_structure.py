@@ -158,6 +158,20 @@ def test_a_call_comes_where_one_is_required(server: Server, stream: bool) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_required_call_that_is_cut_in_its_name_is_no_text(server: Server, stream: bool) -> None:
+    options = {"messages": [ASKED], "tools": [WEATHER], "tool_choice": "required", "max_tokens": 6}
+    answer = create(server, stream=stream, **options)
+    said, reason = "", None
+    if stream:
+        for choice in (chunk.choices[0] for chunk in answer if chunk.choices):
+            said += choice.delta.content or ""
+            reason = choice.finish_reason
+    else:
+        said, reason = answer.choices[0].message.content or "", answer.choices[0].finish_reason
+    assert (said, reason) == ("", "length")
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_the_named_function_is_called_with_arguments_that_fit(server: Server, stream: bool) -> None:
     named = {"type": "function", "function": {"name": "get_time"}}
     for seed in range(3):

@@ -43,6 +43,13 @@ def test_a_key_has_its_own_rate_or_that_of_all_and_the_routes_besides() -> None:
     assert [one.per_minute for one in near.values()] == [60]
 
 
+@pytest.mark.parametrize("path", ["/messages", "/api/chat", "/api/v0/chat/completions"])
+def test_a_limit_of_one_dialects_chats_is_none_of_the_others(path: str) -> None:
+    limits = RateLimits(Rates(60, None), ROUTES)
+    assert [one.per_minute for one in limits.requests_of("a", ANYONE, path).values()] == [60]
+    assert limits.tokens_of("a", ANYONE, path) == {}
+
+
 def test_a_bucket_holds_one_at_least() -> None:
     (limit,) = RateLimits(Rates(1), burst_seconds=1.0).requests_of("a", ANYONE, "/").values()
     assert limit.burst == 1.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 
 import pytest
 from starlette.requests import Request
@@ -10,7 +12,13 @@ from starlette.types import Message
 
 from localserve.server import bodies
 from localserve.server.bodies import read_body
-from localserve.server.errors import MediaTypeUnsupported, RequestTooLarge, RequestTooSlow
+from localserve.server.errors import (
+    ContentEncodingUnsupported,
+    MediaTypeUnsupported,
+    RequestTooLarge,
+    RequestTooSlow,
+)
+from tests.server.conftest import HELLO, Serve
 
 
 def request(chunks: list[bytes], **headers: str) -> Request:
@@ -50,3 +58,33 @@ async def test_a_body_that_never_ends_is_not_waited_for(monkeypatch: pytest.Monk
 async def test_a_form_is_not_read() -> None:
     with pytest.raises(MediaTypeUnsupported, match="multipart/form-data"):
         await read_body(request([], content_type="multipart/form-data; boundary=x"), 10)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity, Zstd", "br", "x-gzip, deflate"])
+async def test_a_compressed_body_is_not_read(encoding: str) -> None:
+    named = encoding.lower().removeprefix("identity, ")
+    with pytest.raises(ContentEncodingUnsupported, match=f"'{named}'"):
+        await read_body(request([], content_encoding=encoding), 10)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity, identity", ""])
+async def test_a_body_that_is_called_as_it_is_is_read(encoding: str) -> None:
+    with pytest.raises(RequestTooLarge):
+        await read_body(request([b"x" * 11], content_encoding=encoding), 10)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat", "/infill", "/embedding"],
+)
+async def test_a_compressed_body_is_a_415_that_says_what_to_do(call: Serve, path: str) -> None:
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    async with call() as served:
+        body = gzip.compress(json.dumps(HELLO).encode())
+        answer = await served.client.post(path, content=body, headers=headers)
+    assert answer.status_code == 415
+    assert answer.headers["accept-encoding"] == "identity"
+    error = answer.json()["error"]
+    text = error if isinstance(error, str) else error["message"]
+    assert "'gzip'" in text
+    assert "without Content-Encoding" in text

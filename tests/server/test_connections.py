@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import logging
 import socket
 from types import SimpleNamespace
@@ -173,6 +175,73 @@ def test_a_client_that_takes_a_little_is_waited_for() -> None:
         sizes.pop(0)
         connection._check_progress()
     assert calls == ["_check_progress", "_check_progress", "abort"]
+
+
+JAVA = "connection: Upgrade, HTTP2-Settings\nhttp2-settings: AAMA\nupgrade: h2c"
+WEBSOCKET = "connection: Upgrade\nupgrade: websocket"
+
+
+@pytest.mark.parametrize("asking", [JAVA, WEBSOCKET], ids=["java", "websocket"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_asks_for_another_protocol_is_answered_in_this_one(
+    serve: Serve, caplog: pytest.LogCaptureFixture, asking: str, at_once: bool
+) -> None:
+    body = json.dumps(HELLO).encode()
+    head = f"POST {CHAT} HTTP/1.1\nhost: localhost\n{asking}\ncontent-length: {len(body)}"
+    async with serve() as served, connected(served) as connection:
+        for _ in range(2):
+            await connection.send(head, body if at_once else b"")
+            if not at_once:
+                await asyncio.sleep(0.05)
+                await connection.send_raw(body)
+            assert b" 200 OK" in await connection.read_until(b"\r\n\r\n")
+            await connection.read_until(b"}}")
+        assert b" 200 OK" in await asks(connection)
+    assert [record.path for record in served.records] == [CHAT, CHAT, "/health/live"]
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("asking", [JAVA, WEBSOCKET], ids=["java", "websocket"])
+async def test_a_body_is_no_second_request_whatever_its_head_asks_for(
+    serve: Serve, asking: str
+) -> None:
+    body = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\nhost: localhost\n{asking}\ncontent-length: {len(body)}"
+    async with serve() as served, connected(served) as connection:
+        await connection.send(head)
+        await asyncio.sleep(0.05)
+        await connection.send_raw(body)
+        assert b" 400 " in await connection.read_until(b"\r\n\r\n")
+        await connection.send("GET /health/live HTTP/1.1\nhost: localhost\nconnection: close")
+        rest = await connection.read_to_the_end()
+    assert rest.count(b"HTTP/1.1 ") == 1
+    assert [record.path for record in served.records] == [CHAT, "/health/live"]
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", b""),
+        ("xchunked", b""),
+        ("chunked", b"zz\r\n"),
+        ("chunked", b"ffffffffffffffffff\r\n"),
+        ("chunked", b"5\r\nabcdeXX"),
+    ],
+)
+async def test_a_body_that_is_framed_wrongly_is_told_so(
+    serve: Serve, coding: str, body: bytes
+) -> None:
+    async with serve() as served:
+        async with connected(served) as connection:
+            await connection.send(
+                f"POST {CHAT} HTTP/1.1\nhost: localhost\ntransfer-encoding: {coding}", body
+            )
+            text = await connection.read_to_the_end()
+        assert text.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert text.count(b"x-request-id: ") == 1
+        assert b"not framed" in text
+        assert b"--tls-cert" not in text
+        await until(lambda: not served.server.server_state.tasks)
 
 
 class Limits:

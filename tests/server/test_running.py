@@ -66,8 +66,14 @@ def test_a_damaged_file_is_passed_over(settings: Settings, content: str) -> None
 def test_a_folder_that_cannot_be_written_to_stops_no_server(settings: Settings) -> None:
     settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
     settings.data_dir.write_text("a file")
-    with announced(settings, "http://x:1", 1, "one", "key"):
+    with announced(settings, "http://x:1", 1, "one", "key") as problem:
+        assert isinstance(problem, OSError)
         assert running_servers(settings) == ()
+
+
+def test_a_server_that_is_found_has_no_problem_with_that(settings: Settings) -> None:
+    with announced(settings, "http://x:1", 1, "one", "key") as problem:
+        assert problem is None
 
 
 def test_a_later_server_at_the_port_keeps_its_file(settings: Settings) -> None:

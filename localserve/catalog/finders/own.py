@@ -18,7 +18,9 @@ from localserve.catalog.finders.record import Findings, FoundModel
 HOST_MARK: Final = "@"
 """Begins the folder of what came from an address; no owner on the hub is called so."""
 
-_PARTIAL: Final = re.compile(r"^(?P<name>.+\.gguf)\.[0-9a-zA-Z]{1,16}\.partial$", re.IGNORECASE)
+_PARTIAL: Final = re.compile(
+    r"^(?P<name>.+\.gguf)\.[0-9a-zA-Z]{1,16}(\.whole)?\.partial$", re.IGNORECASE
+)
 
 
 def find(models_dir: Path) -> Findings:

@@ -21,14 +21,18 @@ from localserve.prompting.output.schema import Schema
 class Output:
     """What was parsed and not yet taken. Implements `CallSink`.
 
-    With `reasoning_apart` false, reasoning becomes content, with the markers around it.
+    With `reasoning_apart` false, reasoning becomes content, with the markers around it. With
+    `calls_only` other content is dropped.
     """
 
-    def __init__(self, tools: Mapping[str, Schema | None], reasoning_apart: bool) -> None:
+    def __init__(
+        self, tools: Mapping[str, Schema | None], reasoning_apart: bool, calls_only: bool
+    ) -> None:
         self.tools = tools
         self.calls = 0
         self.in_reasoning = False
         self._apart = reasoning_apart
+        self._calls_only = calls_only
         self._pieces: list[Piece] = []
         self._content = _Flow(lambda text: self._add(ContentPiece(text)))
         self._reasoning = _Flow(lambda text: self._add(ReasoningPiece(text)))
@@ -51,7 +55,8 @@ class Output:
         self._reasoning.forget()
 
     def content(self, text: str) -> None:
-        self._content.write(text)
+        if not self._calls_only:
+            self._content.write(text)
 
     def begin_reasoning(self, opening: str) -> None:
         self.in_reasoning = True

@@ -25,7 +25,9 @@ class AnswerParser:
     """Parses one answer. Without `tools` a call is text like any other.
 
     `special` are the spellings of the vocabulary's special tokens among the format's markers. With
-    `reasoning_apart` false, reasoning stays in the content with its markers.
+    `reasoning_apart` false, reasoning stays in the content with its markers. With `calls_only`
+    there is no other content: a grammar lets nothing come but reasoning and calls, so what is
+    neither is the markup of a call that was cut before its name.
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class AnswerParser:
         *,
         special: Iterable[str] = (),
         reasoning_apart: bool = True,
+        calls_only: bool = False,
     ) -> None:
+        self.calls_only = calls_only
         self._reader = Reader(frozenset(special))
-        self._out = Output(tools or {}, reasoning_apart)
+        self._out = Output(tools or {}, reasoning_apart, calls_only)
         self._work = self._parse(format, bool(tools))
         self._running = True
         self._advance()

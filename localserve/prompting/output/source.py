@@ -6,6 +6,7 @@ Lives on the event loop; comparing is done in a worker.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from localserve.errors import TemplateFailed
 from localserve.prompting.output.derive import derive_format
@@ -17,9 +18,18 @@ MOST_ENDLESS = 2
 """After so many probes that do not end in time, no more are tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A format, and whether each probe ended in time: if not, the template may say more of itself
+    when the machine has more time for it."""
+
+    format: OutputFormat
+    in_time: bool
+
+
 async def read_format(
     templates: TemplateProcess, source: str, *, bos: str = "", eos: str = ""
-) -> OutputFormat:
+) -> Reading:
     """The format of the model whose chat template is `source`.
 
     A template that refuses a probe, or does not end in time, only says less of itself.
@@ -37,4 +47,5 @@ async def read_format(
             endless += clock() - started >= templates.render_seconds
             if endless == MOST_ENDLESS:
                 break
-    return await asyncio.to_thread(derive_format, source, rendered)
+    format = await asyncio.to_thread(derive_format, source, rendered)
+    return Reading(format, in_time=not endless)

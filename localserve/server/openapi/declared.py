@@ -41,11 +41,24 @@ from localserve.errors import (
     UnsupportedField,
     WrongTask,
 )
-from localserve.server.errors import RequestCancelled, RequestTooLarge, RequestTooSlow
+from localserve.gateway.refusals import MediaTypeUnsupported
+from localserve.server.errors import (
+    ContentEncodingUnsupported,
+    RequestCancelled,
+    RequestTooLarge,
+    RequestTooSlow,
+)
 
 Errors = tuple[type[LocalserveError], ...]
 
-BODY: Errors = (InvalidRequest, InvalidSchema, RequestTooLarge, RequestTooSlow)
+BODY: Errors = (
+    InvalidRequest,
+    InvalidSchema,
+    RequestTooLarge,
+    RequestTooSlow,
+    MediaTypeUnsupported,
+    ContentEncodingUnsupported,
+)
 """Of any route that reads a body."""
 UNUSABLE: Errors = (ModelUnusable, ModelMalformed, ModelTooLarge, NotDownloaded, OutOfMemory)
 LEASE: Errors = (

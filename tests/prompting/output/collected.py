@@ -50,9 +50,10 @@ def parse(
     begin: str = "",
     finish: bool = True,
     reasoning_apart: bool = True,
+    calls_only: bool = False,
 ) -> Collected:
     """Parse a text cut at `cuts`, after a prompt that says `begin` on the assistant's behalf."""
-    parser = AnswerParser(format, tools, reasoning_apart=reasoning_apart)
+    parser = AnswerParser(format, tools, reasoning_apart=reasoning_apart, calls_only=calls_only)
     parser.begin(begin)
     collected = Collected()
     edges = [0, *sorted(cuts), len(text)]

@@ -8,7 +8,7 @@ from localserve.prompting.output.derive import LONGEST_TURN, derive_format
 from localserve.prompting.output.families import HERMES
 from localserve.prompting.output.format import LiteralCalls, OutputFormat, Span
 from localserve.prompting.output.probes import NAMES, USER, probes
-from localserve.prompting.output.source import MOST_ENDLESS, read_format
+from localserve.prompting.output.source import MOST_ENDLESS, Reading, read_format
 from localserve.prompting.sandbox import TemplateProcess
 from tests.prompting.output.small_templates import TEMPLATES, format_of
 
@@ -51,10 +51,10 @@ def test_hostile_renderings_are_looked_at_in_bounds(hostile: str, length: int) -
 async def test_a_format_is_derived_where_templates_are_rendered() -> None:
     templates = TemplateProcess()
     try:
-        format = await read_format(templates, TEMPLATES["parameters"])
+        found = await read_format(templates, TEMPLATES["parameters"])
     finally:
         await templates.close()
-    assert format == format_of("parameters")
+    assert found == Reading(format_of("parameters"), in_time=True)
 
 
 async def test_a_template_without_an_end_is_not_tried_with_all_probes() -> None:
@@ -68,8 +68,8 @@ async def test_a_template_without_an_end_is_not_tried_with_all_probes() -> None:
     templates = Endless(render_seconds=0.05)
     try:
         endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-        format = await read_format(templates, endless)
+        found = await read_format(templates, endless)
     finally:
         await templates.close()
     assert Endless.tried == MOST_ENDLESS
-    assert format == OutputFormat(calls=HERMES)
+    assert found == Reading(OutputFormat(calls=HERMES), in_time=False)

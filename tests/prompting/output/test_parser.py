@@ -100,6 +100,17 @@ def test_a_call_that_breaks_off_keeps_what_was_written() -> None:
     assert (got.names, got.arguments) == (["look"], ['{"at": "th'])
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_of_a_forced_call_that_breaks_off_no_markup_is_text(apart: bool) -> None:
+    thought = "<think>\nSo.\n</think>\n"
+    for end in range(len(CALL) * 2):
+        text = thought + (CALL + CALL)[:end]
+        got = parse(format_of("objects"), text, TOOLS, reasoning_apart=apart, calls_only=True)
+        said = (got.content, got.reasoning)
+        assert said == (("", "So.") if apart else ("<think>\nSo.\n</think>", "")), text
+        assert got.names == ["look"] * (CALL + CALL)[:end].count('"look"')
+
+
 def test_code_that_breaks_off_is_closed_where_the_answer_ends() -> None:
     got = parse(format_of("code"), '<|tool_call_start|>[look(at="there"', TOOLS)
     assert json.loads(got.arguments[0]) == {"at": "there"}
