@@ -110,11 +110,11 @@ def check_file(path: Path) -> Path:
     """
     shards = [path.with_name(name) for name in shard_names(path.name)]
     missing = [shard.name for shard in shards if not os.path.isfile(shard)]
-    shard = shard_of(path.name)
-    if shard is not None and missing:
+    split = shard_of(path.name)
+    if split is not None and missing:
         listed = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         raise ModelUnusable(
-            f"The model {path} is split into {shard[1]} files; missing: {listed}.",
+            f"The model {path} is split into {split[1]} files; missing: {listed}.",
             hint=f"Put all of them into {path.parent}.",
         )
     if missing:
