@@ -442,13 +442,13 @@ class RemoteBackend:
 @asynccontextmanager
 async def _counted(server: Server) -> AsyncIterator[None]:
     """The server has one more request, which goes through its breaker."""
-    server.breaker.enter()
+    number = server.breaker.enter()
     server.running += 1
     try:
         yield
     finally:
         server.running -= 1
-        server.breaker.given_up()  # changes nothing once it is known how it ended
+        server.breaker.leave(number)
 
 
 async def _read(response: httpx2.Response, most_bytes: int) -> bytes:
