@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -43,7 +43,7 @@ from localserve.manager.model import (
 from localserve.manager.names import without_latest
 from localserve.manager.need import Estimate
 from localserve.manager.offer import Offer
-from localserve.manager.room import Room
+from localserve.manager.room import Room, measuring
 from localserve.manager.wishes import Wishes
 from localserve.planner.plan import Wanted
 
@@ -497,11 +497,11 @@ class ModelManager:
         same, and not waited for."""
         touched = model.need.touched_bytes if model.need is not None else {}
         before: Mapping[str, int] | None = None
-        with _told(model):
+        with measuring(model.spec.name):
             before = await self._room.used()
         yield
         if before is not None:
-            with _told(model):
+            with measuring(model.spec.name):
                 await self._room.recover(before, touched)
 
     async def _discard(self, model: ManagedModel) -> None:
@@ -564,15 +564,6 @@ def _as_failure(spec: ModelSpec, error: Exception) -> LocalserveError:
         retry_after_seconds=5,
         hint="The server's log has the reason.",
     )
-
-
-@contextlib.contextmanager
-def _told(model: ManagedModel) -> Iterator[None]:
-    """Log a failed measurement in place of raising it."""
-    try:
-        yield
-    except Exception:
-        log.warning("the memory of %s could not be measured", model.spec.name, exc_info=True)
 
 
 async def _all_done(tasks: Sequence[asyncio.Task[Backend] | asyncio.Task[None]]) -> None:

@@ -536,12 +536,22 @@ async def test_memory_that_cannot_be_measured_is_freed_all_the_same(
     assert rig.loads == ["code", "code"]
 
 
-async def test_a_wait_for_freed_memory_that_fails_ends_the_unload() -> None:
-    class Room(FakeRoom):
-        async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
-            raise OSError(24, "Too many open files")
+class BlindRoom(FakeRoom):
+    """A machine of which nobody can see whether memory is back."""
 
-    rig = Rig({"chat": 60, "large": 70}, 100, room=Room(100))
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        raise OSError(24, "Too many open files")
+
+
+async def test_memory_that_ran_out_unseen_is_tried_again_with_half_the_context() -> None:
+    rig = Rig({"chat": 60}, 10_000, context_tokens=4096, room=BlindRoom(10_000))
+    rig.failures["chat"] = [OutOfMemory("no memory")]
+    await rig.use("chat")
+    assert [need.runtime.context_tokens for need in rig.needs] == [4096, 2048]
+
+
+async def test_a_wait_for_freed_memory_that_fails_ends_the_unload() -> None:
+    rig = Rig({"chat": 60, "large": 70}, 100, room=BlindRoom(100))
     await rig.use("chat")
     await rig.use("large")
     assert rig.loaded() == {"large"}
