@@ -27,6 +27,7 @@ from localserve.catalog.spec import (
     Shape,
 )
 from localserve.chat import Sampling
+from localserve.gguf.hyperparameters import MAX_LAYERS
 from localserve.gguf.pooling import Pooling
 from localserve.toml import KeyPath, TomlFile
 
@@ -34,6 +35,10 @@ MAX_TEMPLATE_BYTES = 1 << 20
 MAX_KEEP_ALIVE_SECONDS = 31_536_000
 
 Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[int, Field(ge=1, le=1 << 50)]
+"""Of parameters or bytes: a thousand times the largest model's."""
+Size = Annotated[int, Field(ge=1, lt=1 << 32)]
+"""As llama.cpp holds the sizes of a header, in 32 bits."""
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
 
@@ -59,15 +64,15 @@ class SamplingTable(_Table):
 
 
 class ShapeTable(_Table):
-    parameters: Count
-    active_parameters: Count | None = None
-    layers: Count
-    embedding_length: Count
-    heads: Count
-    kv_heads: Count
-    head_size: Count | None = None
-    vocabulary: Count
-    trained_context: Count
+    parameters: Amount
+    active_parameters: Amount | None = None
+    layers: int = Field(ge=1, le=MAX_LAYERS)
+    embedding_length: Size
+    heads: Size
+    kv_heads: Size
+    head_size: Size | None = None
+    vocabulary: Size
+    trained_context: Size
 
 
 class ReplicaTable(_Table):
@@ -110,7 +115,7 @@ class ModelTable(_Table):
     template_file: str | None = Field(None, min_length=1)
     sampling: SamplingTable | None = None
     shape: ShapeTable | None = None
-    quantizations: dict[Name, Count] | None = None
+    quantizations: dict[Name, Amount] | None = None
     verified: bool | None = None
 
 

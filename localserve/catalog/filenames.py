@@ -69,6 +69,9 @@ BITS_PER_WEIGHT: Final = {
 
 DEFAULT_QUANTIZATION: Final = "Q4_K_M"
 
+MAX_SHARDS: Final = 512
+"""A model of more files is not read."""
+
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
 _QUANTIZATION = re.compile(
     rf"(?<![A-Za-z0-9])(FP16|{'|'.join(sorted(BITS_PER_WEIGHT, key=len, reverse=True))})"
@@ -123,11 +126,14 @@ def as_text(name: str) -> str:
 
 
 def shard_names(filename: str) -> tuple[str, ...]:
-    """All files that belong to this one, first shard first; itself if it is whole."""
+    """All files that belong to this one, first shard first; itself if it is whole.
+
+    Of more than MAX_SHARDS, which a name alone may claim, the first that show that they are.
+    """
     shard = shard_of(filename)
     if shard is None:
         return (filename,)
-    numbers = range(1, shard[1] + 1)
+    numbers = range(1, min(shard[1], MAX_SHARDS + 1) + 1)
     return tuple(_SHARD.sub(f"-{number:05}-of-{shard[1]:05}", filename) for number in numbers)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
-from localserve.catalog.filenames import by_preference, shard_names
+from localserve.catalog.filenames import MAX_SHARDS, by_preference, shard_names
 from localserve.catalog.header_cache import HeaderCache
 from localserve.catalog.header_fetch import Progress, Target, fetch_header
 from localserve.catalog.hub import (
@@ -43,7 +43,6 @@ FETCHES_AT_ONCE: Final = 4
 LATER_SHARD_BYTES: Final = 128 << 10
 """What is asked for first of shards but the first one, which have no vocabulary."""
 
-MAX_SHARDS: Final = 512
 _ON_CUT: Final = "Check the network and run the same command again."
 
 
@@ -255,6 +254,6 @@ def _check_online(name: str, settings: Settings) -> None:
 def _check_shard_count(name: str, count: int) -> None:
     if count > MAX_SHARDS:
         raise ModelUnusable(
-            f"{name} is split into {count} files; up to {MAX_SHARDS} are read.",
+            f"{name} is split into more than {MAX_SHARDS} files; no more are read.",
             hint="Use another conversion of the model.",
         )

@@ -27,6 +27,7 @@ from localserve.catalog.filenames import (
     is_path,
     name_of_file,
     shard_names,
+    shard_of,
 )
 from localserve.catalog.finders.hub_cache import snapshots
 from localserve.catalog.finders.record import OWNERS, FoundModel
@@ -109,10 +110,11 @@ def check_file(path: Path) -> Path:
     """
     shards = [path.with_name(name) for name in shard_names(path.name)]
     missing = [shard.name for shard in shards if not os.path.isfile(shard)]
-    if len(shards) > 1 and missing:
+    split = shard_of(path.name)
+    if split is not None and split[1] > 1 and missing:
         listed = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         raise ModelUnusable(
-            f"The model {path} is split into {len(shards)} files; missing: {listed}.",
+            f"The model {path} is split into {split[1]} files; missing: {listed}.",
             hint=f"Put all of them into {path.parent}.",
         )
     if missing:

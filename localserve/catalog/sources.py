@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from glob import escape
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -80,7 +81,8 @@ def _address(text: str, hub_endpoint: str) -> RemoteModel | None:
         return _repository(path)
     whole_file = len(parts) > 4 and parts[2] in ("resolve", "blob") and parts[3] == "main"
     if whole_file and _REPOSITORY.fullmatch("/".join(parts[:2])):
-        return HubModel(HubFile("/".join(parts[:2]), without_shard("/".join(parts[4:]))))
+        file = escape(without_shard("/".join(parts[4:])))  # a pattern of that name alone
+        return HubModel(HubFile("/".join(parts[:2]), file))
     return UrlFile(text.replace("/blob/", "/resolve/", 1))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from localserve.catalog.filenames import (
     BITS_PER_WEIGHT,
+    MAX_SHARDS,
     by_preference,
     files_by_quantization,
     is_model_file,
@@ -105,3 +106,12 @@ def test_a_file_in_the_root_goes_before_those_in_folders() -> None:
         "Q8_0": ("m-Q8_0.gguf",),
         "Q4_0": ("z/m-Q4_0.gguf",),
     }
+
+
+def test_a_name_that_tells_of_many_shards_makes_no_more_names_than_show_that() -> None:
+    assert len(shard_names("m-00002-of-00512.gguf")) == MAX_SHARDS
+    names = shard_names("m-00002-of-99999.gguf")
+    assert len(names) == MAX_SHARDS + 1
+    assert names[:2] == ("m-00001-of-99999.gguf", "m-00002-of-99999.gguf")
+    found = files_by_quantization(HubFile("a/b"), ["m-Q8_0-00001-of-99999.gguf"])
+    assert len(found["Q8_0"]) == MAX_SHARDS + 1

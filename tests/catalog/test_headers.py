@@ -428,7 +428,7 @@ def test_a_server_that_takes_for_ever_is_given_up(
 def test_a_name_of_too_many_shards_is_refused_before_anything_is_asked(
     hub: Hub, settings: Settings
 ) -> None:
-    with pytest.raises(ModelUnusable, match="is split into 99999 files; up to 512"):
+    with pytest.raises(ModelUnusable, match="is split into more than 512 files"):
         read_headers(_plain(hub, "m-00001-of-99999.gguf"), settings)
     assert hub.requests == []
 

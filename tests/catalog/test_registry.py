@@ -40,6 +40,15 @@ trained_context = 32768
 Q4_K_M = 600
 Q8_0 = 1000
 """
+SHAPE = """[models.m.shape]
+layers = 2
+heads = 4
+parameters = 1000
+embedding_length = 64
+kv_heads = 2
+vocabulary = 300
+trained_context = 32768
+"""
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -153,6 +162,21 @@ def test_an_entry_with_a_source_of_its_own_takes_the_name_and_nothing_else(tmp_p
             "[models.m]\nrepo='o/r'\n[models.m.shape]\nlayers = 2\n",
             3,
             "'shape.parameters' is missi",
+        ),
+        (
+            f"[models.m]\nrepo='o/r'\n{SHAPE.replace('layers = 2', 'layers = 3000000')}",
+            4,
+            "shape.layers is 3000000: input should be less than or equal to 512",
+        ),
+        (
+            f"[models.m]\nrepo='o/r'\n{SHAPE.replace('heads = 4', 'heads = 4294967296')}",
+            5,
+            "shape.heads is 4294967296: input should be less than 4294967296",
+        ),
+        (
+            "[models.m]\nrepo='o/r'\nquantizations.Q8_0 = 9223372036854775807\n",
+            3,
+            "quantizations.Q8_0 is 9223372036854775807",
         ),
         ("[models.m]\nrepo='o/r'\nquantizations.Q8_0 = 0\n", 3, "quantizations.Q8_0 is 0"),
         ("\n[models.m]\ncontext = 512\n", 2, "the model 'm' needs 'file', 'repo' or 'engine'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from localserve.catalog.filenames import files_by_quantization
 from localserve.catalog.sources import HubModel, UrlFile, parse_remote
 from localserve.catalog.spec import HubFile
 
@@ -31,6 +32,13 @@ def test_a_files_page_on_the_hub_is_that_file_of_the_repository(page: str) -> No
     for shard in ("", "-00002-of-00003"):
         found = parse_remote(f"https://huggingface.co/a/b/{page}/main/sub/m-Q4_0{shard}.gguf")
         assert found == HubModel(HubFile("a/b", "sub/m-Q4_0.gguf"))
+
+
+def test_a_files_page_means_that_file_alone_whatever_signs_its_name_has() -> None:
+    found = parse_remote("https://huggingface.co/a/b/resolve/main/x[1]*-Q4_0.gguf")
+    assert isinstance(found, HubModel)
+    files = ["x1-Q4_0.gguf", "x[1]*-Q4_0.gguf", "x[1]y-Q4_0.gguf"]
+    assert files_by_quantization(found.source, files) == {"Q4_0": ("x[1]*-Q4_0.gguf",)}
 
 
 @pytest.mark.parametrize(

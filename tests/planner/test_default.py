@@ -156,6 +156,11 @@ def test_what_is_configured_to_make_vectors_is_passed_over(
     assert words in choice.skipped[0]
 
 
+def test_a_reason_that_is_a_sentence_ends_once(settings: Settings) -> None:
+    broken = found_at(Path("m.gguf"), problem="it has 4 bytes (2 and 2).")
+    assert chosen([broken], settings).skipped == ("hub/m is not taken: it has 4 bytes (2 and 2).",)
+
+
 def test_what_cannot_be_loaded_is_passed_over_with_the_reason(
     files: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
