@@ -17,6 +17,7 @@ from localserve.chat import ChatRequest
 from localserve.engine.budget import ReasoningBudget
 from localserve.prompting.output.format import OutputFormat
 from localserve.prompting.output.parser import AnswerParser
+from localserve.prompting.output.schema import rooted
 from localserve.prompting.output.source import read_format
 from localserve.prompting.output.start import begun_text
 from localserve.prompting.prefill import split_prefill
@@ -116,7 +117,7 @@ class Conversation:
 
     def parser(self, request: ChatRequest, style: Style, prompt: str) -> Callable[[], AnswerParser]:
         """Makes parsers for the answers to `prompt`, which may have begun them already."""
-        tools = {tool.name: tool.parameters for tool in request.tools}
+        tools = {tool.name: rooted(tool.parameters) for tool in request.tools}
         special = [spelling.decode("utf-8", "replace") for spelling in style.special.values()]
         prefill = split_prefill(request.messages)[1] if request.continue_last else None
         begun = begun_text(style.format, prompt, prefill)

@@ -14,6 +14,19 @@ _MOST_STEPS = 64
 _NAMES = {str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
 
 
+def rooted(parameters: Schema | None) -> Schema:
+    """The schema that the root refers to, where it is no more than that, as generators write it."""
+    root = known = parameters or {}
+    for _ in range(_MOST_STEPS):
+        reference = root.get("$ref")
+        target = resolve(reference, known) if isinstance(reference, str) else None
+        if not isinstance(target, Mapping):
+            break
+        beside = {key: value for key, value in root.items() if key != "$ref"}
+        root = {**beside, **target}
+    return root
+
+
 def argument_types(parameters: Schema | None, key: str) -> frozenset[str]:
     """The JSON types that the argument may have; empty where nothing is known."""
     properties = (parameters or {}).get("properties")
@@ -46,8 +59,10 @@ def _types(schema: object, root: Schema) -> Iterable[str]:
 
 
 def resolve(reference: str, root: Schema) -> object:
-    """What a reference of the form `#/a/b` leads to; None where it leads nowhere."""
+    """What a reference of the form `#/a/b` leads to, or `#`; None where it leads nowhere."""
     here: object = root
+    if reference == "#":
+        return root
     for name in reference.removeprefix("#/").split("/")[:_MOST_STEPS]:
         here = here.get(name) if isinstance(here, Mapping) else None
     return here

@@ -132,6 +132,109 @@ async def test_what_is_written_blindly_are_calls_with_arguments_that_fit(bench: 
         assert not found.content.strip(), text
 
 
+ANYTHING: tuple[object, ...] = ("abc", "null words", 3, {"a": 1}, [True], True, None)
+NULLABLE = (
+    {"type": ["string", "null"]},
+    {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    {"enum": ["abc", "null", None]},
+)
+
+
+async def allows(bench: Bench, parameters: dict[str, Any] | None, value: object) -> str:
+    """What the template makes of the value as the argument `s`, if the grammar lets it come and the
+    parser gets the same value from it."""
+    make = await bench.make(Demand(tools=(Tool("f", None, parameters),), calls=REQUIRED))
+    text = bench.rendered(call("f", {"s": value}))
+    assert follows(make(), bench.table.tokens(text)), text
+    return text
+
+
+@pytest.mark.parametrize("value", ANYTHING, ids=repr)
+async def test_an_argument_without_a_type_may_be_anything(bench: Bench, value: object) -> None:
+    if isinstance(value, dict | list) and bench.name == "nested_tags":
+        pytest.skip("they are tags there, and JSON where no schema names their members")
+    schema = {"type": "object", "properties": {"s": {"description": "any"}}, "required": ["s"]}
+    await allows(bench, schema, value)
+
+
+@pytest.mark.parametrize("schema", NULLABLE, ids=["list", "anyOf", "enum"])
+@pytest.mark.parametrize("value", ["abc", None])
+async def test_an_argument_may_be_a_string_or_nothing(
+    bench: Bench, schema: dict[str, Any], value: object
+) -> None:
+    parameters = {"type": "object", "properties": {"s": schema}, "required": ["s"]}
+    await allows(bench, parameters, value)
+
+
+TREE: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "s": {"type": "array", "items": {"$ref": "#"}},
+    },
+    "required": ["name", "s"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_arguments_may_refer_to_the_whole(bench: Bench, strict: bool) -> None:
+    if bench.name == "nested_tags":
+        pytest.skip("lists are tags there")
+    make = await bench.make(Demand(tools=(Tool("f", None, TREE, strict=strict),), calls=REQUIRED))
+    for value, right in (([], True), ([{"name": "x", "s": []}], True), ([[]], False)):
+        text = bench.rendered(call("f", {"name": "r", "s": value}))
+        assert follows(make(), bench.table.tokens(text)) == right, text
+
+
+@pytest.mark.parametrize("value", ["12", 12])
+async def test_a_root_may_refer_to_its_definition(bench: Bench, value: object) -> None:
+    kind = "string" if isinstance(value, str) else "integer"
+    inner = {"type": "object", "properties": {"s": {"type": kind}}, "required": ["s"]}
+    parameters = {"$ref": "#/$defs/F", "$defs": {"F": {**inner, "additionalProperties": False}}}
+    tool = Tool("f", None, parameters, strict=True)
+    make = await bench.make(Demand(tools=(tool,), calls=REQUIRED))
+    text = bench.rendered(call("f", {"s": value}))
+    assert follows(make(), bench.table.tokens(text)), text
+    wrong = bench.rendered(call("f", {"t": value}))
+    assert not follows(make(), bench.table.tokens(wrong)), wrong
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        {"not": {"required": ["a"]}},
+        {"minProperties": 2},
+        {"dependentRequired": {"a": ["b"]}},
+        {"required": ["c"]},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+@pytest.mark.parametrize("name", ["parameters", "typed_tags", "code"])
+async def test_what_cannot_be_enforced_of_strict_arguments_is_refused_by_name(
+    name: str, more: dict[str, Any]
+) -> None:
+    words = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    tool = Tool("f", None, {**words, **more}, strict=True)
+    with pytest.raises(GrammarInvalid, match="cannot be enforced"):
+        await Bench(name, special=True).make(Demand(tools=(tool,), calls=REQUIRED))
+
+
+@pytest.mark.parametrize("parameters", [None, {"type": "object"}], ids=["none", "unnamed"])
+async def test_arguments_that_no_schema_names_may_come(
+    bench: Bench, parameters: dict[str, Any] | None
+) -> None:
+    text = await allows(bench, parameters, "Paris")
+    parser = AnswerParser(bench.format, {"f": parameters}, special=bench.table.special)
+    found = Collected()
+    for token in bench.table.tokens(text):
+        piece = bench.table.spelling(token).decode()
+        found.add(parser.feed(piece, (0,) if token >= bench.table.first_special else ()))
+    found.add(parser.finish())
+    assert [json.loads(one) for one in found.arguments] == [{"s": "Paris"}]
+
+
 async def test_only_one_call_comes_where_no_more_may(bench: Bench) -> None:
     make = await bench.make(Demand(tools=TOOLS, calls=ONE))
     for seed in range(WRITTEN):
