@@ -25,6 +25,7 @@ from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager, Ready
+from localserve.prompting.moment import tells_day
 from localserve.response_cache.cache import Outcome, ResponseCache
 from localserve.response_cache.question import (
     Key,
@@ -46,9 +47,6 @@ from localserve.versions import version_of
 
 MEMORY_BYTES: Final = 64 << 20
 """The bound on kept answers in memory."""
-
-_DATED: Final = "strftime_now"
-"""What templates call that tell the model the day."""
 
 DISTANCE_HEADER: Final = b"x-localserve-cache-distance"
 """How far the question was to which the answer was given first."""
@@ -166,7 +164,7 @@ class Caching:
         if not isinstance(request, ChatRequest):
             return end
         state = (await self._manager.report_on(request.model)).state
-        if isinstance(state, Ready) and _DATED not in state.facts.chat_template:
+        if isinstance(state, Ready) and not tells_day(state.facts.chat_template):
             return end
         tomorrow = (began + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         return min(end, tomorrow.timestamp())

@@ -323,11 +323,17 @@ async def test_purging_by_route(call: Serve, options: Options) -> None:
 async def test_a_template_that_tells_the_day_keeps_its_answers_for_the_day(
     call: Serve, options: Options
 ) -> None:
-    for template, most in (("{{ strftime_now('%d') }}", 86_400), ("{{ messages }}", 604_800)):
+    for template, most in (
+        ("{{ strftime_now('%d') }}", 86_400),
+        ("Today Date: {{ date_string }}", 86_400),
+        ("Today is {{ datetime }}", 86_400),
+        ("{{ messages }}", 604_800),
+    ):
         backend = FakeBackend()
         backend.facts = replace(backend.facts, chat_template=template)
         async with call(**options(backend)) as served:
-            assert (await post(served, HELLO | {"seed": most, "temperature": 0.5}))[0] == "miss"
+            seeded = HELLO | {"seed": len(template), "temperature": 0.5}
+            assert (await post(served, seeded))[0] == "miss"
             cache = served.app.state.caching.cache
             (entry,) = cache.memory_entries._entries.values()
             left = entry.expires_at - cache._clock()
