@@ -12,9 +12,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from localserve.errors import CacheFailed
+from localserve.response_cache import flight as flights
 from localserve.response_cache.flight import Flight
 from localserve.response_cache.memory import Entry, MemoryEntries
 from localserve.response_cache.question import Key
@@ -62,6 +63,12 @@ class Figures:
                 self.bypasses += 1
 
 
+class Asker(flights.Asker, Protocol):
+    """Who asks for an answer, and hears before its first item what came of that."""
+
+    def told(self, outcome: Outcome) -> None: ...
+
+
 class ResponseCache:
     """All answers of one server. `clock` gives seconds since the epoch."""
 
@@ -72,7 +79,7 @@ class ResponseCache:
         self._store = store
         self._memory = MemoryEntries(memory_bytes)
         self._clock = clock
-        self._flights: dict[Key, Flight[Item]] = {}
+        self._flights: dict[Key, Flight[Item, Asker]] = {}
         self._saving: set[asyncio.Task[None]] = set()
         self._purges = 0
         self._broken = False
@@ -102,35 +109,33 @@ class ResponseCache:
         key: Key,
         compute: Callable[[], AsyncGenerator[Item, None]],
         keep: Keep,
-        told: Callable[[Outcome], None],
+        asker: Asker,
         *,
         similar: Key | None = None,
         anew: bool = False,
     ) -> AsyncGenerator[Item, None]:
         """The items of the answer, kept or computed. Raises: what `compute` raises.
 
-        `told` hears what came of it before the first item. What is kept under `similar` does, too,
-        where nothing is under `key`. With `anew` it is computed whatever is
-        kept, and takes that one's place.
+        What is kept under `similar` does, too, where nothing is under `key`. With `anew` it is
+        computed whatever is kept, and takes that one's place.
         """
         kept = None if anew else await self._find(key)
         if kept is None and similar is not None:
             kept = await self._find(similar)
         if kept is not None:
-            self._note("hit", told)
+            self._note("hit", asker)
             self.figures.saved_tokens += tokens_of(kept)
             for item in kept:
                 yield item
             return
         flight = None if anew else self._flights.get(key)
-        self._note("miss" if flight is None else "hit", told)
-        joined = flight is not None
+        self._note("miss" if flight is None else "hit", asker)
         if flight is None:
             flight = self._begin(key, compute(), keep, share=not anew)
-        async with aclosing(flight.follow()) as items:
+        async with aclosing(flight.follow(asker)) as items:
             async for item in items:
                 yield item
-        if joined:
+        if flight.payer is not asker:
             self.figures.saved_tokens += tokens_of(flight.items)
 
     async def holds(self, key: Key) -> bool:
@@ -160,9 +165,9 @@ class ResponseCache:
             await asyncio.wait(self._saving, timeout=CLOSE_SECONDS)
         await self._guarded(self._store.close(), None)
 
-    def _note(self, outcome: Outcome, told: Callable[[Outcome], None]) -> None:
+    def _note(self, outcome: Outcome, asker: Asker) -> None:
         self.figures.count(outcome)
-        told(outcome)
+        asker.told(outcome)
 
     # Finding
 
@@ -194,10 +199,10 @@ class ResponseCache:
 
     def _begin(
         self, key: Key, source: AsyncGenerator[Item, None], keep: Keep, *, share: bool
-    ) -> Flight[Item]:
+    ) -> Flight[Item, Asker]:
         purges = self._purges
 
-        def over(flight: Flight[Item]) -> None:
+        def over(flight: Flight[Item, Asker]) -> None:
             if flight.failed:
                 self._land(key, flight)
                 return
@@ -210,7 +215,7 @@ class ResponseCache:
             self._flights[key] = flight
         return flight
 
-    async def _save(self, key: Key, flight: Flight[Item], keep: Keep, purges: int) -> None:
+    async def _save(self, key: Key, flight: Flight[Item, Asker], keep: Keep, purges: int) -> None:
         """Until it lies in memory, whoever asks gets the answer from the flight."""
         try:
             expires_at = await keep(flight.items)
@@ -228,7 +233,7 @@ class ResponseCache:
         if time.monotonic() >= self._asked_again_at:
             await self._guarded(self._store.put(key, Entry(value, expires_at), self._clock()), None)
 
-    def _land(self, key: Key, flight: Flight[Item]) -> None:
+    def _land(self, key: Key, flight: Flight[Item, Asker]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 

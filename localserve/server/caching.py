@@ -41,7 +41,7 @@ from localserve.response_cache.question import (
 from localserve.response_cache.redis_store import RedisStore
 from localserve.response_cache.sqlite_store import FILE_NAME, SqliteStore
 from localserve.response_cache.value import Item
-from localserve.server.records import record_of
+from localserve.server.records import RequestRecord, record_of
 from localserve.server.similar_answers import SimilarAnswers
 from localserve.versions import version_of
 
@@ -61,6 +61,23 @@ class _Asked:
     key: Key
     group: Key
     words: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recorded:
+    """Who asks, by the record of the request. `distance` is that to a similar question."""
+
+    record: RequestRecord
+    distance: float | None
+
+    def told(self, outcome: Outcome) -> None:
+        self.record.kept(outcome)
+        if outcome == "hit" and self.distance is not None:
+            self.record.set_header(DISTANCE_HEADER, f"{self.distance:.4f}".encode())
+
+    def take_over(self, left: object) -> None:
+        assert isinstance(left, _Recorded)
+        self.record.take_over(left.record)
 
 
 class Caching:
@@ -106,13 +123,9 @@ class Caching:
 
         similar = meaning.similar if meaning is not None else None
 
-        def told(outcome: Outcome) -> None:
-            record.kept(outcome)
-            if outcome == "hit" and similar is not None:
-                record.set_header(DISTANCE_HEADER, f"{similar.distance:.4f}".encode())
-
+        asker = _Recorded(record, similar.distance if similar is not None else None)
         found = similar.key if similar is not None else None
-        answer = self.cache.answer(key, compute, keep, told, similar=found, anew=anew)
+        answer = self.cache.answer(key, compute, keep, asker, similar=found, anew=anew)
         async with aclosing(answer) as items:
             async for item in items:
                 yield item
