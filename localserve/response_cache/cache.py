@@ -143,11 +143,15 @@ class ResponseCache:
         return key in self._flights or await self._find(key) is not None
 
     async def purge(self, model: str | None) -> int:
-        """Forget all answers, or those of a model, also those under way; how many there were.
+        """Forget all answers, or those of a model; how many there were.
+
+        Those under way go on for who waits for them, but nobody else gets them and none is kept.
 
         Raises: CacheFailed, after which none in memory is left.
         """
         self._purges += 1
+        for key in [key for key in self._flights if model is None or key.model == model]:
+            del self._flights[key]
         in_memory = self._memory.purge(model)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -174,9 +178,10 @@ class ResponseCache:
     async def _find(self, key: Key) -> list[Item] | None:
         value = self._memory.get(key, self._clock())
         if value is None and key not in self._flights:
+            purges = self._purges
             entry = await self._look(key)
             value = self._memory.get(key, self._clock())  # it may have come meanwhile
-            if value is None and entry is not None:
+            if value is None and entry is not None and purges == self._purges:
                 value = entry.value
                 self._memory.put(key, value, entry.expires_at)
         if value is None:

@@ -23,7 +23,7 @@ from localserve.response_cache.question import Key
 from localserve.response_cache.redis_store import RedisStore
 from localserve.response_cache.sqlite_store import SqliteStore
 from localserve.response_cache.store import Store
-from localserve.response_cache.value import Item
+from localserve.response_cache.value import Item, encode
 from tests.redis_server import RedisServer, redis_server
 from tests.response_cache.test_value import EVENTS
 from tests.server.conftest import until
@@ -350,6 +350,50 @@ async def test_an_answer_that_was_under_way_at_a_purge_is_not_kept(cache: Respon
     model.go_on.set()
     await asking
     assert (await ask(cache, model))[0] == "miss"
+
+
+async def test_after_a_purge_nobody_joins_an_answer_that_was_begun_before(
+    cache: ResponseCache,
+) -> None:
+    other = Key("n", "bb")
+    old, new = Model(), Model([*ANSWER[:-1], Completed(Usage(3, 9), Timings())])
+    old.go_on.clear()
+    asking = [asyncio.create_task(ask(cache, old, key)) for key in (KEY, other)]
+    await until(lambda: old.computed == 2)
+    assert await cache.holds(KEY)
+    await cache.purge("m")
+    assert not await cache.holds(KEY)
+    assert await ask(cache, new) == ("miss", new.answer)
+    joining = asyncio.create_task(ask(cache, new, other))
+    await until(lambda: cache.figures.hits == 1)
+    old.go_on.set()
+    assert await asyncio.gather(*asking) == [("miss", ANSWER)] * 2
+    assert await joining == ("hit", ANSWER)
+    assert await ask(cache, new) == ("hit", new.answer)
+
+
+async def test_an_answer_that_was_looked_up_at_a_purge_is_not_found() -> None:
+    class Slow(TableStore):
+        looked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def get(self, key: Key, now: float) -> Entry | None:
+            found = await super().get(key, now)
+            self.looked.set()
+            await self.go_on.wait()
+            return found
+
+        async def purge(self, model: str | None) -> int:
+            self.entries.clear()
+            return 1
+
+    store = Slow()
+    store.entries[KEY] = Entry(encode(ANSWER), time.time() + 100)
+    async with opened(store) as cache:
+        asking = asyncio.create_task(ask(cache, Model()))
+        await store.looked.wait()
+        assert await cache.purge(None) == 1
+        store.go_on.set()
+        assert await asking == ("miss", ANSWER)
 
 
 def test_memory_keeps_the_latest_used_within_its_bound() -> None:
