@@ -20,14 +20,16 @@ State = Literal["closed", "open", "half-open"]
 class Breaker:
     """Closed, it lets everybody through; open, nobody; half-open, one at a time as a probe.
 
-    Whoever was let through (`enter`) ends with `succeeded`, `failed` or `given_up`.
+    Whoever was let through (`enter`) tells how it went (`succeeded` or `failed`), or nothing where
+    it does not know, and ends with `leave`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures = 0
         self._opened_at = 0.0
-        self._probing = False
+        self._entered = 0
+        self._probe: int | None = None
 
     @property
     def state(self) -> State:
@@ -39,7 +41,7 @@ class Breaker:
     def lets_through(self) -> bool:
         """Whether `enter` may be called now."""
         state = self.state
-        return state == "closed" or (state == "half-open" and not self._probing)
+        return state == "closed" or (state == "half-open" and self._probe is None)
 
     @property
     def seconds_left(self) -> float:
@@ -48,19 +50,23 @@ class Breaker:
             return 0.0
         return max(0.0, OPEN_SECONDS - (self._clock() - self._opened_at))
 
-    def enter(self) -> None:
-        """Somebody goes through."""
-        self._probing = self.state == "half-open"
+    def enter(self) -> int:
+        """Somebody goes through, and leaves with the number that this returns."""
+        self._entered += 1
+        if self.state == "half-open":
+            self._probe = self._entered
+        return self._entered
 
     def succeeded(self) -> None:
         """It answered: all is well again."""
-        self._failures, self._probing = 0, False
+        self._failures, self._probe = 0, None
 
     def failed(self) -> None:
         """It did not."""
         self._failures += 1
-        self._opened_at, self._probing = self._clock(), False
+        self._opened_at = self._clock()
 
-    def given_up(self) -> None:
-        """Whoever went through left before anything was known."""
-        self._probing = False
+    def leave(self, number: int) -> None:
+        """Whoever got `number` from `enter` has ended; a probe makes room for the next one."""
+        if self._probe == number:
+            self._probe = None

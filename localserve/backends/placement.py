@@ -38,6 +38,7 @@ from localserve.planner.plan import (
 from localserve.planner.programs import big_programs
 from localserve.planner.readings import Readings
 from localserve.planner.runtime import Runtime
+from localserve.planner.sizes import memory_text
 from localserve.planner.usage import RAM, MemoryUsage
 from localserve.planner.verdict import needed_bytes
 
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 PLAINLY = 1.1
 """What fits with a tenth to spare is not counted again by llama.cpp."""
 
-GIB = 1 << 30
 
 BUSY_RETRY_SECONDS = 30
 """Other programs end when they do."""
@@ -151,15 +151,15 @@ def _refusal(plan: Plan, machine: Machine, dry: DryRuns) -> LocalserveError:
     alone = make_plan(plan.facts, plan.wanted, empty, dry.measure)
     if not alone.fits:
         place = machine.place(alone.tightest.place)
-        room = f"{alone.tightest.room_bytes / GIB:.1f} GiB"
-        most = f"of its {place.total_bytes / GIB:.1f} GiB models may take {room} at most"
+        room = memory_text(alone.tightest.room_bytes)
+        most = f"of its {memory_text(place.total_bytes)} models may take {room} at most"
         if empty.place(alone.tightest.place).is_bounded:
             most = f"LOCALSERVE_MODEL_RAM_BYTES leaves {room} for models and their process"
         hint = _cheapest_change(alone, empty, dry)
         return ModelTooLarge(f"{_numbers(plan, machine)}; {most}.", hint=hint)
     programs = machine.place(plan.tightest.place).programs
     held = ", ".join(
-        program.name + (f" ({program.used_bytes / GIB:.1f} GiB)" if program.used_bytes else "")
+        program.name + (f" ({memory_text(program.used_bytes)})" if program.used_bytes else "")
         for program in programs
     )
     return MemoryBusy(
@@ -178,8 +178,8 @@ def _numbers(plan: Plan, machine: Machine) -> str:
     load = plan.tightest
     place, name = machine.place(load.place), plan.facts.name or plan.facts.file
     return (
-        f"{name!r} needs {load.needed_bytes / GIB:.1f} GiB of"
-        f" {place.title}, {place.free_bytes / GIB:.1f} GiB are free"
+        f"{name!r} needs {memory_text(load.needed_bytes)} of"
+        f" {place.title}, {memory_text(place.free_bytes)} are free"
     )
 
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 
 from localserve.backends.affinity import beginning_of
 from localserve.backends.base import Capability, EngineStatus, ModelFacts
+from localserve.backends.connections import Connections
 from localserve.backends.event_lines import event_data
 from localserve.backends.replicas import Server
 from localserve.backends.tries import LONGEST_PAUSE_SECONDS, Tries, TryAgain
-from localserve.catalog.spec import ModelSpec, RemoteEngine, Replica
+from localserve.catalog.spec import ModelSpec, RemoteEngine
 from localserve.chat import (
     ChatEvent,
     ChatRequest,
@@ -66,7 +64,6 @@ from localserve.planner.usage import MemoryUsage
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS: Final = 256
 MAX_BODY_BYTES: Final = 256 << 20
 MAX_ERROR_BYTES: Final = 64 << 10
 DONE: Final = b"[DONE]"
@@ -110,7 +107,7 @@ class RemoteBackend:
         self._max_tokens = spec.max_tokens
         self._closed = False
         self._servers = [Server(replica) for replica in engine.replicas]
-        self._clients = {one: _client(one.replica, engine) for one in self._servers}
+        self._connections = {one: Connections(one.replica, engine) for one in self._servers}
         self.facts = _facts(spec, engine)
         self.memory: MemoryUsage | None = None
 
@@ -202,13 +199,15 @@ class RemoteBackend:
         servers = [known.get(replica) or Server(replica) for replica in engine.replicas]
         try:
             made = {
-                one: _client(one.replica, engine) for one in servers if one not in self._clients
+                one: Connections(one.replica, engine)
+                for one in servers
+                if one not in self._connections
             }
         except ModelUnusable as error:
             log.error("%s keeps its servers: %s", spec.name, error)
             return
         self._engine, self._servers = engine, servers
-        self._clients |= made
+        self._connections |= made
 
     async def responsive(self, timeout_seconds: float) -> bool:
         """Whether one of its servers answers in time."""
@@ -238,9 +237,9 @@ class RemoteBackend:
     async def close(self) -> None:
         """Give all connections back."""
         self._closed = True
-        for client in self._clients.values():
+        for connections in self._connections.values():
             with contextlib.suppress(Exception):
-                await client.aclose()
+                await connections.close()
 
     # One request
 
@@ -275,18 +274,12 @@ class RemoteBackend:
                 try:
                     async with asyncio.timeout(seconds):
                         one = await anext(data, DONE)
-                except (httpx2.TransportError, TimeoutError) as error:
-                    server.breaker.failed()
-                    lost = self._lost(server, error)
-                    if begun:
-                        raise lost from None
-                    late = isinstance(error, TimeoutError)
-                    raise TryAgain(lost, elsewhere=late) from None
-                if one == DONE and not begun:
-                    server.breaker.failed()
-                    nothing = EngineFailed(f"The server of {self.facts.name!r} said nothing.")
-                    raise TryAgain(nothing, elsewhere=True)
-                events = list(reader.end() if one == DONE else reader.take(one))
+                    events = list(reader.end() if one == DONE else reader.take(one))
+                except (httpx2.TransportError, TimeoutError, LocalserveError) as error:
+                    failure = self._failure(server, error)
+                    if begun and isinstance(failure, TryAgain):
+                        raise failure.error from None
+                    raise failure from None
                 begun = begun or bool(events)
                 for event in events:
                     yield event
@@ -303,42 +296,53 @@ class RemoteBackend:
             server = tries.next()
             try:
                 async with _counted(server), self._asked(server, path, fields) as response:
-                    body = await self._body(server, response)
-                    server.breaker.succeeded()
-                return read(body)
+                    return await self._answer_of(server, response, read)
             except TryAgain as failure:
                 await tries.wait(server, failure)
 
-    async def _body(self, server: Server, response: httpx2.Response) -> bytes:
+    async def _answer_of(
+        self, server: Server, response: httpx2.Response, read: Callable[[bytes], Result]
+    ) -> Result:
         try:
             async with asyncio.timeout(self._first_seconds):
-                return await _read(response, MAX_BODY_BYTES)
-        except (httpx2.TransportError, TimeoutError) as error:
-            server.breaker.failed()
-            raise TryAgain(
-                self._lost(server, error), elsewhere=isinstance(error, TimeoutError)
-            ) from None
+                body = await _read(response, MAX_BODY_BYTES)
+            answer = read(body)
+        except (httpx2.TransportError, TimeoutError, LocalserveError) as error:
+            raise self._failure(server, error) from None
+        server.breaker.succeeded()
+        return answer
 
     @asynccontextmanager
     async def _asked(
         self, server: Server, path: str, fields: Fields
     ) -> AsyncIterator[httpx2.Response]:
         """The response of a server that takes the request. Raises: TryAgain; what it refuses."""
-        client = self._clients[server]
-        request = client.build_request("POST", f"{server.replica.base_url}{path}", json=fields)
+        async with self._connection(server) as client:
+            request = client.build_request("POST", f"{server.replica.base_url}{path}", json=fields)
+            try:
+                async with asyncio.timeout(self._first_seconds):
+                    response = await client.send(request, stream=True)
+            except (httpx2.TransportError, TimeoutError) as error:
+                raise self._failure(server, error) from None
+            try:
+                if response.status_code != 200:
+                    raise await self._refused(server, response)
+                yield response
+            finally:
+                await response.aclose()
+
+    @asynccontextmanager
+    async def _connection(self, server: Server) -> AsyncIterator[httpx2.AsyncClient]:
+        """One to that server. Raises: TryAgain, where all are in use, which is not its failure."""
+        connections = self._connections[server]
         try:
-            async with asyncio.timeout(self._first_seconds):
-                response = await client.send(request, stream=True)
-        except (httpx2.TransportError, TimeoutError) as error:
-            server.breaker.failed()
-            late = isinstance(error, TimeoutError)
-            raise TryAgain(self._lost(server, error), elsewhere=late) from None
+            await connections.take()
+        except Overloaded as error:
+            raise TryAgain(error, elsewhere=True) from None
         try:
-            if response.status_code != 200:
-                raise await self._refused(server, response)
-            yield response
+            yield connections.client
         finally:
-            await response.aclose()
+            connections.give_back()
 
     async def _refused(
         self, server: Server, response: httpx2.Response
@@ -349,13 +353,24 @@ class RemoteBackend:
             async with asyncio.timeout(self._engine.between_seconds):
                 body = await _read(response, MAX_ERROR_BYTES)
         error = error_of(response.status_code, body, _retry_after(response))
-        if isinstance(error, Overloaded):
-            server.breaker.succeeded()
-            return TryAgain(error, elsewhere=error.retry_after_seconds > LONGEST_PAUSE_SECONDS)
-        if isinstance(error, Unavailable):
+        return self._failure(server, error, elsewhere=response.status_code not in (502, 504))
+
+    def _failure(
+        self, server: Server, error: Exception, *, elsewhere: bool = True
+    ) -> LocalserveError | TryAgain:
+        """What it means that a request ended so, which its breaker is told.
+
+        `elsewhere` says whether a server that failed is not worth another try.
+        """
+        if not isinstance(error, LocalserveError):
             server.breaker.failed()
-            return TryAgain(error, elsewhere=response.status_code not in (502, 504))
+            return TryAgain(self._lost(server, error), elsewhere=isinstance(error, TimeoutError))
+        if isinstance(error, Unavailable) and not isinstance(error, Overloaded):
+            server.breaker.failed()
+            return TryAgain(error, elsewhere=elsewhere)
         server.breaker.succeeded()
+        if isinstance(error, Overloaded):
+            return TryAgain(error, elsewhere=error.retry_after_seconds > LONGEST_PAUSE_SECONDS)
         return error
 
     # Parts
@@ -388,7 +403,7 @@ class RemoteBackend:
 
     async def _models_of(self, server: Server) -> bytes:
         """Its list of models; b"" where it has none to show. Raises: EngineFailed."""
-        client = self._clients[server]
+        client = self._connections[server].client
         try:
             async with asyncio.timeout(self._engine.connect_seconds):
                 async with client.stream("GET", f"{server.replica.base_url}/models") as response:
@@ -427,43 +442,13 @@ class RemoteBackend:
 @asynccontextmanager
 async def _counted(server: Server) -> AsyncIterator[None]:
     """The server has one more request, which goes through its breaker."""
-    server.breaker.enter()
+    number = server.breaker.enter()
     server.running += 1
     try:
         yield
     finally:
         server.running -= 1
-        server.breaker.given_up()  # changes nothing once it is known how it ended
-
-
-def _client(replica: Replica, engine: RemoteEngine) -> httpx2.AsyncClient:
-    """Raises: ModelUnusable."""
-    headers = {"user-agent": "localserve"}
-    if replica.key_variable is not None:
-        key = os.environ.get(replica.key_variable, "")
-        if not key or not key.isascii() or not key.isprintable():
-            raise ModelUnusable(
-                f"The environment variable {replica.key_variable} has no key for a server of the"
-                " model.",
-                hint="Set it where the server is started.",
-            )
-        headers["authorization"] = f"Bearer {key}"
-    return httpx2.AsyncClient(
-        headers=headers,
-        timeout=httpx2.Timeout(None, connect=engine.connect_seconds, pool=engine.connect_seconds),
-        limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=32),
-        follow_redirects=False,
-        trust_env=not _is_here(replica.base_url),
-    )
-
-
-def _is_here(url: str) -> bool:
-    """Whether it is this machine, to which no proxy leads."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        server.breaker.leave(number)
 
 
 async def _read(response: httpx2.Response, most_bytes: int) -> bytes:

@@ -111,7 +111,7 @@ def check_file(path: Path) -> Path:
     shards = [path.with_name(name) for name in shard_names(path.name)]
     missing = [shard.name for shard in shards if not os.path.isfile(shard)]
     split = shard_of(path.name)
-    if split is not None and missing:
+    if split is not None and split[1] > 1 and missing:
         listed = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         raise ModelUnusable(
             f"The model {path} is split into {split[1]} files; missing: {listed}.",

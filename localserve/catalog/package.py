@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from localserve.catalog.filenames import is_projector, quantization_of, without_shard
-from localserve.catalog.partial import MARGIN_BYTES, bytes_here
+from localserve.catalog.partial import MARGIN_BYTES, bytes_here, is_here
 from localserve.catalog.remote import RemoteFile
 from localserve.catalog.sources import UrlFile
 from localserve.catalog.spec import HubFile
@@ -54,7 +54,14 @@ class Package:
 
     def bytes_here(self) -> int:
         """How much of it is on the disk already."""
-        return sum(bytes_here(self.place_of(file), file) for file in self.all_files)
+        projector = (self.projector,) if self.projector else ()
+        return self._bytes_of(self.files) + self._bytes_of(projector)
+
+    def _bytes_of(self, files: Sequence[RemoteFile]) -> int:
+        """Of files that must be of one version."""
+        if all(is_here(self.place_of(file), file) for file in files):
+            return sum(file.size_bytes for file in files)
+        return sum(bytes_here(self.place_of(file), file) for file in files)
 
 
 def check_disk(package: Package) -> None:

@@ -48,8 +48,10 @@ def whole_path(final: Path, file: RemoteFile) -> Path:
 
 
 def bytes_here(final: Path, file: RemoteFile) -> int:
-    """How many bytes of the file need not be fetched."""
-    if is_here(final, file) or is_whole(final, file):
+    """How many bytes of the file need not be fetched, if those that belong to it are missing: what
+    is in its place counts only where a checksum can tell of which version it is."""
+    known = file.checksum is not None and is_here(final, file)
+    if known or is_whole(final, file):
         return file.size_bytes
     partial = partial_path(final, file)
     size_bytes = partial.stat().st_size if partial.is_file() else 0

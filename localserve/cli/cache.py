@@ -10,8 +10,9 @@ import typer
 
 from localserve.cli.options import AsJson
 from localserve.cli.reach import LOAD_SECONDS, Port, ask, find_server
-from localserve.cli.terminal import console, memory_text, plain
+from localserve.cli.terminal import console, plain
 from localserve.config import read_settings
+from localserve.planner.sizes import memory_text
 
 CACHE_HELP = """Look at the response cache of the running server, or purge it.
 

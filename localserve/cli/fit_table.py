@@ -10,7 +10,6 @@ from rich.text import Text
 from localserve.cli.terminal import (
     console,
     count_text,
-    memory_text,
     plain,
     print_table,
     size_text,
@@ -19,6 +18,7 @@ from localserve.planner.fit import Fit
 from localserve.planner.forecast import TokenTime
 from localserve.planner.machine import PROCESS_BYTES, Load, Machine, Place
 from localserve.planner.plan import Plan
+from localserve.planner.sizes import memory_text
 from localserve.planner.speed import DECODE_AT_TOKENS, PROMPT_TOKENS, Corrections, Speed
 from localserve.planner.usage import RAM
 

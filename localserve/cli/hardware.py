@@ -16,7 +16,6 @@ from localserve.cli.options import AsJson, Config
 from localserve.cli.terminal import (
     console,
     errors,
-    memory_text,
     path_text,
     plain,
     print_table,
@@ -25,6 +24,7 @@ from localserve.config import read_settings
 from localserve.planner.bandwidth import Bandwidth, measure_bandwidth
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.notices import Notice
+from localserve.planner.sizes import memory_text
 
 EXAMPLES = """
 Memory bandwidth is measured the first time, for some seconds per device, and kept; --refresh

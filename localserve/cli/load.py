@@ -20,8 +20,9 @@ from localserve.cli.options import (
     Parallel,
 )
 from localserve.cli.reach import LOAD_SECONDS, Port, ask, find_server
-from localserve.cli.terminal import console, errors, memory_text, plain
+from localserve.cli.terminal import console, errors, plain
 from localserve.config import read_settings
+from localserve.planner.sizes import memory_text
 
 LOAD_EXAMPLES = """
 Idle models make room if need be. Requests load models by themselves: this spares the first one

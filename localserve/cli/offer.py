@@ -24,13 +24,14 @@ from localserve.catalog.registry import BUILTIN_NAME, Registry
 from localserve.catalog.spec import ModelSpec
 from localserve.catalog.wanted import parse_wanted
 from localserve.cli.progress import Rate, progress_line
-from localserve.cli.terminal import is_terminal, memory_text, size_text
+from localserve.cli.terminal import is_terminal, size_text
 from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.planner.default import best_fitting
 from localserve.planner.hardware import Hardware, probe
 from localserve.planner.plan import Plan
 from localserve.planner.pull import propose
+from localserve.planner.sizes import memory_text
 from localserve.server.reports import Note
 
 LOOK_SECONDS: Final = 0.5

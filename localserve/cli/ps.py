@@ -12,8 +12,9 @@ from rich.table import Table
 
 from localserve.cli.options import AsJson
 from localserve.cli.reach import Port, ask, find_server
-from localserve.cli.terminal import console, memory_text, plain, print_table
+from localserve.cli.terminal import console, plain, print_table
 from localserve.config import read_settings
+from localserve.planner.sizes import memory_text
 
 EXAMPLES = """
 Examples:

@@ -16,11 +16,12 @@ from localserve.cli.found import found_document, match, with_builtin
 from localserve.cli.list import spec_document
 from localserve.cli.model_names import models_known
 from localserve.cli.options import AsJson, Config
-from localserve.cli.terminal import console, count_text, errors, memory_text, plain, size_text
+from localserve.cli.terminal import console, count_text, errors, plain, size_text
 from localserve.config import Settings, read_settings
 from localserve.errors import ModelUnusable
 from localserve.planner.default import plan_found, this_machine
 from localserve.planner.plan import Plan
+from localserve.planner.sizes import memory_text
 from localserve.planner.usage import RAM
 
 EXAMPLES = """

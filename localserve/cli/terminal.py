@@ -102,13 +102,6 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
-def memory_text(size_bytes: int) -> str:
-    """Such as '512 MiB' or '23.5 GiB' (powers of two)."""
-    if size_bytes < 1 << 30:
-        return f"{size_bytes / 2**20:.0f} MiB"
-    return f"{size_bytes / 2**30:.1f} GiB"
-
-
 def count_text(count: int) -> str:
     """Such as '596 M' or '30.5 B'."""
     if count < 1e6:

@@ -99,7 +99,7 @@ class Admission:
             if victims is None:
                 return False
             for key in victims:
-                await self._unload_idle(self._models()[key], f"to make room for {model.spec.name}")
+                await self._unload_idle(key, f"to make room for {model.spec.name}")
 
     async def _measure(self) -> None:
         """See how much models may take now."""
@@ -126,9 +126,10 @@ class Admission:
             if model is not wanted and model.may_go
         ]
 
-    async def _unload_idle(self, model: ManagedModel, why: str) -> None:
-        """Unload what still may go; somebody may have asked for it since it was chosen."""
-        if model.may_go:
+    async def _unload_idle(self, key: str, why: str) -> None:
+        """Unload what still may go: since then it may have been asked for, or forgotten."""
+        model = self._models().get(key)
+        if model is not None and model.may_go:
             await self._unload(model, why)
 
     def _memory_busy(self, model: ManagedModel, need: Need) -> MemoryBusy:

@@ -18,7 +18,7 @@ from localserve.manager.explain import accuracy
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import Loaded, Loading, ManagedModel
 from localserve.manager.need import Estimate, Need, device_bytes, with_room_beside
-from localserve.manager.room import Room
+from localserve.manager.room import Room, measuring
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ class Loader:
         except BaseException:
             self._ledger.release(model.key)
             self._on_release()
-            await self._room.recover({}, {})
+            with measuring(model.spec.name):
+                await self._room.recover({}, {})
             raise
 
     async def _smaller(self, model: ManagedModel, need: Need, error: OutOfMemory) -> Need:

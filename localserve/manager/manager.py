@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -43,7 +43,7 @@ from localserve.manager.model import (
 from localserve.manager.names import without_latest
 from localserve.manager.need import Estimate
 from localserve.manager.offer import Offer
-from localserve.manager.room import Room
+from localserve.manager.room import Room, measuring
 from localserve.manager.wishes import Wishes
 from localserve.planner.plan import Wanted
 
@@ -335,19 +335,22 @@ class ModelManager:
     async def _load_now(self, model: ManagedModel) -> Backend:
         spec = model.spec
         if model.unloading is not None:
-            await asyncio.shield(model.unloading)
+            await asyncio.wait([model.unloading])
         model.state = Loading(spec.name, 0.0, time.monotonic())
         try:
             await self._discard(model)
             need = await self._estimate(spec, model.asked)
             async with self._admission.admitted(model, need):
                 backend = await self._loader.load(model, need)
-        except LocalserveError as error:
+        except Exception as error:
+            failure = _as_failure(spec, error)
             model.asked = Wanted()
-            model.state = Failed(spec.name, error)
+            model.state = Failed(spec.name, failure)
             self._tell_load(spec, None)
-            self._on_failure(spec, error)
-            raise
+            self._on_failure(spec, failure)
+            if failure is error:
+                raise
+            raise failure from error
         except asyncio.CancelledError:
             model.asked = Wanted()
             model.state = Idle(spec.name)
@@ -466,9 +469,9 @@ class ModelManager:
 
     async def _unload_now(self, model: ManagedModel, why: str) -> None:
         """Unload, and wait until the memory is back. Goes on if whoever asked leaves."""
-        if model.backend is None:
-            return
         if model.unloading is None:
+            if model.backend is None:
+                return
             self._keep_alive.stop(model)
             model.unloading = asyncio.create_task(
                 self._free(model, why), name=f"unload {model.spec.name}"
@@ -476,12 +479,10 @@ class ModelManager:
         await asyncio.shield(model.unloading)
 
     async def _free(self, model: ManagedModel, why: str) -> None:
-        before = await self._room.used()
-        touched = model.need.touched_bytes if model.need is not None else {}
         held = sum(self._ledger.held_by(model.key).values())
         try:
-            await self._discard(model)
-            await self._room.recover(before, touched)
+            async with self._recovery(model):
+                await self._discard(model)
         finally:
             model.state = Idle(model.spec.name)
             model.wishes = Wishes()
@@ -489,6 +490,19 @@ class ModelManager:
             model.unloading = None
             self._admission.tell_change()
         log.info("%s is unloaded %s: %s are free again", model.spec.name, why, size_text(held))
+
+    @asynccontextmanager
+    async def _recovery(self, model: ManagedModel) -> AsyncIterator[None]:
+        """Wait for the memory that is freed within. One that cannot be measured is freed all the
+        same, and not waited for."""
+        touched = model.need.touched_bytes if model.need is not None else {}
+        before: Mapping[str, int] | None = None
+        with measuring(model.spec.name):
+            before = await self._room.used()
+        yield
+        if before is not None:
+            with measuring(model.spec.name):
+                await self._room.recover(before, touched)
 
     async def _discard(self, model: ManagedModel) -> None:
         """Close the backend, if there is one, and let go of its memory."""
@@ -538,6 +552,18 @@ class ModelManager:
 def _runs_as(model: ManagedModel, wanted: Wanted) -> bool:
     """Whether it was loaded as wanted, if with a smaller context where memory ran out."""
     return model.asked == wanted or (model.need is not None and model.need.satisfies(wanted))
+
+
+def _as_failure(spec: ModelSpec, error: Exception) -> LocalserveError:
+    """What is told of a load that ended so: of what nobody foresaw only the log has the words."""
+    if isinstance(error, LocalserveError):
+        return error
+    log.error("%s could not be loaded", spec.name, exc_info=error)
+    return EngineFailed(
+        f"{spec.name!r} could not be loaded: {type(error).__name__}.",
+        retry_after_seconds=5,
+        hint="The server's log has the reason.",
+    )
 
 
 async def _all_done(tasks: Sequence[asyncio.Task[Backend] | asyncio.Task[None]]) -> None:

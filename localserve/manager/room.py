@@ -6,12 +6,13 @@ Lives on the event loop; what asks drivers runs in a worker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 import psutil
@@ -135,6 +136,15 @@ class MachineRoom:
             self._hardware = await asyncio.to_thread(refresh, before, self._readings)
             _tell_of_lost(before, self._hardware)
         return self._hardware
+
+
+@contextlib.contextmanager
+def measuring(name: str) -> Iterator[None]:
+    """What only looks at memory that the model `name` frees: where it fails, that is logged."""
+    try:
+        yield
+    except Exception:
+        log.warning("the memory of %s could not be measured", name, exc_info=True)
 
 
 def _tell_of_lost(before: Hardware, now: Hardware) -> None:

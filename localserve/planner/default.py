@@ -27,8 +27,7 @@ from localserve.planner.hardware import Hardware, probe
 from localserve.planner.learned import lessons
 from localserve.planner.machine import Machine, machine_of
 from localserve.planner.plan import Plan, make_plan, stretched, wanted_by, wanted_of
-
-GIB: Final = 1 << 30
+from localserve.planner.sizes import memory_text
 
 EMBEDDING_ARCHITECTURES: Final = (
     "bert",
@@ -110,7 +109,8 @@ def _no_use(found: FoundModel, registry: Registry, settings: Settings, machine: 
     if nothing does."""
     room = sum(place.room_bytes for place in machine.places if not place.unified)
     if found.size_bytes > room:  # no header needs to be read for that
-        return f"its files have {_size(found.size_bytes)}, and models may take {_size(room)} here"
+        size = memory_text(found.size_bytes)
+        return f"its files have {size}, and models may take {memory_text(room)} here"
     try:
         plan = plan_found(found, registry, settings, machine)
     except ModelUnusable as problem:
@@ -120,9 +120,10 @@ def _no_use(found: FoundModel, registry: Registry, settings: Settings, machine: 
     if plan.fits:
         return ""
     load = plan.tightest
+    needed = f"{memory_text(load.needed_bytes)} of {machine.place(load.place).title}"
     return (
-        f"with {plan.runtime.context_tokens} tokens of context it needs {_size(load.needed_bytes)}"
-        f" of {machine.place(load.place).title}, and models may take {_size(load.room_bytes)}"
+        f"with {plan.runtime.context_tokens} tokens of context it needs {needed},"
+        f" and models may take {memory_text(load.room_bytes)}"
     )
 
 
@@ -151,7 +152,3 @@ def best_fitting(registry: Registry, settings: Settings, hardware: Hardware) -> 
         (plan for plan in plans if plan.fits and (disk is None or plan.facts.size_bytes < disk)),
         None,
     )
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"

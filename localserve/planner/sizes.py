@@ -1,4 +1,4 @@
-"""Amounts of memory as people type them. Pure text."""
+"""Amounts of memory as people type and read them. Pure text."""
 
 from __future__ import annotations
 
@@ -39,3 +39,10 @@ def parse_sizes(text: str, option: str) -> tuple[int, ...]:
     if len(sizes) > MOST_GPUS:
         raise UsageInvalid(f"{option} lists {len(sizes)} GPUs; {MOST_GPUS} are the most.")
     return sizes
+
+
+def memory_text(size_bytes: int) -> str:
+    """Such as '512 MiB' or '23.5 GiB' (powers of two)."""
+    if size_bytes < 1 << 30:
+        return f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / 2**30:.1f} GiB"

@@ -17,9 +17,8 @@ from localserve.planner.hardware import Hardware
 from localserve.planner.machine import GPU_MARGIN_BYTES, ram_margin
 from localserve.planner.plan import checkpoint_room, runtime_of, wanted_by, wanted_of
 from localserve.planner.runtime import Runtime
+from localserve.planner.sizes import memory_text
 from localserve.planner.usage import RAM, MemoryUsage
-
-GIB = 1 << 30
 
 Level = Literal["fits", "not now", "too large"]
 Place = Literal["the GPU", "the GPU and RAM", "RAM"]
@@ -56,9 +55,9 @@ class Verdict:
     def text(self) -> str:
         """Such as 'needs 5.9 GiB of memory with 8192 tokens of context; 21.0 GiB are free: it fits
         in RAM'."""
-        needed = f"needs {_size(self.needed_bytes)} of memory with {self.context_tokens}"
+        needed = f"needs {memory_text(self.needed_bytes)} of memory with {self.context_tokens}"
         needed += " tokens of context"
-        free, most = _size(self.free_bytes), _size(self.most_bytes)
+        free, most = memory_text(self.free_bytes), memory_text(self.most_bytes)
         match self.level:
             case "fits":
                 return f"{needed}; {free} are free: it fits in {self.place}"
@@ -69,12 +68,6 @@ class Verdict:
                 return f"{needed}; {bound}: it cannot run here"
             case "too large":
                 return f"{needed}; this machine has {most} for models: it cannot run here"
-
-
-def _size(size_bytes: int) -> str:
-    if size_bytes < GIB:
-        return f"{size_bytes / 2**20:.0f} MiB"
-    return f"{size_bytes / GIB:.1f} GiB"
 
 
 def judge(

@@ -79,7 +79,7 @@ def test_what_other_programs_hold_is_worth_a_wait_and_they_are_named(
     host = Host(tmp_path, PROCESS_BYTES + (20 << 20))
     monkeypatch.setattr(placement, "big_programs", lambda: (Program("browser", 3 * GIB),))
     wanted = Wanted(context_tokens=40_960)
-    with pytest.raises(MemoryBusy, match=r"needs .* GiB of RAM, 0\.3 GiB are free") as caught:
+    with pytest.raises(MemoryBusy, match=r"needs .* MiB of RAM, 27\d MiB are free") as caught:
         place_model(tiny_q4_k_m, facts, "tiny", wanted, settings, a_gpu, host)
     assert "browser (3.0 GiB)" in caught.value.message
     assert "Try again when they have ended." in caught.value.hint
@@ -91,7 +91,7 @@ def test_what_the_whole_machine_has_no_memory_for_is_too_large_with_what_would_f
     room = PROCESS_BYTES + (20 << 20)
     host = Host(tmp_path, room, total_bytes=room + GIB // 2)
     wanted = Wanted(context_tokens=40_960)
-    with pytest.raises(ModelTooLarge, match=r"of its 0\.8 GiB models may take 0\.3 GiB") as caught:
+    with pytest.raises(ModelTooLarge, match=r"of its 788 MiB models may take 276 MiB") as caught:
         place_model(tiny_q4_k_m, facts, "tiny", wanted, settings, a_gpu, host)
     assert "would fit" in caught.value.hint
 

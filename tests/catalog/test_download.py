@@ -794,3 +794,16 @@ def test_a_version_before_is_never_beside_the_next_one(
     download(_package(settings), settings)
     for name, data in hub.repositories[REPO].items():
         assert (folder / name).read_bytes() == data
+
+
+def test_a_shard_that_will_be_fetched_again_does_not_count_as_here(
+    hub: Hub, settings: Settings
+) -> None:
+    names = [f"big-Q4_K_M-{n:05}-of-00002.gguf" for n in (1, 2)]
+    hub.repositories[REPO] = dict.fromkeys(names, b"GGUF" + b"a" * 1000)
+    package = _url_package(hub, settings, names[0])  # without a checksum nothing tells versions
+    package.folder.mkdir(parents=True)
+    package.place_of(package.files[1]).write_bytes(b"GGUF" + b"o" * 1000)
+    assert package.bytes_here() == 0
+    package.place_of(package.files[0]).write_bytes(b"GGUF" + b"o" * 1000)
+    assert package.bytes_here() == 2008

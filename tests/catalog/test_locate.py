@@ -99,6 +99,21 @@ def test_a_damaged_later_shard_is_found(tmp_path: Path, settings: Settings) -> N
         _find(str(first), settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m-00001-of-00001.gguf", "There is no file"),
+        ("m-00001-of-99999.gguf", "is split into 99999 files; missing: m-00001-of-99999.gguf,"),
+    ],
+)
+def test_a_file_that_is_missing_is_told_by_what_its_name_says(
+    tmp_path: Path, settings: Settings, name: str, words: str
+) -> None:
+    with pytest.raises(ModelUnusable) as caught:
+        find_model(str(tmp_path / name), Registry(), settings)
+    assert words in str(caught.value)
+
+
 def test_a_folder_must_hold_exactly_one_model(tmp_path: Path, settings: Settings) -> None:
     folder = tmp_path / "models"
     folder.mkdir()

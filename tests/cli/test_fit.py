@@ -13,7 +13,6 @@ import pytest
 from localserve.catalog.headers import read_local
 from localserve.catalog.registry import load_registry
 from localserve.cli import fit as command
-from localserve.cli.terminal import memory_text
 from localserve.config import DEFAULT_CHECKPOINT_BYTES, Settings
 from localserve.gguf.header import parse_file
 from localserve.planner import gauge
@@ -26,6 +25,7 @@ from localserve.planner.hardware import probe
 from localserve.planner.learned import LoadLesson, learn_answer, learn_load, lesson_of
 from localserve.planner.machine import Program, imagined
 from localserve.planner.plan import wanted_of
+from localserve.planner.sizes import memory_text
 from tests.catalog.hub_server import Hub, serve_hub
 from tests.cli.conftest import Run
 from tests.gguf.projectors import SmallProjector, write_projector

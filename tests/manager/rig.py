@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from localserve.backends.base import Backend
 from localserve.catalog.spec import ModelSpec
-from localserve.errors import LocalserveError
 from localserve.manager import ModelManager, Progress
 from localserve.manager.ledger import Ledger
 from localserve.manager.model import ManagedModel
@@ -57,7 +56,7 @@ class Rig:
         self.loads: list[str] = []
         self.needs: list[Need] = []
         self.held_before: list[Mapping[str, int]] = []
-        self.failures: dict[str, list[LocalserveError]] = {}
+        self.failures: dict[str, list[Exception]] = {}
         self.overruns: list[set[str]] = []
         self.present: dict[str, list[FakeBackend]] = {}
         self.ledger = Ledger()

@@ -509,3 +509,109 @@ async def test_two_servers_share_a_machine_and_neither_takes_from_the_other() ->
     second.room.others_bytes = first.held_bytes()
     await second.use("code")
     assert first.loads == ["chat"]
+
+
+class FailingRoom(FakeRoom):
+    """A machine of which the next `failures` measurements of what is used fail."""
+
+    failures = 1
+
+    async def used(self) -> Mapping[str, int]:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(24, "Too many open files")
+        return {}
+
+
+async def test_memory_that_cannot_be_measured_is_freed_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig({"chat": 60, "code": 30}, 100, room=FailingRoom(100))
+    await rig.use("code")
+    await rig.manager.unload("code")
+    assert rig.loaded() == set()
+    assert rig.held_bytes() == 0
+    assert "Too many open files" in caplog.text
+    await rig.use("code")
+    assert rig.loads == ["code", "code"]
+
+
+class BlindRoom(FakeRoom):
+    """A machine of which nobody can see whether memory is back."""
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        raise OSError(24, "Too many open files")
+
+
+async def test_memory_that_ran_out_unseen_is_tried_again_with_half_the_context() -> None:
+    rig = Rig({"chat": 60}, 10_000, context_tokens=4096, room=BlindRoom(10_000))
+    rig.failures["chat"] = [OutOfMemory("no memory")]
+    await rig.use("chat")
+    assert [need.runtime.context_tokens for need in rig.needs] == [4096, 2048]
+
+
+async def test_a_wait_for_freed_memory_that_fails_ends_the_unload() -> None:
+    rig = Rig({"chat": 60, "large": 70}, 100, room=BlindRoom(100))
+    await rig.use("chat")
+    await rig.use("large")
+    assert rig.loaded() == {"large"}
+
+
+class GatedRoom(FakeRoom):
+    """A machine that gives the memory of its first unload back when `gate` is opened; `waits` are
+    the unloads so far."""
+
+    def __init__(self, total_bytes: int) -> None:
+        super().__init__(total_bytes)
+        self.gate = asyncio.Event()
+        self.waits = 0
+
+    async def recover(self, before: Mapping[str, int], freed: Mapping[str, int]) -> None:
+        self.waits += 1
+        if self.waits == 1:
+            await self.gate.wait()
+
+    async def until_waiting(self) -> None:
+        async with asyncio.timeout(5):
+            while not self.waits:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+async def test_a_model_that_is_forgotten_while_another_makes_room_needs_no_unload() -> None:
+    room = GatedRoom(100)
+    rig = Rig({"chat": 1, "code": 45, "draw": 45, "large": 90}, 100, room=room)
+    for name in ("code", "draw"):
+        await rig.use(name)
+    asking = asyncio.create_task(rig.use("large"))
+    await room.until_waiting()
+    (left,) = rig.loaded()
+    await rig.manager.forget(left)
+    room.gate.set()
+    await asking
+    assert rig.loaded() == {"large"}
+
+
+async def test_a_load_that_fails_unexpectedly_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig({"chat": 60}, 100)
+    rig.failures["chat"] = [ZeroDivisionError("of the driver")]
+    with pytest.raises(EngineFailed, match="'chat' could not be loaded") as refused:
+        await rig.use("chat")
+    assert "of the driver" not in str(refused.value), "where files lie is nobody's business"
+    assert "of the driver" in caplog.text
+    assert isinstance((await rig.manager.report_on("chat")).state, Failed)
+    assert rig.held_bytes() == 0
+    await rig.use("chat")
+
+
+async def test_who_unloads_a_model_that_is_being_unloaded_waits_for_its_memory_too() -> None:
+    room = GatedRoom(100)
+    rig = Rig({"chat": 60}, 100, room=room)
+    await rig.use("chat")
+    first = asyncio.create_task(rig.manager.unload("chat"))
+    await room.until_waiting()
+    second = asyncio.create_task(rig.manager.unload("chat"))
+    await asyncio.sleep(0.02)
+    assert not second.done()
+    room.gate.set()
+    await asyncio.gather(first, second)
+    assert room.waits == 1

@@ -20,6 +20,7 @@ from localserve.planner.hardware import probe
 from localserve.planner.machine import PROCESS_BYTES, Machine, machine_of
 from localserve.planner.plan import Plan, Wanted, make_plan
 from localserve.planner.readings import Amounts
+from localserve.planner.sizes import memory_text
 from localserve.planner.usage import RAM
 from tests.planner.real_shapes import SHAPES, write_header
 from tests.planner.recorded import CPU, GIB, RecordedReadings, listed_gpu
@@ -129,7 +130,7 @@ def test_the_table_shows_the_gpus_memory_as_part_of_ram(
     lines = {place.name: fit_table._place_line(plan, place).plain for place in machine.places}
     assert "(part of RAM, of which it may use so much)" in lines["MTL0"]
     assert "in use by others" not in lines["MTL0"]
-    shared = terminal.memory_text(plan.loads[-1].shared_bytes)
+    shared = memory_text(plan.loads[-1].shared_bytes)
     assert f"on the GPU {shared}, output and process" in lines[RAM]
     shown = Console(file=io.StringIO(), width=200)
     monkeypatch.setattr(fit_table, "console", shown)

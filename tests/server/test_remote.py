@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localserve.backends import remote, tries
+from localserve.backends import connections, remote, tries
 from localserve.backends.breaker import FAILURES, OPEN_SECONDS
+from localserve.backends.event_lines import MAX_LINE_BYTES
 from localserve.backends.remote import RemoteBackend
 from localserve.catalog.registry import Registry
 from localserve.catalog.routes import Route, RouteTable, Target
@@ -147,6 +148,13 @@ async def silent(writer: asyncio.StreamWriter, head: str) -> None:
     await asyncio.sleep(60)
 
 
+def streamed(data: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter, head: str) -> None:
+        writer.write(STREAM + b"data: " + data + b"\n\n")
+
+    return answer
+
+
 async def broken(writer: asyncio.StreamWriter, head: str) -> None:
     writer.transport.abort()
 
@@ -271,7 +279,19 @@ async def test_who_hangs_in_mid_stream_is_given_up(call: Serve) -> None:
         assert "said nothing in time" in events[-1]["error"]["message"]
 
 
-@pytest.mark.parametrize("bad", [status(500), status(502), status(503), broken, silent])
+BAD = [
+    *map(status, (500, 502, 503)),
+    broken,
+    silent,
+    streamed(b'{"error": {"message": "the engine died", "code": 500}}'),
+    streamed(b'{"error": {"message": "too busy", "code": 503}}'),
+    streamed(b"<html>"),
+    streamed(b"[DONE]"),
+    streamed(b"x" * (MAX_LINE_BYTES + 1)),
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
 async def test_another_server_answers_where_nothing_came(
     serve: Serve, call: Serve, bad: Answer
 ) -> None:
@@ -308,6 +328,43 @@ async def test_mistakes_of_the_request_are_told_and_not_repeated(call: Serve) ->
         assert engine_of(served)._servers[0].breaker.state == "closed"
 
 
+async def test_a_mistake_of_the_request_is_one_in_a_stream_too(call: Serve) -> None:
+    words = b'{"error": {"message": "no such thing", "code": 400}}'
+    async with (
+        raw(streamed(words)) as (url, asked),
+        call(manager=manager_of(spec_of(url))) as served,
+    ):
+        for _ in range(FAILURES):
+            assert (await served.client.post(CHAT, json=SAID)).status_code == 400
+        assert len(asked) == FAILURES
+        assert engine_of(served)._servers[0].breaker.state == "closed"
+
+
+@pytest.mark.parametrize("words", [b"<html>", b'{"error": "the engine died"}'])
+async def test_streams_of_nonsense_open_the_circuit(call: Serve, words: bytes) -> None:
+    async with (
+        raw(streamed(words)) as (url, asked),
+        call(manager=manager_of(spec_of(url))) as served,
+    ):
+        for _ in range(FAILURES + 1):
+            assert (await served.client.post(CHAT, json=SAID)).status_code == 503
+        assert len(asked) == FAILURES
+        assert engine_of(served)._servers[0].breaker.state == "open"
+
+
+async def test_a_whole_answer_of_nonsense_goes_to_another_server(serve: Serve, call: Serve) -> None:
+    async with raw(status(200)) as (url, asked), serve(FakeBackend()) as other:
+        spec = spec_of(url, url_of(other), kind="embedding")
+        async with call(manager=manager_of(spec)) as served:
+            for number in range(100):
+                body = {"model": "far", "input": str(number)}
+                answer = await served.client.post("/v1/embeddings", json=body)
+                assert answer.status_code == 200
+                if asked:
+                    break
+            assert asked, "both servers have texts"
+
+
 async def test_the_circuit_opens_and_one_probe_closes_it(
     call: Serve,
 ) -> None:
@@ -339,6 +396,42 @@ async def test_the_circuit_opens_and_one_probe_closes_it(
         answered = await served.client.post(CHAT, json=SAID)
         assert answered.json()["choices"][0]["message"]["content"] == "Once"
         assert server.breaker.state == "closed"
+
+
+async def test_more_requests_than_connections_are_no_failure_of_the_server(
+    call: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+
+    async def slowly(writer: asyncio.StreamWriter, head: str) -> None:
+        await gate.wait()
+        writer.write(STREAM + WORD)
+        writer.write(b'data: {"choices": [{"index": 0, "finish_reason": "stop"}]}\n\n')
+        writer.write(b"data: [DONE]\n\n")
+
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 1)
+    async with raw(slowly) as (url, asked):
+        spec = spec_of(url, connect_seconds=2.0)
+        async with call(manager=manager_of(spec)) as served:
+            first = asyncio.create_task(served.client.post(CHAT, json=SAID))
+            await until(lambda: len(asked) == 1)
+            async with asyncio.timeout(20):
+                turned_away = await asyncio.gather(
+                    *(served.client.post(CHAT, json=SAID) for _ in range(FAILURES))
+                )
+            for answer in turned_away:
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+                assert answer.json()["error"]["code"] == "overloaded"
+                assert "has 1 requests" in answer.json()["error"]["message"]
+            (server,) = engine_of(served)._servers
+            assert server.breaker.state == "closed"
+            details = (await served.client.get("/health/details")).json()
+            (check,) = [one for one in details["checks"] if one["name"] == "remote far"]
+            assert check["status"] == "ok"
+            waiting = asyncio.create_task(served.client.post(CHAT, json=SAID))
+            await until(lambda: server.running == 2)
+            gate.set()
+            assert [(await one).status_code for one in (first, waiting)] == [200, 200]
 
 
 async def test_a_client_that_leaves_ends_the_work_over_there(serve: Serve) -> None:

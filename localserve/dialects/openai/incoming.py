@@ -172,7 +172,7 @@ class AnswerReader:
         """The events of one chunk. Raises: EngineFailed; whatever an error in the stream means."""
         chunk = _read(_Chunk, data)
         if chunk.error is not None:
-            raise EngineFailed(f"The other server failed: {quoted(chunk.error)}")
+            raise _error_in_stream(data, chunk.error)
         if not self._begun:
             self._begun = True
             yield self._accepted
@@ -302,6 +302,14 @@ def quoted(error: object) -> str:
     text = error if isinstance(error, str) else json.dumps(error, default=str)
     line = "".join(one if one.isprintable() else " " for one in text)
     return line[:MOST_QUOTED_CHARACTERS] + "..." * (len(line) > MOST_QUOTED_CHARACTERS)
+
+
+def _error_in_stream(data: bytes, error: object) -> LocalserveError:
+    """vLLM and llama-server write into it which status it would have been."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and 400 <= code < 600:
+        return error_of(code, data, None)
+    return EngineFailed(f"The other server failed: {quoted(error)}")
 
 
 def _error_text(body: bytes) -> tuple[str, dict[str, Any]]:

@@ -109,6 +109,27 @@ def test_nonsense_is_a_failure_of_the_engine(data: bytes, problem: str) -> None:
         list(AnswerReader("m", 1).take(data))
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ('{"message": "no such thing", "code": 400}', InvalidRequest),
+        ('{"type": "exceed_context_size_error", "code": 400}', ContextOverflow),
+        ('{"message": "full", "code": 503}', Overloaded),
+        ('{"message": "died", "code": 500}', EngineFailed),
+        ('{"message": "died", "code": 200}', EngineFailed),
+        ('{"message": "died", "code": true}', EngineFailed),
+        ('{"message": "died", "code": "x"}', EngineFailed),
+        ('"died"', EngineFailed),
+    ],
+)
+def test_an_error_in_a_stream_is_what_its_code_says(
+    error: str, kind: type[LocalserveError]
+) -> None:
+    with pytest.raises(LocalserveError) as raised:
+        list(AnswerReader("m", 1).take(f'{{"error": {error}}}'.encode()))
+    assert type(raised.value) is kind
+
+
 @given(
     st.binary(max_size=60)
     | st.recursive(
