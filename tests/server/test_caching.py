@@ -267,7 +267,7 @@ async def test_identical_streams_at_once_are_computed_once_and_outlive_the_first
 async def test_every_token_is_used_once_by_whom_it_was_computed_for(
     serve: Serve, options: Options, stays: bool
 ) -> None:
-    backend = FakeBackend("one two three four", token_delay_seconds=0.05)
+    backend = FakeBackend("one two three four", token_delay_seconds=0.01 if stays else 0.1)
     async with serve(**options(backend)) as served:
         async with connected(served) as leader:
             await leader.post(HELLO | {"stream": True})
@@ -294,7 +294,7 @@ async def test_every_token_is_used_once_by_whom_it_was_computed_for(
 
 
 async def test_vectors_are_used_by_who_stays_for_them(serve: Serve, options: Options) -> None:
-    backend = FakeBackend(accept_delay_seconds=0.1)
+    backend = FakeBackend(accept_delay_seconds=0.3)
     body = {"input": ["Hello", "there"]}
     async with serve(**options(backend)) as served:
         async with connected(served) as leader:
