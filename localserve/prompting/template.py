@@ -11,7 +11,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date
 from functools import cached_property
 
 from jinja2 import TemplateSyntaxError, meta
@@ -19,6 +19,7 @@ from jinja2 import TemplateSyntaxError, meta
 from localserve.chat import Message, Tool
 from localserve.errors import InvalidRequest, TemplateFailed
 from localserve.prompting.environment import TemplateRaised, render_json, template_environment
+from localserve.prompting.moment import moment
 from localserve.prompting.prefill import prefill_text, split_prefill
 from localserve.prompting.tool_words import tools_in_words
 from localserve.prompting.turns import (
@@ -181,7 +182,7 @@ class ChatTemplate:
 
         def shows(parts: bool) -> bool:
             message = message_variables(Message("user", _PROBE), content_as_parts=parts)
-            context = {**self._tokens, **_moment(date.today()), "messages": [message]}
+            context = {**self._tokens, **moment(date.today()), "messages": [message]}
             try:
                 return _PROBE in self._run(context, OUTPUT_CHARACTERS)
             except TemplateFailed:
@@ -191,7 +192,7 @@ class ChatTemplate:
 
     def _context(self, request: RenderRequest, generation: bool) -> Variables:
         context = {**self._tokens, "add_generation_prompt": generation}
-        context.update(_moment(request.day or date.today()))
+        context.update(moment(request.day or date.today()))
         tools = [tool_variables(tool) for tool in request.tools]
         if tools:
             context["tools"] = tools
@@ -230,15 +231,6 @@ def _uses_tools(request: RenderRequest) -> bool:
     return bool(request.tools) or any(
         message.tool_calls or message.role == "tool" for message in request.messages
     )
-
-
-def _moment(day: date) -> Variables:
-    start = datetime.combine(day, time())
-    return {
-        "strftime_now": start.strftime,
-        "date_string": start.strftime("%d %b %Y"),
-        "datetime": start.strftime("%b %d %Y"),
-    }
 
 
 def _keeps_words(messages: tuple[Message, ...], prompt: str) -> bool:

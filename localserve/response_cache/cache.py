@@ -12,9 +12,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from localserve.errors import CacheFailed
+from localserve.response_cache import flight as flights
 from localserve.response_cache.flight import Flight
 from localserve.response_cache.memory import Entry, MemoryEntries
 from localserve.response_cache.question import Key
@@ -62,6 +63,12 @@ class Figures:
                 self.bypasses += 1
 
 
+class Asker(flights.Asker, Protocol):
+    """Who asks for an answer, and hears before its first item what came of that."""
+
+    def told(self, outcome: Outcome) -> None: ...
+
+
 class ResponseCache:
     """All answers of one server. `clock` gives seconds since the epoch."""
 
@@ -72,7 +79,7 @@ class ResponseCache:
         self._store = store
         self._memory = MemoryEntries(memory_bytes)
         self._clock = clock
-        self._flights: dict[Key, Flight[Item]] = {}
+        self._flights: dict[Key, Flight[Item, Asker]] = {}
         self._saving: set[asyncio.Task[None]] = set()
         self._purges = 0
         self._broken = False
@@ -102,35 +109,33 @@ class ResponseCache:
         key: Key,
         compute: Callable[[], AsyncGenerator[Item, None]],
         keep: Keep,
-        told: Callable[[Outcome], None],
+        asker: Asker,
         *,
         similar: Key | None = None,
         anew: bool = False,
     ) -> AsyncGenerator[Item, None]:
         """The items of the answer, kept or computed. Raises: what `compute` raises.
 
-        `told` hears what came of it before the first item. What is kept under `similar` does, too,
-        where nothing is under `key`. With `anew` it is computed whatever is
-        kept, and takes that one's place.
+        What is kept under `similar` does, too, where nothing is under `key`. With `anew` it is
+        computed whatever is kept, and takes that one's place.
         """
         kept = None if anew else await self._find(key)
         if kept is None and similar is not None:
             kept = await self._find(similar)
         if kept is not None:
-            self._note("hit", told)
+            self._note("hit", asker)
             self.figures.saved_tokens += tokens_of(kept)
             for item in kept:
                 yield item
             return
         flight = None if anew else self._flights.get(key)
-        self._note("miss" if flight is None else "hit", told)
-        joined = flight is not None
+        self._note("miss" if flight is None else "hit", asker)
         if flight is None:
             flight = self._begin(key, compute(), keep, share=not anew)
-        async with aclosing(flight.follow()) as items:
+        async with aclosing(flight.follow(asker)) as items:
             async for item in items:
                 yield item
-        if joined:
+        if flight.payer is not asker:
             self.figures.saved_tokens += tokens_of(flight.items)
 
     async def holds(self, key: Key) -> bool:
@@ -138,11 +143,15 @@ class ResponseCache:
         return key in self._flights or await self._find(key) is not None
 
     async def purge(self, model: str | None) -> int:
-        """Forget all answers, or those of a model, also those under way; how many there were.
+        """Forget all answers, or those of a model; how many there were.
+
+        Those under way go on for who waits for them, but nobody else gets them and none is kept.
 
         Raises: CacheFailed, after which none in memory is left.
         """
         self._purges += 1
+        for key in [key for key in self._flights if model is None or key.model == model]:
+            del self._flights[key]
         in_memory = self._memory.purge(model)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -160,18 +169,19 @@ class ResponseCache:
             await asyncio.wait(self._saving, timeout=CLOSE_SECONDS)
         await self._guarded(self._store.close(), None)
 
-    def _note(self, outcome: Outcome, told: Callable[[Outcome], None]) -> None:
+    def _note(self, outcome: Outcome, asker: Asker) -> None:
         self.figures.count(outcome)
-        told(outcome)
+        asker.told(outcome)
 
     # Finding
 
     async def _find(self, key: Key) -> list[Item] | None:
         value = self._memory.get(key, self._clock())
         if value is None and key not in self._flights:
+            purges = self._purges
             entry = await self._look(key)
             value = self._memory.get(key, self._clock())  # it may have come meanwhile
-            if value is None and entry is not None:
+            if value is None and entry is not None and purges == self._purges:
                 value = entry.value
                 self._memory.put(key, value, entry.expires_at)
         if value is None:
@@ -194,10 +204,10 @@ class ResponseCache:
 
     def _begin(
         self, key: Key, source: AsyncGenerator[Item, None], keep: Keep, *, share: bool
-    ) -> Flight[Item]:
+    ) -> Flight[Item, Asker]:
         purges = self._purges
 
-        def over(flight: Flight[Item]) -> None:
+        def over(flight: Flight[Item, Asker]) -> None:
             if flight.failed:
                 self._land(key, flight)
                 return
@@ -210,7 +220,7 @@ class ResponseCache:
             self._flights[key] = flight
         return flight
 
-    async def _save(self, key: Key, flight: Flight[Item], keep: Keep, purges: int) -> None:
+    async def _save(self, key: Key, flight: Flight[Item, Asker], keep: Keep, purges: int) -> None:
         """Until it lies in memory, whoever asks gets the answer from the flight."""
         try:
             expires_at = await keep(flight.items)
@@ -228,7 +238,7 @@ class ResponseCache:
         if time.monotonic() >= self._asked_again_at:
             await self._guarded(self._store.put(key, Entry(value, expires_at), self._clock()), None)
 
-    def _land(self, key: Key, flight: Flight[Item]) -> None:
+    def _land(self, key: Key, flight: Flight[Item, Asker]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 

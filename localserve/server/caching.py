@@ -25,6 +25,7 @@ from localserve.config import Settings
 from localserve.errors import LocalserveError
 from localserve.gateway.caller import caller_of
 from localserve.manager import ModelManager, Ready
+from localserve.prompting.moment import tells_day
 from localserve.response_cache.cache import Outcome, ResponseCache
 from localserve.response_cache.question import (
     Key,
@@ -40,15 +41,12 @@ from localserve.response_cache.question import (
 from localserve.response_cache.redis_store import RedisStore
 from localserve.response_cache.sqlite_store import FILE_NAME, SqliteStore
 from localserve.response_cache.value import Item
-from localserve.server.records import record_of
+from localserve.server.records import RequestRecord, record_of
 from localserve.server.similar_answers import SimilarAnswers
 from localserve.versions import version_of
 
 MEMORY_BYTES: Final = 64 << 20
 """The bound on kept answers in memory."""
-
-_DATED: Final = "strftime_now"
-"""What templates call that tell the model the day."""
 
 DISTANCE_HEADER: Final = b"x-localserve-cache-distance"
 """How far the question was to which the answer was given first."""
@@ -63,6 +61,23 @@ class _Asked:
     key: Key
     group: Key
     words: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recorded:
+    """Who asks, by the record of the request. `distance` is that to a similar question."""
+
+    record: RequestRecord
+    distance: float | None
+
+    def told(self, outcome: Outcome) -> None:
+        self.record.kept(outcome)
+        if outcome == "hit" and self.distance is not None:
+            self.record.set_header(DISTANCE_HEADER, f"{self.distance:.4f}".encode())
+
+    def take_over(self, left: object) -> None:
+        assert isinstance(left, _Recorded)
+        self.record.take_over(left.record)
 
 
 class Caching:
@@ -108,13 +123,9 @@ class Caching:
 
         similar = meaning.similar if meaning is not None else None
 
-        def told(outcome: Outcome) -> None:
-            record.kept(outcome)
-            if outcome == "hit" and similar is not None:
-                record.set_header(DISTANCE_HEADER, f"{similar.distance:.4f}".encode())
-
+        asker = _Recorded(record, similar.distance if similar is not None else None)
         found = similar.key if similar is not None else None
-        answer = self.cache.answer(key, compute, keep, told, similar=found, anew=anew)
+        answer = self.cache.answer(key, compute, keep, asker, similar=found, anew=anew)
         async with aclosing(answer) as items:
             async for item in items:
                 yield item
@@ -166,7 +177,7 @@ class Caching:
         if not isinstance(request, ChatRequest):
             return end
         state = (await self._manager.report_on(request.model)).state
-        if isinstance(state, Ready) and _DATED not in state.facts.chat_template:
+        if isinstance(state, Ready) and not tells_day(state.facts.chat_template):
             return end
         tomorrow = (began + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         return min(end, tomorrow.timestamp())

@@ -59,7 +59,7 @@ class Metrics:
             instruments.fell_back(model, reason)
         if record.client_left:
             instruments.client_left()
-        if record.served_by is not None and record.cache != "hit":
+        if record.served_by is not None and record.is_computed:
             self._count_answer(record, record.served_by)
 
     def _measure_of(self, model: str) -> Callable[[float], None]:
@@ -67,9 +67,9 @@ class Metrics:
 
     def _count_answer(self, record: RequestRecord, model: str) -> None:
         of_model = self._instruments.of_model(model)
-        of_model.prompt_tokens(record.prompt_tokens or 0)
-        of_model.completion_tokens(record.tokens_answered)
-        if record.first_token_ms is not None:
+        of_model.prompt_tokens(record.prompt_tokens_used)
+        of_model.completion_tokens(record.answer_tokens_used)
+        if record.first_token_ms is not None and record.cache != "hit":
             of_model.first_token(record.first_token_ms / 1e3)
         if record.queue_ms is not None:
             of_model.queue(record.queue_ms / 1e3)

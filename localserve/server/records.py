@@ -119,6 +119,7 @@ class RequestRecord:
     cancel: Callable[[LocalserveError], None] | None = None
     _between: Measure = _nobody_measures
     _last_piece: float = 0.0
+    _before: tuple[int, int] | None = None
 
     def ask(self, request: Question, default: str, *, stream: bool = False) -> None:
         """The request is understood, and a model will be asked: `default`, if it names none."""
@@ -135,8 +136,13 @@ class RequestRecord:
 
     def kept(self, outcome: str) -> None:
         """What the response cache had for it: `hit`, `miss` or `bypass`; the response says so."""
-        self.cache = outcome
+        self.cache, self._before = outcome, None
         self.set_header(CACHE_HEADER, outcome.encode())
+
+    def take_over(self, left: RequestRecord) -> None:
+        """The answer is computed for this request from now on: `left`, for which it was, is over
+        and uses what was observed there; this one uses the rest."""
+        self._before = left._reached
 
     def leased(self) -> None:
         """The model is there."""
@@ -191,18 +197,33 @@ class RequestRecord:
             self._between = self.measure_of(model)
 
     @property
-    def tokens_used(self) -> int:
-        """Of the prompt and of what was answered; of an answer that was cut off its pieces. What
-        was kept uses none."""
-        if self.cache == "hit":
-            return 0
-        return (self.prompt_tokens or 0) + self.tokens_answered
+    def is_computed(self) -> bool:
+        """Whether the answer was computed for this request, from the beginning or from where
+        another left it; else it was kept, or another's."""
+        return self.cache != "hit" or self._before is not None
 
     @property
-    def tokens_answered(self) -> int:
-        """What was answered; of an answer that was cut off its pieces."""
-        answered = self.completion_tokens
-        return self.answer_pieces if answered is None else answered
+    def tokens_used(self) -> int:
+        """Of the prompt and of what was answered; of an answer that was cut off its pieces. What
+        was not computed for this request uses none."""
+        return self.prompt_tokens_used + self.answer_tokens_used
+
+    @property
+    def prompt_tokens_used(self) -> int:
+        """Of the tokens used, those of the prompt."""
+        return self._reached[0] - (self._before or (0, 0))[0] if self.is_computed else 0
+
+    @property
+    def answer_tokens_used(self) -> int:
+        """Of the tokens used, those of the answer."""
+        return self._reached[1] - (self._before or (0, 0))[1] if self.is_computed else 0
+
+    @property
+    def _reached(self) -> tuple[int, int]:
+        """How much of prompt and answer was used, by this request and by those that left it."""
+        prompt, answer = self._before or (0, 0)
+        own = self.answer_pieces if self.completion_tokens is None else self.completion_tokens
+        return max(prompt, self.prompt_tokens or 0), max(answer, own)
 
     def end(self) -> None:
         """The response is out, or the client gone."""

@@ -70,7 +70,8 @@ class BodyExcerpt:
 
     def request_text(self) -> str:
         """What was asked, as it may be shown."""
-        text = unescape(self._asked.decode("utf-8", "replace"))
+        # Where a quoted secret ends is clear before its escapes are undone, what hides in it after.
+        text = unescape(redact(self._asked.decode("utf-8", "replace")))
         shown = redact(text[: self._window], self._most)
         if len(text) <= self._most and self._asked_bytes == len(self._asked):
             return shown

@@ -93,17 +93,53 @@ _PREFIXED = re.compile(
     re.VERBOSE,
 )
 _NAMED = re.compile(
-    r"(?:api[_-]?key|access[_-]?key(?:[_-]?id)?|secret(?:[_-]?(?:access[_-]?)?key)?"
-    r"|private[_-]?key|passw(?:or)?d|passphrase|pwd|(?:auth|access|refresh|session|bot)[_-]?token)"
-    r"\\?[\"']?\s{0,3}[:=]\s{0,3}(\\?[\"'])?([^\s\"',;&\\]{4,})",
-    re.IGNORECASE,
+    r"""(?:
+      api[_-]?key | access[_-]?key(?:[_-]?id)? | secret(?:[_-]?(?:access[_-]?)?key)?
+    | (?P<file>private[_-]?key | pwd) | passw(?:or)?d | passphrase
+    | (?:auth|access|refresh|session|bot)[_-]?token
+    )
+    \\{0,7}["']?\s{0,3}[:=]{1,2}>?\s{0,3}
+    (?:
+      (?P<quote>["'])(?P<quoted>(?:\\.|[^\\\n]){0,1024}?)(?:(?P=quote)|\\?\Z)
+    | (?P<mark>\\{1,7}["'])(?P<inner>[^\n]{0,1024}?)(?:(?<!\\)(?P=mark)|\Z)  # JSON within JSON
+    | (?P<open>\\{0,7}["'])?(?P<word>(?:[^\s"',;&\\]|\\\\|&(?![A-Za-z_][\w.%\[\]-]{0,63}=)){4,})
+    )""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_HARMLESS = re.compile(
-    r"none|null|true|false|str|string|bool|boolean|int|required|optional|redacted|\*+|x+"
-    r"|[$<{\[(%~./].*|(?:os|self|settings|config|process|env|args)\..*|.*[(\[].*",
-    re.IGNORECASE,
+"""A name and its value: what stands in quotation marks, or one word where they do not close. A word
+ends where the next parameter of an address begins."""
+
+_NO_VALUE = re.compile(
+    r"""\s* | none | null | true | false | str(?:ing)? | bool(?:ean)? | int | required | optional
+    | redacted | \*+ | x+ | \.+ | (?:\[[A-Z]+\])+ | <[^<>]*> | \$?\{[^{}]*\} | \{\{[^{}]*\}\}
+    | %\w+% | \$(?-i:[A-Z_][A-Z0-9_]*)""",
+    re.IGNORECASE | re.VERBOSE,
 )
-"""What stands behind such a name in programs and their descriptions."""
+"""What stands behind such a name in descriptions and in place of a value."""
+
+_CODE = re.compile(
+    r"""[<{\[(%]{1,2}[\w.\[\]-]*[>}\])%]{0,2} | \$[{(].*
+    | (?:os|self|settings|config|process|env|args)\.[\w.]*
+    | [A-Za-z_][\w.]*[\[(](?:[A-Za-z_][\w.]*|[0-9]+)?[\])]{0,2}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What stands there in programs, unquoted."""
+
+_FILE = re.compile(r"(?:~|\.{1,2})?/.*")
+
+
+def _named(match: re.Match[str]) -> Span | None:
+    """The value of a `_NAMED`, unless it is none."""
+    part = next(part for part in ("quoted", "inner", "word") if match[part] is not None)
+    value = match[part]
+    if _NO_VALUE.fullmatch(value) or value.startswith(SECRET):
+        return None
+    if match["file"] and _FILE.fullmatch(value):
+        return None
+    unquoted = part == "word" and match["open"] is None
+    if unquoted and (_CODE.fullmatch(value) or not re.search("[0-9]", value)):
+        return None
+    return Span(*match.span(part), SECRET)
 
 
 def _looks_random(text: str) -> bool:
@@ -112,6 +148,20 @@ def _looks_random(text: str) -> bool:
 
 
 def _secrets(text: str) -> Iterator[Span]:
+    """Secrets, those within and across each other as one."""
+    whole: Span | None = None
+    for span in sorted(_single_secrets(text)):
+        if whole is None or span.start >= whole.stop:
+            if whole is not None:
+                yield whole
+            whole = span
+        else:
+            whole = whole._replace(stop=max(whole.stop, span.stop))
+    if whole is not None:
+        yield whole
+
+
+def _single_secrets(text: str) -> Iterator[Span]:
     for match in _PEM.finditer(text):
         yield Span(*match.span(), SECRET)
     for match in _IN_URL.finditer(text):
@@ -123,24 +173,24 @@ def _secrets(text: str) -> Iterator[Span]:
         if re.search("[0-9]", match[0]):
             yield Span(*match.span(), SECRET)
     for match in _NAMED.finditer(text):
-        quoted, value = match[1] is not None, match[2]
-        if not _HARMLESS.fullmatch(value) and (quoted or re.search("[0-9]", value)):
-            yield Span(*match.span(2), SECRET)
+        if (span := _named(match)) is not None:
+            yield span
 
 
 # E-mail addresses
 
-_EMAIL = re.compile(
-    r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,63}\b(?!\()",
-)
+_ADDRESS = re.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,63}\b(?!\()")
+_EMAIL = re.compile(r"(?<![\w.+%-])" + _ADDRESS.pattern)
 _REPOSITORY = re.compile(r"git@[\w.-]+\Z")
 """How git's servers are named, which is nobody's address."""
 
 
 def _emails(text: str) -> Iterator[Span]:
-    for match in _EMAIL.finditer(text):
+    match = _EMAIL.search(text)
+    while match is not None:
         if not (_REPOSITORY.match(match[0]) and text[match.end() : match.end() + 1] in (":", "/")):
             yield Span(*match.span(), EMAIL)
+        match = _ADDRESS.match(text, match.end()) or _EMAIL.search(text, match.end())
 
 
 # Card numbers
@@ -282,4 +332,21 @@ def _digits_of(text: str) -> str:
     return re.sub("[^0-9]", "", text)
 
 
-_SEARCHES: Final[tuple[Callable[[str], Iterator[Span]], ...]] = (_secrets, _emails, _cards, _phones)
+# Markers
+
+_MARKER = re.compile("|".join(re.escape(marker) for marker in (SECRET, EMAIL, CARD, PHONE)))
+
+
+def _markers(text: str) -> Iterator[Span]:
+    """Of a text that was redacted before: a bound leaves each whole, too."""
+    for match in _MARKER.finditer(text):
+        yield Span(*match.span(), match[0])
+
+
+_SEARCHES: Final[tuple[Callable[[str], Iterator[Span]], ...]] = (
+    _secrets,
+    _emails,
+    _cards,
+    _phones,
+    _markers,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localserve.chat import Message, Tool, ToolCall
+from localserve.prompting.moment import tells_day
 from localserve.prompting.template import ChatTemplate, RenderRequest
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -68,6 +69,17 @@ def test_a_real_template_says_once_what_the_user_says(path: Path, name: str) -> 
     for message in messages:
         if message.role in ("system", "user"):
             assert prompt.count(message.content or "") == 1
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_a_real_template_whose_prompt_changes_with_the_day_is_known_to(
+    path: Path, name: str
+) -> None:
+    messages, tools = CONVERSATIONS[name]
+    days = (CASES_DAY, CASES_DAY + timedelta(days=1))
+    prompts = {render(path, messages, tools=tools, day=day) for day in days}
+    assert len(prompts) == 1 or tells_day(compiled(path).source)
 
 
 def from_wire(message: dict[str, Any]) -> Message:

@@ -10,6 +10,7 @@ import pytest
 
 from localserve.chat import Message, Tool, ToolCall
 from localserve.errors import InvalidRequest, TemplateFailed
+from localserve.prompting.moment import moment, tells_day
 from localserve.prompting.template import (
     CHATML,
     OUTPUT_CHARACTERS,
@@ -81,6 +82,12 @@ def test_time_stands_still_for_a_day() -> None:
     source = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }} | {{ date_string }} | {{ datetime }}"
     expected = "2026-03-09 00:00:00 | 09 Mar 2026 | Mar 09 2026"
     assert render(source, day=DAY) == expected
+
+
+@pytest.mark.parametrize("name", sorted(moment(DAY)))
+def test_whatever_tells_the_day_is_found_in_the_text_of_a_template(name: str) -> None:
+    assert tells_day("{% if " + name + " is defined %}Today: {{ " + name + " }}{% endif %}")
+    assert not tells_day("{% for message in messages %}{{ message.content }}{% endfor %}")
 
 
 def test_the_last_words_of_the_assistant_are_continued() -> None:

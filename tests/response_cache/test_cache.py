@@ -23,7 +23,7 @@ from localserve.response_cache.question import Key
 from localserve.response_cache.redis_store import RedisStore
 from localserve.response_cache.sqlite_store import SqliteStore
 from localserve.response_cache.store import Store
-from localserve.response_cache.value import Item
+from localserve.response_cache.value import Item, encode
 from tests.redis_server import RedisServer, redis_server
 from tests.response_cache.test_value import EVENTS
 from tests.server.conftest import until
@@ -63,17 +63,37 @@ class Model:
             self.closed += not done
 
 
+class Asker:
+    """Asks. `outcomes` is what it was told, `left` whose answer it took over."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.left: list[object] = []
+
+    def told(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def take_over(self, left: object) -> None:
+        self.left.append(left)
+
+
 async def week(items: Sequence[Item]) -> float | None:
     return time.time() + 604_800
 
 
 async def ask(
-    cache: ResponseCache, model: Model, key: Key = KEY, *, anew: bool = False
+    cache: ResponseCache,
+    model: Model,
+    key: Key = KEY,
+    *,
+    anew: bool = False,
+    asker: Asker | None = None,
 ) -> tuple[Outcome, list[Item]]:
-    told: list[Outcome] = []
-    items = [item async for item in cache.answer(key, model, week, told.append, anew=anew)]
+    asker = asker or Asker()
+    items = [item async for item in cache.answer(key, model, week, asker, anew=anew)]
     await asyncio.gather(*cache._saving)
-    return told[0], items
+    (outcome,) = asker.outcomes
+    return outcome, items
 
 
 @asynccontextmanager
@@ -172,7 +192,7 @@ async def test_a_follower_gets_the_answer_as_it_comes(cache: ResponseCache) -> N
     model.go_on.clear()
     leader = asyncio.create_task(ask(cache, model))
     await until(lambda: model.computed == 1)
-    async with aclosing(cache.answer(KEY, model, week, lambda outcome: None)) as items:
+    async with aclosing(cache.answer(KEY, model, week, Asker())) as items:
         assert await anext(items) == ANSWER[0]
         model.go_on.set()
         assert [item async for item in items] == ANSWER[1:]
@@ -191,6 +211,37 @@ async def test_the_leaders_departure_cancels_no_follower(cache: ResponseCache) -
     assert model.closed == 0
     model.go_on.set()
     assert await follower == ("hit", ANSWER)
+
+
+async def test_an_answer_is_always_somebodys_who_is_still_there(cache: ResponseCache) -> None:
+    model = Model()
+    model.go_on.clear()
+    askers = [Asker() for _ in range(4)]
+    asking = [asyncio.create_task(ask(cache, model, asker=asker)) for asker in askers]
+    await until(lambda: cache.figures.hits == 3)
+    for leaving in (2, 0, 1):  # one of the others, the first, and who took over from that
+        asking[leaving].cancel()
+        await asyncio.wait([asking[leaving]])
+    model.go_on.set()
+    assert await asking[3] == ("hit", ANSWER)
+    assert [asker.left for asker in askers] == [[], [askers[0]], [], [askers[1]]]
+    assert cache.figures.saved_tokens == 0
+
+
+async def test_an_answer_that_is_awaited_to_its_end_is_taken_over_by_nobody(
+    cache: ResponseCache,
+) -> None:
+    for failure in (None, EngineFailed("x")):
+        model, askers = Model(), [Asker(), Asker()]
+        model.failure = failure
+        model.go_on.clear()
+        key = Key("m", str(failure))
+        asking = [asyncio.create_task(ask(cache, model, key, asker=asker)) for asker in askers]
+        await until(lambda asker=askers[1]: asker.outcomes == ["hit"])
+        model.go_on.set()
+        await asyncio.wait(asking)
+        assert [asker.left for asker in askers] == [[], []]
+    assert cache.figures.saved_tokens == 5
 
 
 async def test_the_last_ones_departure_cancels_the_answer_which_is_not_kept(
@@ -227,7 +278,7 @@ async def test_what_may_not_be_kept_is_computed_each_time(cache: ResponseCache) 
 
     model = Model()
     for _ in range(2):
-        _ = [item async for item in cache.answer(KEY, model, never, lambda outcome: None)]
+        _ = [item async for item in cache.answer(KEY, model, never, Asker())]
         await asyncio.gather(*cache._saving)
     assert model.computed == 2
 
@@ -243,10 +294,10 @@ async def test_a_similar_questions_answer_serves_and_is_never_overwritten(
     cache: ResponseCache,
 ) -> None:
     other: list[Item] = [*ANSWER[:-1], Completed(Usage(3, 9), Timings())]
-    outcomes: list[Outcome] = []
+    asker = Asker()
 
     async def ask_like(key: Key, similar: Key) -> list[Item]:
-        answer = cache.answer(key, Model(other), week, outcomes.append, similar=similar)
+        answer = cache.answer(key, Model(other), week, asker, similar=similar)
         items = [item async for item in answer]
         await asyncio.gather(*cache._saving)
         return items
@@ -254,7 +305,7 @@ async def test_a_similar_questions_answer_serves_and_is_never_overwritten(
     await ask(cache, Model())
     assert await ask_like(Key("m", "bb"), KEY) == ANSWER
     assert await ask_like(Key("m", "bb"), Key("m", "gone")) == other
-    assert outcomes == ["hit", "miss"]
+    assert asker.outcomes == ["hit", "miss"]
     assert await ask(cache, Model(), Key("m", "gone")) == ("miss", ANSWER)
     assert await ask_like(Key("m", "bb"), KEY) == other
 
@@ -267,10 +318,10 @@ async def test_answers_end_by_their_time(tmp_path: Path) -> None:
         return now + 3600
 
     async def outcome() -> Outcome:
-        told: list[Outcome] = []
-        _ = [item async for item in cache.answer(KEY, Model(), hour, told.append)]
+        asker = Asker()
+        _ = [item async for item in cache.answer(KEY, Model(), hour, asker)]
         await asyncio.gather(*cache._saving)
-        return told[0]
+        return asker.outcomes[0]
 
     assert [await outcome(), await outcome()] == ["miss", "hit"]
     now += 3601
@@ -299,6 +350,50 @@ async def test_an_answer_that_was_under_way_at_a_purge_is_not_kept(cache: Respon
     model.go_on.set()
     await asking
     assert (await ask(cache, model))[0] == "miss"
+
+
+async def test_after_a_purge_nobody_joins_an_answer_that_was_begun_before(
+    cache: ResponseCache,
+) -> None:
+    other = Key("n", "bb")
+    old, new = Model(), Model([*ANSWER[:-1], Completed(Usage(3, 9), Timings())])
+    old.go_on.clear()
+    asking = [asyncio.create_task(ask(cache, old, key)) for key in (KEY, other)]
+    await until(lambda: old.computed == 2)
+    assert await cache.holds(KEY)
+    await cache.purge("m")
+    assert not await cache.holds(KEY)
+    assert await ask(cache, new) == ("miss", new.answer)
+    joining = asyncio.create_task(ask(cache, new, other))
+    await until(lambda: cache.figures.hits == 1)
+    old.go_on.set()
+    assert await asyncio.gather(*asking) == [("miss", ANSWER)] * 2
+    assert await joining == ("hit", ANSWER)
+    assert await ask(cache, new) == ("hit", new.answer)
+
+
+async def test_an_answer_that_was_looked_up_at_a_purge_is_not_found() -> None:
+    class Slow(TableStore):
+        looked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def get(self, key: Key, now: float) -> Entry | None:
+            found = await super().get(key, now)
+            self.looked.set()
+            await self.go_on.wait()
+            return found
+
+        async def purge(self, model: str | None) -> int:
+            self.entries.clear()
+            return 1
+
+    store = Slow()
+    store.entries[KEY] = Entry(encode(ANSWER), time.time() + 100)
+    async with opened(store) as cache:
+        asking = asyncio.create_task(ask(cache, Model()))
+        await store.looked.wait()
+        assert await cache.purge(None) == 1
+        store.go_on.set()
+        assert await asking == ("miss", ANSWER)
 
 
 def test_memory_keeps_the_latest_used_within_its_bound() -> None:

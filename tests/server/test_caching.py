@@ -263,6 +263,53 @@ async def test_identical_streams_at_once_are_computed_once_and_outlive_the_first
     assert (len(backend.requests), backend.cancelled) == (1, 0)
 
 
+@pytest.mark.parametrize("stays", [True, False])
+async def test_every_token_is_used_once_by_whom_it_was_computed_for(
+    serve: Serve, options: Options, stays: bool
+) -> None:
+    backend = FakeBackend("one two three four", token_delay_seconds=0.01 if stays else 0.1)
+    async with serve(**options(backend)) as served:
+        async with connected(served) as leader:
+            await leader.post(HELLO | {"stream": True})
+            await leader.read_until(b"one")
+            following = asyncio.create_task(post(served, HELLO))
+            await until(lambda: served.app.state.caching.cache.figures.hits == 1)
+            if stays:
+                await leader.read_until(b"[DONE]")
+        await following
+        await until(lambda: len(served.records) == 2)
+        samples = await scrape(served)
+    led, followed = sorted(served.records[:2], key=lambda record: record.cache, reverse=True)
+    assert (led.cache, followed.cache) == ("miss", "hit")
+    answer = [record.answer_tokens_used for record in (led, followed)]
+    prompt = [record.prompt_tokens_used for record in (led, followed)]
+    assert prompt == [followed.prompt_tokens, 0]
+    assert answer == [4, 0] if stays else 1 <= answer[0] < 4
+    assert sum(answer) == 4
+    assert (led.tokens_used, followed.tokens_used) == (prompt[0] + answer[0], answer[1])
+    assert value(samples, "prompt_tokens_total", model="fake") == prompt[0]
+    assert value(samples, "completion_tokens_total", model="fake") == 4
+    saved = value(samples, "response_cache_saved_tokens_total")
+    assert saved == (prompt[0] + 4 if stays else 0)
+
+
+async def test_vectors_are_used_by_who_stays_for_them(serve: Serve, options: Options) -> None:
+    backend = FakeBackend(accept_delay_seconds=0.3)
+    body = {"input": ["Hello", "there"]}
+    async with serve(**options(backend)) as served:
+        async with connected(served) as leader:
+            await leader.post(body, "/v1/embeddings")
+            await until(lambda: len(backend.requests) == 1)
+            following = asyncio.create_task(post(served, body, "/v1/embeddings"))
+            await until(lambda: served.app.state.caching.cache.figures.hits == 1)
+        outcome, response = await following
+        samples = await scrape(served)
+    used = response.json()["usage"]["prompt_tokens"]
+    assert outcome == "hit"
+    assert used == value(samples, "prompt_tokens_total", model="fake") > 0
+    assert [one.tokens_used for one in served.records if one.cache == "hit"] == [used]
+
+
 async def test_an_answer_that_everybody_left_is_cancelled(serve: Serve, options: Options) -> None:
     backend = FakeBackend("one two", token_delay_seconds=60)
     async with serve(**options(backend)) as served:
@@ -323,11 +370,17 @@ async def test_purging_by_route(call: Serve, options: Options) -> None:
 async def test_a_template_that_tells_the_day_keeps_its_answers_for_the_day(
     call: Serve, options: Options
 ) -> None:
-    for template, most in (("{{ strftime_now('%d') }}", 86_400), ("{{ messages }}", 604_800)):
+    for template, most in (
+        ("{{ strftime_now('%d') }}", 86_400),
+        ("Today Date: {{ date_string }}", 86_400),
+        ("Today is {{ datetime }}", 86_400),
+        ("{{ messages }}", 604_800),
+    ):
         backend = FakeBackend()
         backend.facts = replace(backend.facts, chat_template=template)
         async with call(**options(backend)) as served:
-            assert (await post(served, HELLO | {"seed": most, "temperature": 0.5}))[0] == "miss"
+            seeded = HELLO | {"seed": len(template), "temperature": 0.5}
+            assert (await post(served, seeded))[0] == "miss"
             cache = served.app.state.caching.cache
             (entry,) = cache.memory_entries._entries.values()
             left = entry.expires_at - cache._clock()

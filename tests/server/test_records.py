@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from localserve.chat import Accepted, Completed, TextDelta, Timings, Usage
 from localserve.server.records import RequestRecord
 from localserve.server.request_lines import format_record, is_probe, log_request, shortened
 from localserve.telemetry.request_id import current_request_id
@@ -121,3 +122,24 @@ async def test_the_dashboards_files_and_its_looking_are_probes_also_where_they_a
 def test_what_a_client_sent_is_shown_in_part_and_as_valid_text() -> None:
     assert shortened("no\ud800ne") == "no?ne"
     assert shortened("x" * 1000) == "x" * 200 + "..."
+
+
+def used(record: RequestRecord) -> tuple[int, int]:
+    return record.prompt_tokens_used, record.answer_tokens_used
+
+
+def test_whoever_takes_an_answer_over_uses_what_is_left_of_it() -> None:
+    first, second, third = (RequestRecord(name, "POST", "/") for name in "abc")
+    first.kept("miss")
+    first.observe([Accepted("m", 10), TextDelta(0, "a"), TextDelta(0, "b")])
+    second.kept("hit")
+    assert used(second) == (0, 0)
+    second.take_over(first)
+    assert used(second) == (0, 0), "it has seen less of it so far"
+    third.kept("hit")
+    third.take_over(second)
+    third.observe([Accepted("m", 10), Completed(Usage(10, 7), Timings())])
+    assert [used(one) for one in (first, second, third)] == [(10, 2), (0, 0), (0, 5)]
+    assert third.tokens_used == 5
+    third.kept("hit")
+    assert used(third) == (0, 0), "another model's answer, which was kept"

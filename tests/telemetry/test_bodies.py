@@ -31,6 +31,15 @@ def test_what_hides_in_escapes_is_found() -> None:
     assert "ü" in text
 
 
+def test_quotation_marks_within_a_password_do_not_end_it() -> None:
+    login = {"password": 'a"b c\n"d1, e', "user": "anna"}
+    body = {"login": login, "arguments": json.dumps(login)}
+    excerpt = BodyExcerpt(500)
+    excerpt.asked(json.dumps(body).encode())
+    shown = '{"password": "[SECRET]", "user": "anna"}'
+    assert excerpt.request_text() == f'{{"login": {shown}, "arguments": "{shown}"}}'
+
+
 def test_an_answer_is_put_together_before_it_is_looked_at() -> None:
     excerpt = BodyExcerpt(500)
     for piece in ("Mail ", "bo", "b@exa", "mple.", "org now"):

@@ -160,9 +160,70 @@ def test_what_is_harmless_stays(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"password": "p@ss(w0rd1"', '"password": "[SECRET]"'),
+        ('{"password": "ab&cd1234", "user": "b"}', '{"password": "[SECRET]", "user": "b"}'),
+        ('"password": "correct horse, battery; staple"', '"password": "[SECRET]"'),
+        ('"password": "Zq9"', '"password": "[SECRET]"'),
+        ('"password":"$ecret/1","x":1', '"password":"[SECRET]","x":1'),
+        ("password='/K7MDENG/bPx'", "password='[SECRET]'"),
+        (r'"password": "a\"b1 c", "user": "b"', '"password": "[SECRET]", "user": "b"'),
+        (r'"password": "ends\\", "user": "b"', '"password": "[SECRET]", "user": "b"'),
+        (r"{\"password\": \"a b(c\", \"n\": 1}", r"{\"password\": \"[SECRET]\", \"n\": 1}"),
+        (r"\"pwd\": \"a\\\"b1\", \"n\": 1", r"\"pwd\": \"[SECRET]\", \"n\": 1"),
+        (r"\\\"pwd\\\": \\\"a b\\\", 1", r"\\\"pwd\\\": \\\"[SECRET]\\\", 1"),
+        ('"password": "correct horse', '"password": "[SECRET]'),
+        ('if password == "two words":', 'if password == "[SECRET]":'),
+        ("DB_PASSWORD=Tr0ub4dor&3", "DB_PASSWORD=[SECRET]"),
+        (r"DB_PASSWORD=ab\\cd1\nUSER=x", r"DB_PASSWORD=[SECRET]\nUSER=x"),
+        ("DB_PASSWORD=$ecret1", "DB_PASSWORD=[SECRET]"),
+        ("DB_PASSWORD=p@ss(w0rd1", "DB_PASSWORD=[SECRET]"),
+        ("DB_PASSWORD=passw(0rd1", "DB_PASSWORD=[SECRET]"),
+        ("/login?password=abc1234&user=bob", "/login?password=[SECRET]&user=bob"),
+        (f'"password": "sk-{A} and more"', '"password": "[SECRET]"'),
+        ('"password": "https://u:abc@host/x y"', '"password": "[SECRET]"'),
+    ],
+)
+def test_a_value_goes_whole_by_its_name(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"password": "", "user": "anna1"}',
+        '"password": "string", "default": "a1b2c3"',
+        '"password": "********"',
+        '"password": "${DB_PASSWORD_1}"',
+        '"password": "$DB_PASSWORD_1"',
+        '"password": "<your password 1>"',
+        '"password": "{{ vault.password1 }}"',
+        '"pwd": "/home/user1/my project"',
+        "private_key: /etc/ssl/key1.pem",
+        "password=settings.passwords[1]",
+        "api_key = load_key(name1)",
+        "access_token: $TOKEN_1",
+        '{"password": {"type": "string", "minLength": 8}}',
+    ],
+)
+def test_what_stands_for_a_value_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_a_quotation_that_does_not_end_takes_no_more_than_its_first_word() -> None:
+    rest = " and so on" * 200
+    assert redact("The password: 'tis1" + rest) == "The password: '[SECRET]" + rest
+
+
 def test_the_rest_of_a_line_stays_as_it_is() -> None:
     text = "Ann (ann@example.com, +49 171 1234567) paid with 4111 1111 1111 1111 twice."
     assert redact(text) == "Ann ([EMAIL], [PHONE]) paid with [CARD] twice."
+
+
+def test_an_address_that_goes_on_in_another_hides_none() -> None:
+    assert redact("to:ann@example.com.bob2@example.org") == "to:[EMAIL][EMAIL]"
 
 
 def test_a_number_before_other_figures_is_still_found() -> None:
@@ -178,7 +239,7 @@ def test_a_bound_never_leaves_a_part_of_what_is_redacted() -> None:
         assert "+49" not in shown
         assert len(shown.replace("[PHONE]", "")) <= most
     assert redact(text, 5) == "call "
-    assert redact(text, 6) == "call [PHONE]"
+    assert redact(text, 6) == redact(redact(text), 6) == "call [PHONE]"
 
 
 @pytest.mark.parametrize("digits", ["4111111111111111", "378282246310005", "6011000990139424"])
@@ -188,7 +249,11 @@ def test_the_check_digit_decides(digits: str) -> None:
     assert sum(map(is_card_number, others)) == 1
 
 
-@given(st.text(max_size=300))
+PARTS = ["password", "pwd=", "api_key", ":", "=", " ", '"', "'", "\\", "&", "&a=", ",", "(", "["]
+PARTS += ["abc1", "$", "{", "}", "<", "\n", " x y"]
+
+
+@given(st.text(max_size=300) | st.lists(st.sampled_from(PARTS)).map("".join))
 def test_any_text_is_redacted_once_for_all(text: str) -> None:
     redacted = redact(text)
     assert redact(redacted) == redacted
@@ -207,9 +272,16 @@ def test_any_text_is_redacted_once_for_all(text: str) -> None:
         "-----BEGIN PRIVATE KEY-----" * 2_000,
         "://a:b" * 10_000,
         "password=" * 7_000,
+        "password='" + "a" * 60_000,
+        'password="a' * 6_000,
+        "password=" + "\\" * 60_000,
+        "password=" + "&a" * 30_000,
+        "password" + " " * 60_000,
+        "".join(f"pwd={chr(92) * (n % 9)}'\\a" for n in range(8_000)),
         "eyJaaaaaaaaaaa." * 4_000,
         "+" + "1" * 60_000 + "a",
         "a@b.cc " * 8_000,
+        "a@b.cc." * 8_000,
     ],
     ids=lambda text: text[:12],
 )
