@@ -162,7 +162,8 @@ class Scheduler:
         Raises: ContextOverflow; InvalidRequest, when there could never be a place for so many;
         Overloaded, when more would wait than may, beyond those for whom there is a place at once.
         """
-        most = self._max_waiting + self._max_running
+        may_wait = self._may_wait(sequences)
+        most = may_wait + self._max_running
         if len(sequences) > most:
             raise InvalidRequest(
                 f"The request asks for {len(sequences)} answers; this server takes {most} at once.",
@@ -173,7 +174,6 @@ class Scheduler:
             if sequence.prompt_length > self._memory.cells:
                 raise ContextOverflow(sequence.prompt_length, self._memory.cells, param="prompt")
         new = sum(1 for other in self.waiting if other.pauses == 0)
-        may_wait = self._may_wait(sequences)
         if new + len(sequences) > may_wait + max(0, self._max_running - len(self.running)):
             raise Overloaded(
                 f"{new} requests wait already; this server lets {may_wait} wait.",

@@ -8,7 +8,7 @@ from localserve.engine.fairness import share_out
 from localserve.engine.runner import NoCells, Slice
 from localserve.engine.scripted import ScriptedRunner
 from localserve.engine.sequence import RESERVED_TOKENS, Admitted, Broken, Ended, Sequence
-from localserve.errors import ContextOverflow, EngineFailed, Overloaded
+from localserve.errors import ContextOverflow, EngineFailed, InvalidRequest, Overloaded
 from tests.engine.rig import PairVocabulary, Rig, in_pairs, request
 
 CHAT, INTERACTIVE = Priority.CHAT, Priority.INTERACTIVE
@@ -150,6 +150,17 @@ def test_a_full_queue_refuses_the_next() -> None:
     with pytest.raises(Overloaded) as refusal:
         rig.submit(request(words(5, "d")))
     assert refusal.value.retry_after_seconds > 0
+
+
+def test_more_background_work_than_could_ever_wait_is_not_asked_to_try_again() -> None:
+    rig = Rig(max_running=2, max_waiting=4)
+    for priority, most in ((Priority.BACKGROUND, 4), (Priority.CHAT, 6)):
+        asked = [request(words(3, "a"), priority=priority) for _ in range(most + 1)]
+        numbers = range(100, 100 + len(asked))
+        with pytest.raises(InvalidRequest, match=f"takes {most} at once"):
+            rig.scheduler.submit(
+                *(Sequence(n, one, 100) for n, one in zip(numbers, asked, strict=True))
+            )
 
 
 def test_more_may_run_than_there_are_slots_without_harm() -> None:

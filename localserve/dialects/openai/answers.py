@@ -119,7 +119,7 @@ class CompletionAnswer(Answer):
         if delta.logprobs:
             legacy = _legacy_logprobs(delta.logprobs, self._offsets[delta.choice])
             logprobs = json.dumps(legacy)
-            self._offsets[delta.choice] += sum(len(token.text) for token in delta.logprobs)
+            self._offsets[delta.choice] += sum(map(_characters, delta.logprobs))
         return self._frame(delta.choice, quote(delta.text), logprobs)
 
     def _finish_frame(self, end: Finished) -> str:
@@ -163,11 +163,13 @@ def _token_fields(token: TokenLogprob) -> dict[str, object]:
 
 
 def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, object]:
-    """Parallel lists. `text_offset` counts characters of the answer from its start."""
+    """Parallel lists. `text_offset` counts characters of the answer from its start; a token that
+    begins within a character has that character's."""
     offsets: list[int] = []
     for token in tokens:
-        offsets.append(offset)
-        offset += len(token.text)
+        within = token.raw[:1] != b"" and not _begins_character(token.raw[0])
+        offsets.append(max(0, offset - within))
+        offset += _characters(token)
     return {
         "tokens": [_legacy_text(token) for token in tokens],
         "token_logprobs": [finite(token.logprob) for token in tokens],
@@ -176,6 +178,15 @@ def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, o
         ],
         "text_offset": offsets,
     }
+
+
+def _characters(token: TokenLogprob) -> int:
+    """How many characters begin in a token: some take several tokens."""
+    return sum(map(_begins_character, token.raw))
+
+
+def _begins_character(byte: int) -> bool:
+    return byte & 0xC0 != 0x80
 
 
 def _legacy_text(token: TokenLogprob) -> str:

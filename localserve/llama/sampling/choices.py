@@ -46,13 +46,16 @@ class Choice(Protocol):
 def choice_of(sampling: Sampling, size: int, words: Words | None = None) -> Choice | None:
     """How the settings choose from `size` tokens; None is greedy. `sure_only` needs the words."""
     temperature = sampling.temperature or 0.0
+    if temperature < SMALLEST_TEMPERATURE:
+        temperature = 0.0
     # Shares are what float32 makes of them, as in llama.cpp.
     top_p = 1.0 if sampling.top_p is None else float(np.float32(sampling.top_p))
     min_p = np.float32(sampling.min_p or 0.0)
-    if temperature < SMALLEST_TEMPERATURE or sampling.top_k == 1 or top_p <= 0.0:
+    top_k = sampling.top_k or 0
+    sure_only = sampling.sure_only and words is not None
+    if top_k == 1 or top_p <= 0.0 or not (temperature or sure_only):
         return None
     seed = seed_of(sampling.seed)
-    top_k = sampling.top_k or 0
     if sampling.sure_only and words is not None:
         return SureOnly(
             words,

@@ -50,7 +50,8 @@ class SureOnly:
         min_p: float,
         temperature: float,
     ) -> None:
-        """`top_k` 0 is as many as are compared at all. `temperature` is above 0."""
+        """`top_k` 0 is as many as are compared at all. At a `temperature` of 0 the likeliest is
+        taken."""
         self._words = words
         self._uniform = uniform
         self._top_p = top_p
@@ -81,7 +82,10 @@ class SureOnly:
     def close(self) -> None: ...
 
     def _draw(self, ids: Ids, shares: Shares, uniform: float) -> int:
-        sums = (shares ** (1.0 / self._temperature)).cumsum()
+        if not self._temperature:
+            return int(ids[shares.argmax()])
+        # Of the largest: by themselves all would be too small for a double where it is cold.
+        sums = ((shares / shares.max()) ** (1.0 / self._temperature)).cumsum()
         place = int(np.searchsorted(sums, uniform * sums[-1], side="right"))
         return int(ids[min(place, len(ids) - 1)])
 

@@ -251,6 +251,23 @@ def test_legacy_log_probabilities_count_characters_from_the_start() -> None:
     assert offsets == [[0, 1], [2]]
 
 
+def test_legacy_offsets_count_a_character_of_several_tokens_once() -> None:
+    raws = (b"a", b"\xf0\x9f", b"\x98", b"\x80", "é".encode(), b"b")
+    pieces = [
+        TokenLogprob(n, raw.decode(errors="replace"), raw, -0.5) for n, raw in enumerate(raws)
+    ]
+    delta = TextDelta(0, "a😀éb", tuple(pieces))
+    body = json.loads(make(CompletionAnswer).body(events(delta)))
+    assert body["choices"][0]["logprobs"]["text_offset"] == [0, 1, 1, 1, 2, 3]
+    parts = [
+        TextDelta(0, text, tuple(pieces[at]))
+        for text, at in (("a😀", slice(0, 4)), ("éb", slice(4, 6)))
+    ]
+    frames = streamed(make(CompletionAnswer), events(*parts))
+    offsets = [one["logprobs"]["text_offset"] for f in frames if (one := f["choices"][0])["text"]]
+    assert offsets == [[0, 1, 1, 1], [2, 3]]
+
+
 def test_legacy_names_of_broken_characters_differ() -> None:
     pieces = tuple(TokenLogprob(n, "\ufffd", bytes([0xC0 + n]), -1.0) for n in (1, 2))
     delta = TextDelta(0, "?", (TokenLogprob(1, "\ufffd", b"\xc1", -1.0, pieces),))

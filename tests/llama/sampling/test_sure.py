@@ -29,7 +29,12 @@ WORDS = Words(PIECES.__getitem__, lambda token: token == END, END)
 
 
 def draws(
-    shares: list[float], *, end: float = 0.0, words: Words = WORDS, top_p: float = 1.0
+    shares: list[float],
+    *,
+    end: float = 0.0,
+    words: Words = WORDS,
+    top_p: float = 1.0,
+    temperature: float = 1.0,
 ) -> Counter[int]:
     """How often which token is chosen where the probabilities are these."""
     padded = np.zeros(SIZE, dtype=np.float32)
@@ -37,7 +42,7 @@ def draws(
     padded[END] = end
     with np.errstate(divide="ignore"):
         row = np.log(padded)
-    choice = SureOnly(words, Uniform(7), top_k=0, top_p=top_p, min_p=0.0, temperature=1.0)
+    choice = SureOnly(words, Uniform(7), top_k=0, top_p=top_p, min_p=0.0, temperature=temperature)
     scan = Scan(SIZE, choice.largest, Workspace(SIZE))
     chosen: Counter[int] = Counter()
     for _ in range(200):
@@ -75,6 +80,11 @@ def test_an_answer_that_may_not_end_goes_on_with_the_likeliest() -> None:
 
 def test_a_share_of_the_probability_bounds_the_candidates() -> None:
     assert draws([0.6, 0, 0.4], top_p=0.5) == {0: 200}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-6, 1e-4, 5e-4, 0.01])
+def test_the_colder_it_is_the_surer_is_the_likeliest(temperature: float) -> None:
+    assert draws([0.6, 0, 0.39], end=1e-9, temperature=temperature) == {0: 200}
 
 
 @pytest.fixture(scope="module")
@@ -129,4 +139,5 @@ def test_the_settings_ask_for_it() -> None:
     asked = Sampling(temperature=1.0, top_k=40, top_p=0.9, min_p=0.0, sure_only=True)
     assert isinstance(choice_of(asked, SIZE, WORDS), SureOnly)
     assert not isinstance(choice_of(replace(asked, sure_only=False), SIZE, WORDS), SureOnly)
-    assert choice_of(replace(asked, temperature=0.0), SIZE, WORDS) is None
+    assert isinstance(choice_of(replace(asked, temperature=0.0), SIZE, WORDS), SureOnly)
+    assert choice_of(replace(asked, temperature=0.0, sure_only=False), SIZE, WORDS) is None
