@@ -167,7 +167,7 @@ def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, o
     begins within a character has that character's."""
     offsets: list[int] = []
     for token in tokens:
-        within = token.raw[:1] != b"" and not _begins_character(token.raw[0])
+        within = any(not _begins_character(byte) for byte in token.raw[:1])
         offsets.append(max(0, offset - within))
         offset += _characters(token)
     return {

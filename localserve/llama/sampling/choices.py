@@ -52,13 +52,13 @@ def choice_of(sampling: Sampling, size: int, words: Words | None = None) -> Choi
     top_p = 1.0 if sampling.top_p is None else float(np.float32(sampling.top_p))
     min_p = np.float32(sampling.min_p or 0.0)
     top_k = sampling.top_k or 0
-    sure_only = sampling.sure_only and words is not None
-    if top_k == 1 or top_p <= 0.0 or not (temperature or sure_only):
+    likely = words if sampling.sure_only else None
+    if top_k == 1 or top_p <= 0.0 or not (temperature or likely):
         return None
     seed = seed_of(sampling.seed)
-    if sampling.sure_only and words is not None:
+    if likely is not None:
         return SureOnly(
-            words,
+            likely,
             Uniform(seed),
             top_k=top_k,
             top_p=top_p,

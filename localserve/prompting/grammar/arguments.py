@@ -75,8 +75,7 @@ def arguments_of(parameters: Mapping[str, object] | None) -> list[Argument] | No
     properties = known.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         return None
-    needed = known.get("required")
-    required = set(needed) if isinstance(needed, list) else set()
+    required = [key for key in _listed(known.get("required")) if isinstance(key, str)]
     return [
         Argument(key, schema if isinstance(schema, Mapping) else {}, types, key in required)
         for key, schema in properties.items()
@@ -90,9 +89,9 @@ def root_of(tool: Tool) -> Mapping[str, object]:
     root = rooted(tool.parameters)
     if not tool.strict:
         return root
-    properties, needed = root.get("properties"), root.get("required")
+    properties = root.get("properties")
     known = properties if isinstance(properties, Mapping) else {}
-    unknown = [key for key in needed if key not in known] if isinstance(needed, list) else []
+    unknown = [key for key in _listed(root.get("required")) if key not in [*known]]
     if unknown:
         raise _unenforced(f"The required argument {unknown[0]!r}, which is no property,")
     for key, value in root.items():
@@ -100,6 +99,10 @@ def root_of(tool: Tool) -> Mapping[str, object]:
         if key not in _OF_ROOTS and not free:
             raise _unenforced(f"The keyword {key!r} beside the properties of a tool")
     return root
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _unenforced(what: str) -> GrammarInvalid:
@@ -314,7 +317,8 @@ def string_bodies(
 def sub_schema(root: Mapping[str, object], argument: Argument) -> Mapping[str, object]:
     """An argument's schema by itself, with the definitions that it may refer to. One that refers to
     the whole, as a tree does, has that among them."""
-    shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
+    named = {key: root.get(key) for key in ("$defs", "definitions")}
+    shared = {key: value for key, value in named.items() if isinstance(value, Mapping)}
     alone = {**argument.schema, **shared}
     moved = _moved(alone)
     if moved == alone:

@@ -7,6 +7,7 @@ written blindly within the grammar is read by the format's parser as calls of of
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import re
 from typing import Any
@@ -185,6 +186,27 @@ async def test_arguments_may_refer_to_the_whole(bench: Bench, strict: bool) -> N
     for value, right in (([], True), ([{"name": "x", "s": []}], True), ([[]], False)):
         text = bench.rendered(call("f", {"name": "r", "s": value}))
         assert follows(make(), bench.table.tokens(text)) == right, text
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"s": {}}, "required": [["a"]]},
+        {"properties": {"s": {"$ref": "#"}}, "$defs": [1]},
+        {"properties": {"s": {"enum": []}}},
+        {"properties": {"s": {"enum": [{"a": 1}, "x", None]}}},
+        {"$ref": "#"},
+        {"$ref": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("strict", [True, False])
+async def test_schemas_without_sense_are_taken_or_refused(
+    bench: Bench, schema: dict[str, Any], strict: bool
+) -> None:
+    tool = Tool("f", None, schema, strict=strict)
+    with contextlib.suppress(GrammarInvalid):
+        await bench.make(Demand(tools=(tool,), calls=REQUIRED))
 
 
 @pytest.mark.parametrize("value", ["12", 12])
