@@ -63,7 +63,7 @@ class Cost:
 
 
 class DecodeClock:
-    """Adds up what llama_decode takes, within the block."""
+    """Adds up what llama_decode takes, within the block; GPUs compute on after it has returned."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -79,7 +79,9 @@ class DecodeClock:
     def _timed(self, *arguments: Any) -> Any:
         began = time.perf_counter()
         try:
-            return self._decode(*arguments)
+            status = self._decode(*arguments)
+            llama_cpp.llama_synchronize(arguments[0])
+            return status
         finally:
             self.seconds += time.perf_counter() - began
 

@@ -13,10 +13,11 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -166,12 +167,18 @@ def idle_share(process: Process, seconds: float) -> float:
 
 @contextmanager
 def localserve(
-    settings: Settings, python: str, logs: Path, *, step_budget_ms: float | None = None
+    settings: Settings,
+    python: str,
+    logs: Path,
+    *,
+    step_budget_ms: float | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Start localserve from the Python that has it. Its prefixes on disk end with `logs`."""
+    """Start localserve from the Python that has it, with more `options` of `up`. Its prefixes on
+    disk end with `logs`."""
     port = _free_port()
     place = ["--host", "127.0.0.1", "--port", str(port)]
-    command = [python, "-m", "localserve", "up", *settings.arguments(), *place]
+    command = [python, "-m", "localserve", "up", *settings.arguments(), *place, *options]
     environ = {"LOCALSERVE_PREFIXES_DIR": str(logs / "prefixes")}
     if step_budget_ms is not None:
         environ["LOCALSERVE_STEP_BUDGET_MS"] = str(step_budget_ms)
@@ -236,10 +243,16 @@ def example_server(settings: Settings, script: Path, python: str, logs: Path) ->
         yield server
 
 
+def served_model(server: Server) -> dict[str, Any]:
+    """What a localserve says of the model that it serves: memory, budget and so on."""
+    with _DIRECT.open(f"{server.url}/admin/models", timeout=10) as response:
+        models = json.load(response)["models"]
+    return next(one for one in models if one["id"] == server.model)
+
+
 def step_budget_ms(server: Server) -> float:
     """The longest step of a localserve while answers run, as it says."""
-    with _DIRECT.open(f"{server.url}/admin/models", timeout=10) as response:
-        return float(json.load(response)["models"][0]["step_budget_ms"])
+    return float(served_model(server)["step_budget_ms"])
 
 
 def running(url: str) -> Server:

@@ -31,12 +31,14 @@ class ShapeName(StrEnum):
 
     QWEN3_0_6B = "qwen3-0.6b"
     QWEN3_1_7B = "qwen3-1.7b"
+    QWEN3_8B = "qwen3-8b"
     TINY = "tiny"
 
 
 SHAPES = {
     ShapeName.QWEN3_0_6B: Shape("qwen3-0.6b", 28, 1024, 3072, 16, 8, 128, vocabulary=151_936),
     ShapeName.QWEN3_1_7B: Shape("qwen3-1.7b", 28, 2048, 6144, 16, 8, 128, vocabulary=151_936),
+    ShapeName.QWEN3_8B: Shape("qwen3-8b", 36, 4096, 12288, 32, 8, 128, vocabulary=151_936),
     ShapeName.TINY: Shape("tiny", 2, 256, 512, 4, 2, 64, vocabulary=2_048),
 }
 # Small embeddings leave the say to the layers, so an answer depends on its whole context; the last
