@@ -194,6 +194,9 @@ class LlamaRunner:
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code != 0:
             self._undo(batch, code)
+        # A GPU goes on after llama_decode has returned: a step without outputs would seem to take
+        # no time, and the next one that of both.
+        llama_cpp.llama_synchronize(self._context)
         return [self._results(part, output) for part, output in zip(batch, outputs, strict=True)]
 
     def _results(self, part: Slice, output: int) -> list[Sampled | Unsampled]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import llama_cpp
 import numpy as np
 import pytest
 
@@ -116,6 +117,26 @@ def test_a_batch_of_many_answers_as_each_alone(
     )
     assert len({one.token for answer in answers for one in answer}) > 10
     runner.close()
+
+
+def test_a_step_has_ended_when_run_returns_also_one_without_outputs(
+    runner: LlamaRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str) -> None:
+        function = getattr(llama_cpp, name)
+
+        def call(*arguments: object) -> object:
+            calls.append(name)
+            return function(*arguments)
+
+        monkeypatch.setattr(llama_cpp, name, call)
+
+    noted("llama_decode")
+    noted("llama_synchronize")
+    runner.run([Slice(0, 0, tuple(prompt_of(1, 32)), None)])
+    assert calls == ["llama_decode", "llama_synchronize"]
 
 
 def test_chunks_of_a_prompt_give_what_the_whole_prompt_gives(runner: LlamaRunner) -> None:
