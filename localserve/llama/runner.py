@@ -23,7 +23,6 @@ from localserve.engine.runner import (
     Interrupted,
     NoCells,
     Sampled,
-    Sampler,
     Slice,
     State,
     Steer,
@@ -35,6 +34,7 @@ from localserve.llama.context import computes_on_gpu, device_in_words, make_cont
 from localserve.llama.draft import LlamaDraft
 from localserve.llama.memory import MemoryUntold, usage_of
 from localserve.llama.model import LlamaModel
+from localserve.llama.row_pool import RowPool
 from localserve.llama.sampler import LlamaSampler
 from localserve.llama.sampling.row import NoChoice, Row
 from localserve.llama.sampling.sure import Words
@@ -55,6 +55,9 @@ Source: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY in llama.h."""
 MINGLED = frozenset({"deepseek4"})
 """Architectures whose state of one sequence has rows of all: no part of it may leave the process.
 Source: dsv4_state_write_k_cache in llama-kv-cache-dsv4.cpp."""
+
+Results = list[Sampled | Unsampled]
+"""Of one slice: the tokens that follow, as far as they could be chosen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +108,7 @@ class LlamaRunner:
         self._batch = BatchArrays(runtime.batch_tokens)
         self._row_type = ctypes.c_float * model.vocabulary.size
         self.workspace = Workspace(model.vocabulary.size)
+        self._row_pool = RowPool(threads)
         self.device = device_in_words()
         self.crowding_slows = not self.saves and not computes_on_gpu(runtime)
         if draft_model is not None:
@@ -188,7 +192,7 @@ class LlamaRunner:
             return 0
         return self._runtime.guess_tokens
 
-    def run(self, batch: Sequence[Slice]) -> list[list[Sampled | Unsampled]]:
+    def run(self, batch: Sequence[Slice]) -> list[Results]:
         outputs = self._batch.fill(batch)
         self._interrupt[0] = b"\0"  # an interrupt that came late was meant for an earlier step
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
@@ -197,44 +201,32 @@ class LlamaRunner:
         # A GPU goes on after llama_decode has returned: a step without outputs would seem to take
         # no time, and the next one that of both.
         llama_cpp.llama_synchronize(self._context)
-        return [self._results(part, output) for part, output in zip(batch, outputs, strict=True)]
+        results = self._sample_all(batch, outputs)
+        for part, sampled in zip(batch, results, strict=True):
+            self._settle(part, right=max(0, len(sampled) - 1))
+        return results
 
-    def _results(self, part: Slice, output: int) -> list[Sampled | Unsampled]:
+    def _sample_all(self, batch: Sequence[Slice], outputs: Sequence[int]) -> list[Results]:
+        """For each slice the tokens that follow, none for those without a sampler."""
+        asked = [
+            (part, [self._row(output + ahead) for ahead in range(1 + len(part.guess))])
+            for part, output in zip(batch, outputs, strict=True)
+            if part.sampler is not None
+        ]
+        found = iter(self._row_pool.map(_sample_slice, asked))
+        return [[] if part.sampler is None else next(found) for part in batch]
+
+    def _settle(self, part: Slice, right: int) -> None:
+        """Forget those of the guessed tokens that were not right."""
         end = part.start + len(part.tokens)
-        results = [] if part.sampler is None else self._sample_all(part, part.sampler, output)
-        right = max(0, len(results) - 1)
         if right < len(part.guess):
             llama_cpp.llama_memory_seq_rm(self._memory, part.slot, end + right, -1)
         self._follow(part.slot, end + right)
-        return results
 
     def _follow(self, slot: int, length: int) -> None:
         """The drafter forgets what the slot does not hold any more."""
         if self.drafter is not None:
             self.drafter.truncate(slot, length)
-
-    def _sample_all(self, part: Slice, sampler: Sampler, output: int) -> list[Sampled | Unsampled]:
-        """The next token and one more for each guessed one that is right."""
-        results = [self._sample(sampler, output)]
-        for guessed in part.guess:
-            last = results[-1]
-            if isinstance(last, Unsampled) or last.complete or last.token != guessed:
-                break
-            results.append(self._sample(sampler, output + len(results)))
-        return results
-
-    def _sample(self, sampler: Sampler, output: int) -> Sampled | Unsampled:
-        assert isinstance(sampler, LlamaSampler)
-        row = self._row(output)
-        try:
-            return sampler.sample(row)
-        except NoChoice as failure:
-            return Unsampled(str(failure))
-        except ConstraintFailed as failure:
-            return Unsampled(str(failure), constrained=True)
-        except Exception as failure:  # whatever it is, the other rows are not concerned
-            log.exception("sampling failed")
-            return Unsampled(f"sampling failed: {failure}")
 
     def _row(self, output: int) -> Row:
         """The logits behind a token of the batch, where llama.cpp has them: nothing is copied."""
@@ -392,5 +384,32 @@ class LlamaRunner:
             self._closed = True
             if self.drafter is not None:
                 self.drafter.close()
+            self._row_pool.close()
             llama_cpp.llama_free(self._context)
             self._model.close()
+
+
+def _sample_slice(asked: tuple[Slice, list[Row]]) -> Results:
+    """The next token and one more for each guessed one that is right, from the rows behind them."""
+    part, rows = asked
+    sampler = part.sampler
+    assert isinstance(sampler, LlamaSampler)
+    results = [_sample(sampler, rows[0])]
+    for guessed, row in zip(part.guess, rows[1:], strict=True):
+        last = results[-1]
+        if isinstance(last, Unsampled) or last.complete or last.token != guessed:
+            break
+        results.append(_sample(sampler, row))
+    return results
+
+
+def _sample(sampler: LlamaSampler, row: Row) -> Sampled | Unsampled:
+    try:
+        return sampler.sample(row)
+    except NoChoice as failure:
+        return Unsampled(str(failure))
+    except ConstraintFailed as failure:
+        return Unsampled(str(failure), constrained=True)
+    except Exception as failure:  # whatever it is, the other rows are not concerned
+        log.exception("sampling failed")
+        return Unsampled(f"sampling failed: {failure}")

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from localserve.catalog.headers import read_local
-from localserve.chat import DEFAULT_SAMPLING
+from localserve.chat import DEFAULT_SAMPLING, Sampling
 from localserve.engine.runner import Interrupted, NoCells, Sampled, Slice, Unsampled
 from localserve.errors import ModelUnusable
 from localserve.llama.model import LlamaModel
+from localserve.llama.row_pool import RowPool
 from localserve.llama.runner import LlamaRunner
 from localserve.llama.sampler import LlamaSampler
 from localserve.planner.formula import state_bytes
@@ -29,9 +30,11 @@ NOISE = {"F16": 0.01, "Q4_K_M": 0.15}
 on purpose, and the noise with them: real ones have 1e-4 and 0.05."""
 
 
-def open_runner(path: Path, *, cells: int = 2_048, parallel: int = 4) -> LlamaRunner:
+def open_runner(
+    path: Path, *, cells: int = 2_048, parallel: int = 4, threads: int = 1
+) -> LlamaRunner:
     runtime = Runtime(cells, 2 * parallel, guess_tokens=16)
-    return LlamaRunner(LlamaModel(path, runtime), runtime, threads=1)
+    return LlamaRunner(LlamaModel(path, runtime), runtime, threads=threads)
 
 
 @pytest.fixture
@@ -137,6 +140,31 @@ def test_a_step_has_ended_when_run_returns_also_one_without_outputs(
     noted("llama_synchronize")
     runner.run([Slice(0, 0, tuple(prompt_of(1, 32)), None)])
     assert calls == ["llama_decode", "llama_synchronize"]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DEFAULT_SAMPLING], ids=["greedy", "drawn"])
+def test_rows_sampled_by_several_threads_are_the_same(tiny_f16: Path, sampling: Sampling) -> None:
+    answers = []
+    for cores in (1, 8):
+        runner = open_runner(tiny_f16, parallel=8)
+        runner._row_pool = RowPool(cores)
+        samplers = [
+            runner.make_sampler(
+                replace(sampling, seed=slot), history=[], top_logprobs=3, ignore_end=True
+            )
+            for slot in range(16)
+        ]
+        tokens = [[100 + slot] for slot in range(16)]
+        scores = []
+        for place in range(12):
+            step = [Slice(slot, place, tokens[slot][-1:], samplers[slot]) for slot in range(16)]
+            for slot, (sampled,) in enumerate(runner.run(step)):
+                assert isinstance(sampled, Sampled)
+                tokens[slot].append(sampled.token)
+                scores.append((sampled.score, sampled.top))
+        answers.append((tokens, scores))
+        runner.close()
+    assert answers[0] == answers[1]
 
 
 def test_chunks_of_a_prompt_give_what_the_whole_prompt_gives(runner: LlamaRunner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 
@@ -14,8 +15,9 @@ SAFE_EXPONENT = 40.0
 that are not negligible beside it."""
 
 
-class Workspace:
-    """Memory for what is computed of one row at a time, shared by all samplers of a thread.
+class Workspace(threading.local):
+    """Memory for what is computed of one row at a time, shared by all samplers; each thread has its
+    own.
 
     New arrays of this size would be given by the kernel and taken back at each token: a page fault
     for every 1,024 logits costs more than the arithmetic.
