@@ -283,15 +283,18 @@ class PrefixCache:
         slot, sequence.slot = sequence.slot, None
         assert slot is not None
         self._keep(slot)
-        self._drop_what_others_hold()
+        if slot in self.kept:
+            self._drop_what_is_held_twice(slot)
 
-    def _drop_what_others_hold(self) -> None:
+    def _drop_what_is_held_twice(self, newest: int) -> None:
         """A kept prefix that others begin with saves nothing and wants no slot."""
         if self._memory.saves:  # one that cannot be cut can go on only from where it ends
             return
-        for slot in list(self.kept):
-            if self.tree.is_doubled(slot):
+        for slot in self.tree.beginnings_of(newest):
+            if slot in self.kept:
                 self._drop(slot)
+        if self.tree.is_doubled(newest):
+            self._drop(newest)
 
     def _free_slot(self, *, besides: int | None) -> int:
         if not self._free_slots:

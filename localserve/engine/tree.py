@@ -148,6 +148,13 @@ class PrefixTree(Generic[S]):
         root = list(end.path())[-1]
         return any(other != slot for other in _beginning_with(root, self.tokens(slot)))
 
+    def beginnings_of(self, slot: int) -> set[int]:
+        """The other slots that hold nothing but a beginning of what this one holds, in the same
+        cells or others."""
+        root = list(self._ends[slot].path())[-1]
+        held = (node.slots for node in _along(root, self.tokens(slot)))
+        return set().union(*held) - {slot}
+
     def held_cells(self, slots: Iterable[int]) -> int:
         """The cells that these slots hold together, shared ones once."""
         return sum(node.end - node.start for node in self._held(slots))
@@ -311,6 +318,14 @@ def _beginning_with(node: Node[S], tokens: TokenArray) -> Iterator[int]:
         length = common_length(child.tokens, tokens[child.start :])
         if child.start + length in (child.end, len(tokens)):
             yield from _beginning_with(child, tokens)
+
+
+def _along(node: Node[S], tokens: TokenArray) -> Iterator[Node[S]]:
+    """The nodes below `node` that hold nothing but tokens that these begin with."""
+    for child in node.children:
+        if common_length(child.tokens, tokens[child.start :]) == child.end - child.start:
+            yield child
+            yield from _along(child, tokens)
 
 
 def _all(node: Node[S]) -> Iterator[Node[S]]:

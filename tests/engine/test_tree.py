@@ -128,6 +128,19 @@ class AnyTree(RuleBasedStateMachine):
             )
             assert self.tree.is_doubled(slot) == doubled
 
+    @invariant()
+    def beginnings_are_of_what_goes_on(self) -> None:
+        texts = self.texts()
+        for slot, text in texts.items():
+            assert self.tree.beginnings_of(slot) == {
+                other
+                for other, beginning in texts.items()
+                if beginning
+                and other != slot
+                and text[: len(beginning)] == beginning
+                and self.scopes[other] == self.scopes[slot]
+            }
+
     def ids(self, *slots: int) -> set[int]:
         return {id(cell) for slot in slots for cell in self.held.get(slot, [])}
 
