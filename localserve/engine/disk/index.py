@@ -21,6 +21,12 @@ MOST_CHILDREN = 256
 """Of the records that follow the same one, so many are looked at, those added last: who sends ten
 thousand conversations makes nobody wait."""
 
+HEAD_TOKENS = 32
+"""The first tokens of all these are compared at once. Prompts begin with the same few, so many."""
+
+NO_TOKEN, NO_WANTED_TOKEN = -1, -2
+"""What stands in a head where there are no tokens any more; never equal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -53,6 +59,36 @@ class _Path:
         return tuple(found)
 
 
+class _Children:
+    """The records that follow the same one, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, Record] = {}
+        self._newest: tuple[list[Record], TokenArray] | None = None
+
+    def add(self, record: Record) -> None:
+        self.records[record.key] = record
+        self._newest = None
+
+    def remove(self, key: bytes) -> None:
+        del self.records[key]
+        self._newest = None
+
+    def newest(self) -> tuple[list[Record], TokenArray]:
+        """MOST_CHILDREN of them, and their first tokens. Shape (records, HEAD_TOKENS)."""
+        if self._newest is None:
+            newest = list(islice(reversed(self.records.values()), MOST_CHILDREN))
+            heads = [_head(record.tokens, NO_TOKEN) for record in newest]
+            self._newest = newest, np.stack(heads)
+        return self._newest
+
+
+def _head(tokens: TokenArray, beyond: int) -> TokenArray:
+    head = np.full(HEAD_TOKENS, beyond, np.int32)
+    head[: len(tokens)] = tokens[:HEAD_TOKENS]
+    return head
+
+
 class RecordIndex:
     """All records of one model. With `cuttable` False each stands for a sequence that can go on
     only from where one of its parts ends."""
@@ -60,7 +96,7 @@ class RecordIndex:
     def __init__(self, *, cuttable: bool) -> None:
         self._cuttable = cuttable
         self._lock = threading.Lock()
-        self._children: dict[bytes, dict[bytes, Record]] = {}
+        self._children: dict[bytes, _Children] = {}
         self._records: dict[bytes, Record] = {}
         self._size_bytes = 0
 
@@ -82,7 +118,7 @@ class RecordIndex:
                 return
             self._size_bytes += record.file_bytes
             self._records[record.key] = record
-            self._children.setdefault(record.parent, {})[record.key] = record
+            self._children.setdefault(record.parent, _Children()).add(record)
 
     def remove(self, key: bytes) -> None:
         """Harmless where there is none of that key."""
@@ -92,8 +128,8 @@ class RecordIndex:
                 return
             self._size_bytes -= record.file_bytes
             siblings = self._children[record.parent]
-            del siblings[key]
-            if not siblings:
+            siblings.remove(key)
+            if not siblings.records:
                 del self._children[record.parent]
 
     def follow(self, root: bytes, tokens: TokenArray) -> tuple[bytes, tuple[Record, ...]]:
@@ -119,8 +155,8 @@ class RecordIndex:
             ends.append((path.record.key, at, path))
             best = max(best, (at, path, path.record.end), key=lambda one: one[0])
         for key, at, before in ends:
-            for record in self._following(key):
-                held, replaced = _common(record.tokens, tokens[at:], plain)
+            for record, equal in self._following(key, tokens[at:]):
+                held, replaced = _common(record.tokens, tokens[at:], equal, plain)
                 if at + replaced > best[0]:
                     best = at + replaced, _Path(record, before), record.start + held
         replaced, found, held = best
@@ -132,15 +168,13 @@ class RecordIndex:
             return []
         return [
             other
-            for other in self._following(record.parent)
-            if other.end < record.end
-            and common_length(other.tokens, record.tokens) == len(other.tokens)
+            for other, equal in self._following(record.parent, record.tokens)
+            if other.end < record.end and equal == len(other.tokens)
         ]
 
     def _longest_uncut(self, root: bytes, tokens: TokenArray) -> Found | None:
         best: Found | None = None
-        for record in self._following(root):
-            common = common_length(record.tokens, tokens)
+        for record, common in self._following(root, tokens):
             length = max((part.length for part in record.parts if part.length <= common), default=0)
             if length > (best.held if best else 0):
                 best = Found((record,), length, length)
@@ -154,21 +188,36 @@ class RecordIndex:
         open_ends: list[tuple[bytes, int, _Path | None]] = [(root, 0, None)]
         while open_ends:
             key, at, before = open_ends.pop()
-            for record in self._following(key):
-                held, replaced = _common(record.tokens, tokens[at:], plain)
+            for record, equal in self._following(key, tokens[at:]):
+                held, replaced = _common(record.tokens, tokens[at:], equal, plain)
                 if held == len(record.tokens):
                     path = _Path(record, before)
                     open_ends.append((record.key, at + replaced, path))
                     yield path, at + replaced
 
-    def _following(self, key: bytes) -> list[Record]:
+    def _following(self, key: bytes, tokens: TokenArray) -> Iterator[tuple[Record, int]]:
+        """The newest records that follow, each with how many tokens it has in common with these."""
         with self._lock:
-            children = self._children.get(key, {})
-            return list(islice(reversed(children.values()), MOST_CHILDREN))
+            children = self._children.get(key)
+            records, heads = children.newest() if children else ([], None)
+        if heads is None:
+            return
+        differs = heads != _head(tokens, NO_WANTED_TOKEN)
+        for record, at, ends in zip(
+            records, differs.argmax(axis=1).tolist(), differs.any(axis=1).tolist(), strict=True
+        ):
+            if ends:
+                yield record, at
+            else:
+                rest = common_length(record.tokens[HEAD_TOKENS:], tokens[HEAD_TOKENS:])
+                yield record, HEAD_TOKENS + rest
 
 
-def _common(held: TokenArray, wanted: TokenArray, plain: Plain | None) -> tuple[int, int]:
-    if plain is not None:
-        return align(held, wanted, plain)
-    length = common_length(held, wanted)
-    return length, length
+def _common(
+    held: TokenArray, wanted: TokenArray, equal: int, plain: Plain | None
+) -> tuple[int, int]:
+    """How much of `held` stands for how much of `wanted`; the first `equal` tokens are the same."""
+    if plain is None:
+        return equal, equal
+    more_held, more_wanted = align(held[equal:], wanted[equal:], plain)
+    return equal + more_held, equal + more_wanted

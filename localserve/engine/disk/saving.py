@@ -115,8 +115,8 @@ class Saver:
             began = self._clock()
             outcome = self._save_piece(slot)
             self._seconds_left -= self._clock() - began
-            if outcome is not Outcome.TAKEN:
-                return
+            if outcome is Outcome.LATER:
+                self._seconds_left = 0.0  # nor would it take another one's
 
     def set_aside(self, seconds: float, sources: Iterable[Source | None]) -> None:
         """Leave the cells to sequences that begin with `sources`: all else that is written, or can
@@ -128,7 +128,7 @@ class Saver:
         self._seconds_left = min(self._seconds_left, seconds)
         for slot in list(self._cache.kept):
             self.spill(slot)
-            if self._is_written(slot):
+            if self._settled.get(slot) == self._mark(slot) and self._is_written(slot):
                 self._cache.shrink(slot, stay.get(slot, 0))
 
     # At the end

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localserve.engine.disk.index import MOST_CHILDREN, RecordIndex
+from localserve.engine.disk.index import HEAD_TOKENS, MOST_CHILDREN, RecordIndex
 from localserve.engine.disk.record import Part, Record
 from localserve.engine.prefixes import common_length
 from localserve.engine.scripted import ByteVocabulary
@@ -38,6 +38,18 @@ def test_records_one_behind_the_other_are_found_as_far_as_they_agree() -> None:
     assert found.tokens.tolist() == [1, 2, 3, 4, 5, 6]
     assert index.longest(ROOT, token_array(9, 1, 2)) is None
     assert index.longest(b"x" * 16, token_array(1, 2, 3)) is None
+
+
+@given(st.sampled_from([1, HEAD_TOKENS - 1, HEAD_TOKENS, HEAD_TOKENS + 1, 3 * HEAD_TOKENS]))
+def test_records_are_told_apart_wherever_they_part(at: int) -> None:
+    beginning = tuple(range(3 * HEAD_TOKENS))
+    others = [record(ROOT, *beginning[:length], 777) for length in range(0, at, 7)]
+    wanted = record(ROOT, *beginning[:at], 888, 889)
+    found = index_of(*others, wanted, record(ROOT, 5)).longest(
+        ROOT, token_array(*beginning[:at], 888, 999)
+    )
+    assert found is not None
+    assert (found.records, found.held) == ((wanted,), at + 1)
 
 
 def test_what_follows_a_record_that_is_gone_is_not_found() -> None:

@@ -47,6 +47,25 @@ def test_what_it_begins_with_stays_in_the_cells(
     assert rig.scheduler.cells_used == 300 + len(b"\nelse\nelse")
 
 
+def test_a_full_queue_is_asked_once_however_much_is_kept(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = crowded(servers)
+    asked: list[int] = []
+
+    def takes(shelf: Shelf, size: int) -> bool:
+        asked.append(size)
+        return False
+
+    monkeypatch.setattr(Shelf, "takes", takes)
+    for number in range(6):
+        ask(rig, bytes([40 + number]) * 300 + b"\nhello\n")
+    assert rig.scheduler.cells_kept >= 6 * 300
+    asked.clear()
+    ask(rig, OTHER + b"\nother\n")
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize(
     "changes",
     [
