@@ -134,7 +134,7 @@ class Screen(Sink):
             "device": facts.device,
             "context": f"{facts.context_tokens} tokens for {_together(facts)}"
             f" (trained for {facts.trained_context_tokens})",
-            "memory": f"{size_text(loaded.memory_bytes)} in use",
+            "memory": f"{size_text(loaded.memory_bytes)} of RAM in use",
             "ready": f"[bold green]{self._url}[/] after {loaded.seconds:.1f} s",
         }
         for name, text in rows.items():
@@ -146,7 +146,7 @@ class Screen(Sink):
         facts = loaded.facts
         text = (
             f"{facts.name} is loaded, too, after {loaded.seconds:.1f} s:"
-            f" {facts.context_tokens} tokens, {size_text(loaded.memory_bytes)} in use by all"
+            f" {facts.context_tokens} tokens, {size_text(loaded.memory_bytes)} of RAM in use by all"
         )
         self._out.print(escape(plain(text).plain))
 
