@@ -16,7 +16,7 @@ from typing import Any
 
 from builtin_model import words
 from builtin_model.catalogue import CATALOGUE, Entry
-from builtin_model.draw import odd_word, random_words
+from builtin_model.draw import loosen, odd_word, random_words
 
 Tool = dict[str, Any]
 
@@ -86,6 +86,15 @@ def phrase(rng: random.Random) -> str:
 SUMS = ("add", "subtract", "multiply", "run_python")
 """Tools that could answer each other's requests."""
 
+DESCRIPTIONS: tuple[str, ...] = (
+    "{v} a {n}.",
+    "{v} the {n}",
+    "{v}s a {n}",
+    "{v}s the {n}.",
+    "Use this to {v} a {n}.",
+)
+"""Of drawn tools."""
+
 JSON_TYPES: dict[str, str] = {"int": "integer", "number": "number", "bool": "boolean"}
 
 
@@ -143,6 +152,7 @@ def invent(rng: random.Random) -> Drawn:
         "speed amount width number place reason".split(),
         rng.randint(0, 3),
     )
+    keys = [rng.choice(words.NOUNS) if rng.random() < 0.2 else key for key in keys]
     kinds = {
         "size": "int",
         "count": "int",
@@ -161,7 +171,7 @@ def invent(rng: random.Random) -> Drawn:
     return Drawn(
         rng.choice(words.VERBS),
         rng.choice(words.NOUNS),
-        {key: kinds.get(key, "noun") for key in keys},
+        {key: kinds.get(key) or rng.choice(["noun", "noun", "int"]) for key in keys},
     )
 
 
@@ -241,7 +251,7 @@ def draw_tools(
         else:
             made = invent(rng)
             name, parameters = made.name, made.parameters
-            description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
+            description = rng.choice(DESCRIPTIONS)
             description = description.format(v=made.verb.capitalize(), n=made.noun)
         tools[name] = describe(rng, name, description, parameters, form)
     return list(tools.values())
@@ -254,7 +264,7 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])
         name, parameters = draw_names(rng, entry)
         arguments = {key: draw_value(rng, kind) for key, kind in parameters.items()}
-        request = rng.choice(entry.requests).format(*arguments.values())
+        request = loosen(rng, rng.choice(entry.requests)).format(*arguments.values())
         tool = describe(rng, name, rng.choice(entry.description), parameters, form)
         clash = set(entry.names)
         sums = entry.names[0] in SUMS
@@ -263,7 +273,7 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         name = made.name
         arguments = {key: draw_value(rng, kind) for key, kind in made.parameters.items()}
         request = request_for(rng, made, arguments)
-        description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
+        description = rng.choice(DESCRIPTIONS)
         description = description.format(v=made.verb.capitalize(), n=made.noun)
         tool = describe(rng, name, description, made.parameters, form)
         clash, sums = {name}, False
