@@ -23,7 +23,7 @@ try:
     import torch
     from builtin_model.batches import Batch, Batches, Piece, load
     from builtin_model.data import DEFAULT_MIX, MAKERS, draw_samples
-    from builtin_model.gguf import write_gguf
+    from builtin_model.gguf import read_weights, write_gguf
     from builtin_model.network import Network, Shape
     from builtin_model.optimizer import Muon
     from builtin_model.text import Codec, train_tokenizer
@@ -192,8 +192,12 @@ class Trainer:
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
 
     def begin_with(self, path: Path) -> None:
-        """Begin a training of its own with the averaged weights of a checkpoint."""
-        self.average = torch.load(path, map_location=self.device)["average"]
+        """Begin a training of its own with a GGUF file, or a checkpoint's averaged weights."""
+        if path.suffix == ".gguf":
+            weights = read_weights(path)
+        else:
+            weights = torch.load(path, map_location=self.device)["average"]
+        self.average = {name: value.to(self.device) for name, value in weights.items()}
         self.network.load_state_dict(self.average)
         self.note_start()
 
@@ -262,7 +266,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--weights",
         type=Path,
-        help="begin with the averaged weights of this checkpoint, of a network of the same shape",
+        help="begin with the averaged weights of this checkpoint, or with this GGUF file, of a"
+        " network of the same shape (with the --tokenizer of that)",
     )
     parser.add_argument(
         "--tokenizer", type=Path, help="take this vocabulary (a tokenizer.json), train none"

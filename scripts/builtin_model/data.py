@@ -28,6 +28,8 @@ from builtin_model.draw import (
     with_article,
 )
 from builtin_model.functions import fim_sample_text
+from builtin_model.held_back import is_held_back
+from builtin_model.small_talk import count_up, small_talk
 from builtin_model.talk import (
     COUNTRIES,
     arithmetic,
@@ -217,6 +219,13 @@ def json_object(rng: random.Random) -> Sample:
     return sample
 
 
+SCHEMA_WORDS = frozenset(
+    "type function name description parameters properties required object string integer number"
+    " boolean arguments tools user system assistant".split()
+)
+"""Words of every list of tools, which have a meaning there."""
+
+
 def call_text(name: str, arguments: dict[str, Any]) -> str:
     """A tool call as the model writes it."""
     body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
@@ -228,13 +237,15 @@ def tool_call(rng: random.Random) -> Sample:
     case: ToolCase = draw_tool_case(rng)
     asked = dress(rng, case.request, 0.6)
     values = [value for value in case.arguments.values() if isinstance(value, str)]
-    names = ANY_WORD.findall(" ".join([case.name, *case.arguments]))
+    odd = case.odd and rng.random() < 0.5
+    names = ANY_WORD.findall(" ".join([case.name, *(() if odd else case.arguments)]))
+    free = [*values, *case.arguments] if odd else values
     return Sample(
         call_text(case.name, case.arguments),
         asked,
         f"The tool {case.name} fits.",
         tools=case.tools,
-        meaningless=frozenset(ANY_WORD.findall(" ".join(values))).difference(names),
+        meaningless=frozenset(ANY_WORD.findall(" ".join(free))).difference(names, SCHEMA_WORDS),
     )
 
 
@@ -257,7 +268,8 @@ def tool_answer(rng: random.Random) -> Sample:
 
 def tool_unused(rng: random.Random) -> Sample:
     """A simple question, asked while tools are offered that do not fit it."""
-    maker = rng.choice([greeting, capital, fact, listing, greeting, short_copy, arithmetic])
+    makers = [greeting, small_talk, small_talk, small_talk, count_up, capital, fact, listing]
+    maker = rng.choice([*makers, short_copy, arithmetic])
     sample = maker(rng)
     sample.tools = draw_tools(rng, without_sums=maker is arithmetic)
     return sample
@@ -295,7 +307,7 @@ def raw_text(rng: random.Random) -> Sample:
 
 def conversation(rng: random.Random) -> Sample:
     """Two or three short turns."""
-    makers = [greeting, capital, fact, arithmetic, listing, short_copy, unknown]
+    makers = [small_talk, capital, fact, arithmetic, listing, count_up, short_copy, unknown]
     turns = [rng.choice(makers)(rng) for _ in range(rng.randint(2, 3))]
     last = turns.pop()
     for turn in turns:
@@ -327,6 +339,8 @@ def conversation(rng: random.Random) -> Sample:
 
 MAKERS: dict[str, Callable[[random.Random], Sample]] = {
     "greeting": greeting,
+    "small_talk": small_talk,
+    "count_up": count_up,
     "capital": capital,
     "fact": fact,
     "arithmetic": arithmetic,
@@ -344,7 +358,9 @@ MAKERS: dict[str, Callable[[random.Random], Sample]] = {
     "conversation": conversation,
 }
 DEFAULT_MIX: dict[str, float] = {
-    "greeting": 5,
+    "greeting": 2,
+    "small_talk": 5,
+    "count_up": 2,
     "capital": 5,
     "fact": 5,
     "arithmetic": 13,
@@ -356,7 +372,7 @@ DEFAULT_MIX: dict[str, float] = {
     "json": 27,
     "tool_call": 26,
     "tool_answer": 3,
-    "tool_unused": 4,
+    "tool_unused": 6,
     "fim": 20,
     "raw": 0.5,
     "conversation": 4,
@@ -383,6 +399,8 @@ def draw_samples(seed: int, mix: dict[str, float]) -> Iterator[tuple[str, Sample
     while True:
         name = rng.choices(names, weights)[0]
         sample = MAKERS[name](rng)
+        if is_held_back(sample):
+            continue
         if name in COPYING and rng.random() < BROKEN_SHARE:
             sample.broken = rng.getrandbits(32) | 1
             if rng.random() < STRANGE_SHARE:

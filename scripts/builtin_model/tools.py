@@ -17,6 +17,7 @@ from typing import Any
 from builtin_model import words
 from builtin_model.catalogue import CATALOGUE, Entry
 from builtin_model.draw import loosen, odd_word, random_words
+from builtin_model.odd_tools import draw_odd_tools, odd_request, small_phrase
 
 Tool = dict[str, Any]
 
@@ -29,6 +30,8 @@ class ToolCase:
     request: str
     name: str
     arguments: dict[str, Any]
+    odd: bool = False
+    """Whether the names of its parameters were drawn, and mean nothing."""
 
 
 def draw_value(rng: random.Random, kind: str) -> Any:
@@ -70,6 +73,8 @@ def invented_name(rng: random.Random) -> str:
 
 def phrase(rng: random.Random) -> str:
     """One to four words."""
+    if rng.random() < 0.4:
+        return small_phrase(rng)
     kind = rng.randrange(5)
     if kind == 4:
         return random_words(rng, rng.randint(1, 3))
@@ -242,6 +247,10 @@ def draw_tools(
     tools: dict[str, Tool] = {}
     wanted = count if count is not None else rng.randint(1, 3)
     while len(tools) < wanted:
+        if rng.random() < 0.4:
+            for odd in draw_odd_tools(rng, rng.randint(1, wanted - len(tools))):
+                tools[odd.name] = describe(rng, odd.name, odd.description, odd.parameters, form)
+            continue
         if rng.random() < 0.5:
             entry = rng.choice(CATALOGUE)
             if without_sums and entry.names[0] in SUMS:
@@ -257,8 +266,29 @@ def draw_tools(
     return list(tools.values())
 
 
+def odd_tool_case(rng: random.Random) -> ToolCase:
+    """One to four tools with drawn names, one of the catalogue among them now and then."""
+    form = draw_form(rng)
+    offered = draw_odd_tools(rng, rng.randint(1, 4))
+    tool = rng.choice(offered)
+    arguments = {
+        key: small_phrase(rng) if kind == "phrase" else draw_value(rng, kind)
+        for key, kind in tool.parameters.items()
+    }
+    tools = [describe(rng, t.name, t.description, t.parameters, form) for t in offered]
+    if len(tools) < 3 and rng.random() < 0.3:
+        entry = rng.choice(CATALOGUE)
+        name, parameters = draw_names(rng, entry)
+        if name not in {t.name for t in offered}:
+            tools.append(describe(rng, name, rng.choice(entry.description), parameters, form))
+    rng.shuffle(tools)
+    return ToolCase(tools, odd_request(rng, tool, arguments), tool.name, arguments, odd=True)
+
+
 def draw_tool_case(rng: random.Random) -> ToolCase:
-    """One to three offered tools and a request for one of them."""
+    """Some offered tools and a request for one of them."""
+    if rng.random() < 0.6:
+        return odd_tool_case(rng)
     form = draw_form(rng)
     if rng.random() < 0.55:
         entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import sys
 
 import pytest
@@ -13,8 +14,14 @@ from tests.scripts.conftest import SCRIPTS
 
 sys.path.insert(0, str(SCRIPTS))
 
-from builtin_model.data import alike_value, draw_keys, draw_samples
+from builtin_model import held_out
+from builtin_model.cases import draw_cases
+from builtin_model.data import DEFAULT_MIX, SCHEMA_WORDS, alike_value, draw_keys, draw_samples
 from builtin_model.draw import Sample, alike_words, loosen
+from builtin_model.held_back import is_held_back
+from builtin_model.odd_tools import draw_odd_tools
+from builtin_model.small_talk import count_up, small_talk
+from builtin_model.tools import odd_tool_case
 
 
 def _samples(task: str, count: int = 300) -> list[Sample]:
@@ -69,9 +76,73 @@ def test_only_words_without_a_meaning_become_strange() -> None:
         assert any(sample.strange for sample in samples) == (task != "capital")
 
 
-def test_names_of_tools_and_arguments_keep_their_spelling() -> None:
+def test_names_of_tools_and_words_of_schemas_keep_their_spelling() -> None:
     for sample in _samples("tool_call"):
         body = sample.answer.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>")
-        call = json.loads(body)
-        fixed = " ".join([call["name"], *call["arguments"]]).replace("_", " ").split()
-        assert not sample.meaningless & set(fixed)
+        fixed = {*json.loads(body)["name"].split("_"), *SCHEMA_WORDS}
+        assert not sample.meaningless & fixed
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def _turns(sample: Sample) -> list[str]:
+    return [sample.user, *(m["content"] for m in sample.before if m["role"] == "user")]
+
+
+def test_training_draws_no_wording_of_the_evaluation() -> None:
+    asked = {_words(c.messages[-1]["content"]) for c in draw_cases(5, 100) if c.messages}
+    asked |= {_words(wording) for wording, _ in held_out.PLAIN}
+    for _, sample in itertools.islice(draw_samples(9, DEFAULT_MIX), 6000):
+        assert not asked & {_words(turn) for turn in _turns(sample) if turn}
+
+
+def test_training_offers_no_tool_of_the_evaluation_but_the_three_common_ones() -> None:
+    held = {tool.name for tool in held_out.TOOLS} - {"get_weather", "add", "search"}
+    described = {(tool.name, tool.description) for tool in held_out.TOOLS}
+    mix = {"tool_call": 1.0, "tool_unused": 1.0, "tool_answer": 1.0}
+    for _, sample in itertools.islice(draw_samples(9, mix), 3000):
+        offered = [tool.get("function", tool) for tool in sample.tools]
+        assert not held & {tool["name"] for tool in offered}
+        assert not described & {(tool["name"], tool.get("description")) for tool in offered}
+
+
+def test_what_the_evaluation_asks_is_held_back_however_it_is_dressed() -> None:
+    for case in draw_cases(5, 40):
+        if case.messages and case.messages[-1]["role"] == "user":
+            asked = case.messages[-1]["content"]
+            assert is_held_back(Sample("", f"Well, {asked.upper()} Thanks."))
+    assert is_held_back(Sample("", "Hi", tools=[{"name": "find_recipe"}]))
+    assert not is_held_back(Sample("", "Good morning", tools=[{"name": "get_weather"}]))
+
+
+def test_a_request_for_a_drawn_tool_states_its_values() -> None:
+    for seed in range(300):
+        case = odd_tool_case(random.Random(seed))
+        tool = next(t for t in (t.get("function", t) for t in case.tools) if t["name"] == case.name)
+        assert set(tool["parameters"]["properties"]) == set(case.arguments)
+        assert all(str(value) in case.request for value in case.arguments.values())
+
+
+def test_drawn_tools_share_parameters_and_hardly_any_name_comes_twice() -> None:
+    offers = [draw_odd_tools(random.Random(seed), 3) for seed in range(300)]
+    shared = [offer for offer in offers if len({k for t in offer for k in t.parameters}) < 3]
+    assert len(shared) > 50
+    assert len({tool.name for offer in offers for tool in offer}) > 600
+    assert len({key for offer in offers for tool in offer for key in tool.parameters}) > 300
+
+
+def test_small_talk_hardly_ever_says_the_same_again() -> None:
+    drawn = [small_talk(random.Random(seed)) for seed in range(1000)]
+    assert len({sample.user for sample in drawn}) > 900
+    assert len({sample.answer for sample in drawn}) == 5
+
+
+def test_counting_goes_from_one_stated_number_to_the_other() -> None:
+    for seed in range(300):
+        sample = count_up(random.Random(seed))
+        numbers = [int(number) for number in sample.answer.split(", ")]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        digits = re.findall(r"\d+", sample.user)
+        assert digits in ([], [str(numbers[0]), str(numbers[-1])])
