@@ -59,7 +59,8 @@ FURTHER: tuple[str, ...] = (
 )  # fmt: skip
 ENDINGS: tuple[str, ...] = (
     "", ".", ".", ".", "?", "?", "!", " for me.", " for me?", ", please.", ", please?", ", thanks.",
-    ", thank you.", " please", " now.", " today.",
+    ", thank you.", " please", " now.", " today.", " right now.", " right now?", " at once.",
+    " tonight?", " again.", " now, please.", " today?", " then.",
 )  # fmt: skip
 DESCRIPTIONS: tuple[str, ...] = (
     "{V} a {n}.", "{V}s a {n}", "{V}s the {n}.", "{V} the {n}", "{V}s {n}s", "A tool for {n}s.",
@@ -112,7 +113,7 @@ def small_phrase(rng: random.Random) -> str:
         first, f"{first}s", f"{first} {second}", f"{first} {second}", f"{first} {second}",
         f"{adjective} {first}", f"{adjective} {first} {second}s", f"no {first}", f"not {adjective}",
         f"{first} and {second}", f"{first} without {second}", f"{first} {verb}s", f"the {first}",
-        f"{first} in the {second}", f"{small} {first}", f"{first} {small}", f"a {first} {second}",
+        f"{first} in the {second}", f"{small} {first}", f"a {first} {second}",
         f"{rng.randint(2, 40)} {first}s", f"{first} of {second}s", f"{verb} {small} {second}",
         f"all {first}s", f"{first} {second} {rng.choice(words.NOUNS)}", f"my {first} {second}",
     )  # fmt: skip

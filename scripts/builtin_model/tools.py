@@ -17,7 +17,7 @@ from typing import Any
 from builtin_model import words
 from builtin_model.catalogue import CATALOGUE, Entry
 from builtin_model.draw import loosen, odd_word, random_words
-from builtin_model.odd_tools import draw_odd_tools, odd_request, small_phrase
+from builtin_model.odd_tools import draw_key, draw_odd_tools, odd_request, small_phrase
 
 Tool = dict[str, Any]
 
@@ -130,10 +130,34 @@ def describe(
     return json.loads(json.dumps(tool, sort_keys=True)) if form == 6 else tool
 
 
-def draw_names(rng: random.Random, entry: Entry) -> tuple[str, dict[str, str]]:
-    """A name and parameter names out of those that an entry may have."""
+def draw_names(rng: random.Random, entry: Entry, odd: float = 0.0) -> tuple[str, dict[str, str]]:
+    """A name and parameter names out of those that an entry may have.
+
+    ``odd`` is the share of tools whose parameters are called by any words at all.
+    """
     name = entry.names[0] if rng.random() < 0.5 else rng.choice(entry.names)
+    if rng.random() < odd:
+        kinds = list(entry.parameters.values())
+        keys: list[str] = []
+        while len(keys) < len(kinds):
+            key = draw_key(rng)
+            keys += [key] * (key not in keys)
+        return name, dict(zip(keys, kinds, strict=True))
     return name, {rng.choice(key.split("|")): kind for key, kind in entry.parameters.items()}
+
+
+TAILS: tuple[str, ...] = (
+    "right now", "today", "now", "at the moment", "tonight", "again", "for me", "this morning",
+)  # fmt: skip
+
+
+def with_tail(rng: random.Random, request: str, entry: Entry) -> str:
+    """A request, now and then with words behind its last value that do not belong to it."""
+    ends = request.rstrip("?.!")
+    last = list(entry.parameters.values())[-1:]
+    if not ends.endswith("}") or last in (["phrase"], ["code"]) or rng.random() > 0.3:
+        return request
+    return f"{ends} {rng.choice(TAILS)}{request[len(ends) :]}"
 
 
 @dataclass(frozen=True)
@@ -276,7 +300,7 @@ def odd_tool_case(rng: random.Random) -> ToolCase:
         for key, kind in tool.parameters.items()
     }
     tools = [describe(rng, t.name, t.description, t.parameters, form) for t in offered]
-    if len(tools) < 3 and rng.random() < 0.3:
+    if len(tools) < 3 and rng.random() < 0.4:
         entry = rng.choice(CATALOGUE)
         name, parameters = draw_names(rng, entry)
         if name not in {t.name for t in offered}:
@@ -292,9 +316,10 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
     form = draw_form(rng)
     if rng.random() < 0.55:
         entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])
-        name, parameters = draw_names(rng, entry)
+        name, parameters = draw_names(rng, entry, odd=0.4)
         arguments = {key: draw_value(rng, kind) for key, kind in parameters.items()}
-        request = loosen(rng, rng.choice(entry.requests)).format(*arguments.values())
+        request = with_tail(rng, loosen(rng, rng.choice(entry.requests)), entry)
+        request = request.format(*arguments.values())
         tool = describe(rng, name, rng.choice(entry.description), parameters, form)
         clash = set(entry.names)
         sums = entry.names[0] in SUMS

@@ -16,12 +16,13 @@ sys.path.insert(0, str(SCRIPTS))
 
 from builtin_model import held_out
 from builtin_model.cases import draw_cases
+from builtin_model.catalogue import CATALOGUE, Entry
 from builtin_model.data import DEFAULT_MIX, SCHEMA_WORDS, alike_value, draw_keys, draw_samples
 from builtin_model.draw import Sample, alike_words, loosen
 from builtin_model.held_back import is_held_back
 from builtin_model.odd_tools import draw_odd_tools
 from builtin_model.small_talk import count_up, small_talk
-from builtin_model.tools import odd_tool_case
+from builtin_model.tools import draw_names, odd_tool_case, with_tail
 
 
 def _samples(task: str, count: int = 300) -> list[Sample]:
@@ -146,3 +147,21 @@ def test_counting_goes_from_one_stated_number_to_the_other() -> None:
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
         digits = re.findall(r"\d+", sample.user)
         assert digits in ([], [str(numbers[0]), str(numbers[-1])])
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.names[0])
+def test_parameters_of_the_catalogue_keep_their_kinds_under_drawn_names(entry: Entry) -> None:
+    drawn = [draw_names(random.Random(seed), entry, odd=1.0)[1] for seed in range(30)]
+    assert all(list(keys.values()) == list(entry.parameters.values()) for keys in drawn)
+    assert len({tuple(keys) for keys in drawn}) > 20 or not entry.parameters
+
+
+def test_words_behind_the_last_value_are_told_from_it() -> None:
+    weather = next(entry for entry in CATALOGUE if "get_weather" in entry.names)
+    asked = {with_tail(random.Random(seed), "Is it cold in {0}?", weather) for seed in range(300)}
+    assert {"Is it cold in {0}?", "Is it cold in {0} right now?"} < asked
+    assert {with_tail(random.Random(s), "In {0} now?", weather) for s in range(50)} == {
+        "In {0} now?"
+    }
+    search = next(entry for entry in CATALOGUE if "search" in entry.names)
+    assert {with_tail(random.Random(s), "Find {0}", search) for s in range(50)} == {"Find {0}"}
