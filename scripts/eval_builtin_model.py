@@ -57,8 +57,11 @@ def prompt_of(case: Case, template: jinja2.Template) -> str:
 
 
 def ask(url: str, model: str, prompt: str, timeout: float, schema: dict[str, Any] | None) -> str:
-    """The completion that the server gives for a prompt, within `schema` if there is one."""
-    body: dict[str, Any] = {"model": model, "prompt": prompt, "temperature": 0, "max_tokens": 240}
+    """The completion that the server gives for a prompt, within `schema` if there is one; by its
+    default model where none is named."""
+    body: dict[str, Any] = {"prompt": prompt, "temperature": 0, "max_tokens": 240}
+    if model:
+        body["model"] = model
     if schema is not None:
         form = {"name": "answer", "schema": schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
@@ -90,7 +93,7 @@ def arguments() -> argparse.Namespace:
         default="http://127.0.0.1:8080",
         help="a running server, as of 'localserve up' or llama-server",
     )
-    parser.add_argument("--model", default="builtin", help="model name sent with each request")
+    parser.add_argument("--model", default="", help="a model of the server, not its default one")
     parser.add_argument("--gguf", type=Path, default=MODEL, help="file with the chat template")
     parser.add_argument("--count", type=int, default=50, help="prompts per task")
     parser.add_argument("--seed", type=int, default=1, help="seed of the drawn prompts")

@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from builtin_model import words
 from builtin_model.draw import (
+    ANY_WORD,
     Message,
     Sample,
     dress,
     fill,
+    loosen,
     odd_word,
     with_article,
 )
 from builtin_model.functions import fim_sample_text
+from builtin_model.held_back import is_held_back
+from builtin_model.small_talk import count_up, small_talk
 from builtin_model.talk import (
     COUNTRIES,
     arithmetic,
@@ -98,6 +101,9 @@ JSON_WORDINGS: tuple[str, ...] = (
 )
 
 
+PLAIN = frozenset(("true", "false"))
+
+
 def json_value(rng: random.Random, kind: str) -> Any:
     """A drawn value of a JSON type."""
     if kind == "integer":
@@ -109,6 +115,38 @@ def json_value(rng: random.Random, kind: str) -> Any:
     pool = rng.choice([words.NAMES, words.CITIES, words.NOUNS, words.ADJECTIVES])
     text = rng.choice(pool) if rng.random() < 0.75 else odd_word(rng)
     return f"{text} {rng.choice(pool)}" if rng.random() < 0.15 else text
+
+
+def alike_value(rng: random.Random, value: Any) -> Any:
+    """A value that begins as another one of its object does, as 34 and 340."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return rng.choice([value, value // 10, value * 10 + rng.randint(0, 9)])
+    return value[: rng.randint(1, len(value))].strip() + rng.choice(["", odd_word(rng).lower()])
+
+
+def draw_values(rng: random.Random, kinds: list[str]) -> list[Any]:
+    """Values of JSON types, some of them alike."""
+    values: list[Any] = []
+    for kind in kinds:
+        earlier = [v for k, v in zip(kinds, values, strict=False) if k == kind]
+        if earlier and rng.random() < 0.2:
+            values.append(alike_value(rng, rng.choice(earlier)))
+        else:
+            values.append(json_value(rng, kind))
+    return values
+
+
+def draw_keys(rng: random.Random) -> list[str]:
+    """Different keys of an object, now and then odd ones, or ones with a common part."""
+    keys = rng.sample(JSON_KEYS, rng.choice((1, 2, 2, 3, 3, 4, 4, 4, 5, 6)))
+    keys = [odd_word(rng).lower() if rng.random() < 0.15 else key for key in keys]
+    if rng.random() < 0.1:
+        part = rng.choice(words.NOUNS)
+        form = rng.choice(["{part}_{key}", "{key}_{part}"])
+        keys = [form.format(part=part, key=k) if rng.random() < 0.7 else k for k in keys]
+    return list(dict.fromkeys(keys))
 
 
 def say_value(rng: random.Random, key: str, value: Any, form: int) -> str:
@@ -137,11 +175,9 @@ def say_value(rng: random.Random, key: str, value: Any, form: int) -> str:
 
 def json_object(rng: random.Random) -> Sample:
     """Values in a sentence, to be written as a JSON object."""
-    keys = rng.sample(JSON_KEYS, rng.randint(1, 4))
-    if rng.random() < 0.2:
-        keys[0] = odd_word(rng).lower()
+    keys = draw_keys(rng)
     kinds = [rng.choice(["string", "string", "integer", "integer", "boolean"]) for _ in keys]
-    data = {key: json_value(rng, kind) for key, kind in zip(keys, kinds, strict=True)}
+    data = dict(zip(keys, draw_values(rng, kinds), strict=True))
     stated = list(data)
     if rng.random() < 0.08:
         rng.shuffle(stated)
@@ -165,16 +201,29 @@ def json_object(rng: random.Random) -> Sample:
     if rng.random() < 0.3:
         schema["additionalProperties"] = False
     listed = ", ".join(f"{key} ({kind})" for key, kind in zip(keys, kinds, strict=True))
-    asked = rng.choice(JSON_WORDINGS).replace("{keys}", ", ".join(keys)).replace("{listed}", listed)
+    asked = loosen(rng, rng.choice(JSON_WORDINGS))
+    asked = asked.replace("{keys}", ", ".join(keys)).replace("{listed}", listed)
     asked = asked.replace("{schema}", json.dumps(schema)).replace("{facts}", facts)
     asked = asked.replace("{Facts}", with_article(facts))
     answer = json.dumps(data, ensure_ascii=False)
-    sample = Sample(answer, fill(rng, asked), "I write a JSON object.")
+    sample = Sample(
+        answer,
+        fill(rng, asked),
+        "I write a JSON object.",
+        meaningless=frozenset(ANY_WORD.findall(answer)) - PLAIN,
+    )
     if rng.random() < 0.2:
         sample.system = rng.choice(JSON_SYSTEMS).replace("{schema}", json.dumps(schema))
         if "schema" in sample.system and rng.random() < 0.7:
             sample.user = with_article(facts) + "."
     return sample
+
+
+SCHEMA_WORDS = frozenset(
+    "type function name description parameters properties required object string integer number"
+    " boolean arguments tools user system assistant".split()
+)
+"""Words of every list of tools, which have a meaning there."""
 
 
 def call_text(name: str, arguments: dict[str, Any]) -> str:
@@ -187,8 +236,16 @@ def tool_call(rng: random.Random) -> Sample:
     """A request that one of the offered tools answers."""
     case: ToolCase = draw_tool_case(rng)
     asked = dress(rng, case.request, 0.6)
+    values = [value for value in case.arguments.values() if isinstance(value, str)]
+    odd = case.odd and rng.random() < 0.5
+    names = ANY_WORD.findall(" ".join([case.name, *(() if odd else case.arguments)]))
+    free = [*values, *case.arguments] if odd else values
     return Sample(
-        call_text(case.name, case.arguments), asked, f"The tool {case.name} fits.", tools=case.tools
+        call_text(case.name, case.arguments),
+        asked,
+        f"The tool {case.name} fits.",
+        tools=case.tools,
+        meaningless=frozenset(ANY_WORD.findall(" ".join(free))).difference(names, SCHEMA_WORDS),
     )
 
 
@@ -211,7 +268,8 @@ def tool_answer(rng: random.Random) -> Sample:
 
 def tool_unused(rng: random.Random) -> Sample:
     """A simple question, asked while tools are offered that do not fit it."""
-    maker = rng.choice([greeting, capital, fact, listing, greeting, short_copy, arithmetic])
+    makers = [greeting, small_talk, small_talk, small_talk, count_up, capital, fact, listing]
+    maker = rng.choice([*makers, short_copy, arithmetic])
     sample = maker(rng)
     sample.tools = draw_tools(rng, without_sums=maker is arithmetic)
     return sample
@@ -249,7 +307,7 @@ def raw_text(rng: random.Random) -> Sample:
 
 def conversation(rng: random.Random) -> Sample:
     """Two or three short turns."""
-    makers = [greeting, capital, fact, arithmetic, listing, short_copy, unknown]
+    makers = [small_talk, capital, fact, arithmetic, listing, count_up, short_copy, unknown]
     turns = [rng.choice(makers)(rng) for _ in range(rng.randint(2, 3))]
     last = turns.pop()
     for turn in turns:
@@ -281,6 +339,8 @@ def conversation(rng: random.Random) -> Sample:
 
 MAKERS: dict[str, Callable[[random.Random], Sample]] = {
     "greeting": greeting,
+    "small_talk": small_talk,
+    "count_up": count_up,
     "capital": capital,
     "fact": fact,
     "arithmetic": arithmetic,
@@ -298,7 +358,9 @@ MAKERS: dict[str, Callable[[random.Random], Sample]] = {
     "conversation": conversation,
 }
 DEFAULT_MIX: dict[str, float] = {
-    "greeting": 5,
+    "greeting": 2,
+    "small_talk": 5,
+    "count_up": 2,
     "capital": 5,
     "fact": 5,
     "arithmetic": 13,
@@ -310,7 +372,7 @@ DEFAULT_MIX: dict[str, float] = {
     "json": 27,
     "tool_call": 26,
     "tool_answer": 3,
-    "tool_unused": 4,
+    "tool_unused": 6,
     "fim": 20,
     "raw": 0.5,
     "conversation": 4,
@@ -319,12 +381,8 @@ COPYING = ("copy", "edit", "json", "tool_call", "tool_answer")
 """Tasks whose answers repeat words of the prompt."""
 
 BROKEN_SHARE = 0.4
-STRANGE_TASKS = ("copy", "json")
 STRANGE_SHARE = 0.5
-"""Of the broken samples of tasks in which no word's meaning matters."""
-
-PLAIN = frozenset(("true", "false"))
-ANY_WORD = re.compile(r"[A-Za-z]+")
+"""Of the broken samples with words whose meaning does not matter."""
 
 
 def draw_system(rng: random.Random) -> str | None:
@@ -341,10 +399,12 @@ def draw_samples(seed: int, mix: dict[str, float]) -> Iterator[tuple[str, Sample
     while True:
         name = rng.choices(names, weights)[0]
         sample = MAKERS[name](rng)
+        if is_held_back(sample):
+            continue
         if name in COPYING and rng.random() < BROKEN_SHARE:
             sample.broken = rng.getrandbits(32) | 1
-            if name in STRANGE_TASKS and rng.random() < STRANGE_SHARE:
-                sample.strange = frozenset(ANY_WORD.findall(sample.answer)) - PLAIN
+            if rng.random() < STRANGE_SHARE:
+                sample.strange = sample.meaningless
         if sample.raw is None:
             sample.system = sample.system or draw_system(rng)
             sample.thinking = rng.random() < 0.1

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from builtin_model import words
 
 Message = dict[str, Any]
+
+ANY_WORD = re.compile(r"[A-Za-z]+")
 
 
 @dataclass
@@ -21,7 +24,8 @@ class Sample:
     and texts that are to be learned in turns. With a seed in ``broken``, some of its words are
     spelled in smaller tokens, alike in prompt and answer: so the network learns to copy words that
     the vocabulary does not have. The ``strange`` words among them are put together from any tokens
-    at all, so that each of these is copied now and then, however rare it is in words.
+    at all, so that each of these is copied now and then, however rare it is in words; only
+    ``meaningless`` words may become strange, which the answer repeats whatever they are.
     """
 
     answer: str
@@ -33,6 +37,7 @@ class Sample:
     thinking: bool = False
     raw: str | None = None
     parts: list[str] = field(default_factory=list)
+    meaningless: frozenset[str] = frozenset()
     broken: int = 0
     strange: frozenset[str] = frozenset()
 
@@ -75,6 +80,19 @@ def fill(rng: random.Random, text: str) -> str:
         while key in text:
             text = text.replace(key, rng.choice(table), 1)
     return text
+
+
+def loosen(rng: random.Random, wording: str) -> str:
+    """A wording with a word too many now and then, away from its open places.
+
+    So that no wording is learned by heart as a whole.
+    """
+    parts = wording.split(" ")
+    places = [i for i in range(1, len(parts)) if not set("{}\0") & set(parts[i - 1] + parts[i])]
+    if not places or rng.random() > 0.2:
+        return wording
+    parts.insert(rng.choice(places), rng.choice(words.SMALL_WORDS + words.ADJECTIVES))
+    return " ".join(parts)
 
 
 def lower_first(text: str) -> str:
@@ -135,10 +153,27 @@ def odd_word(rng: random.Random) -> str:
     return spliced_word(rng) if rng.random() < 0.7 else syllable_word(rng)
 
 
+def alike_words(rng: random.Random, count: int) -> list[str]:
+    """Words with few endings, as of "raven" and "seven".
+
+    Who copies them must look back further than to the last tokens to know where to go on.
+    """
+    endings = [rng.choice(WORD_TABLE).split()[-1][-rng.randint(2, 5) :] for _ in range(count // 4)]
+    endings = endings or ["en"]
+    return [
+        rng.choice(WORD_TABLE)[: rng.randint(1, 4)].rstrip() + rng.choice(endings).lower()
+        for _ in range(count)
+    ]
+
+
 def random_words(rng: random.Random, count: int) -> str:
     """Words in no order, of one kind or mixed."""
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.12:
+        mixed = [*alike_words(rng, -(-count // 2)), *rng.choices(WORD_TABLE, k=count // 2)]
+        rng.shuffle(mixed)
+        return " ".join(mixed)
+    if kind < 0.4:
         return " ".join(rng.choice(WORD_TABLE) for _ in range(count))
     if kind < 0.75:
         return " ".join(

@@ -16,7 +16,7 @@ from builtin_model.text import (
     PRE_TOKENIZER,
     Codec,
 )
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 CONTEXT_LENGTH = 32768
 
@@ -42,6 +42,16 @@ def write_gguf(path: Path, weights: dict[str, Tensor], shape: Shape, codec: Code
     writer.write_tensors_to_file()
     writer.close()
     os.replace(partial, path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a file that `write_gguf` wrote, as float32."""
+    weights: dict[str, Tensor] = {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        if tensor.name != "rope_freqs.weight":
+            data = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            weights[str(tensor.name)] = from_numpy(np.array(data, dtype=np.float32))
+    return weights
 
 
 def add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:

@@ -1,7 +1,9 @@
 """Held-out prompts for the evaluation of the built-in model.
 
-No wording, tool, function or text in this file is used in training; the facts that are asked
-for (capitals, sums) are the same, as there is no other way to know them.
+No wording, request, function or text in this file is used in training (``held_back`` keeps the
+drawn ones apart); the facts that are asked for (capitals, sums) are the same, as there is no other
+way to know them, and so are the names of three tools that are what most people try first:
+``get_weather``, ``add`` and ``search``. The other tools are none of training's.
 """
 
 # ruff: noqa: SIM905 - word lists read better as text

@@ -61,6 +61,15 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """What each token finds, all heads; `mask` is added to the scores."""
+    if query.is_cuda:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    # Written out: on a CPU its backward pass is faster than the fused one's.
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT + mask
+    return scores.softmax(-1) @ value
+
+
 class Block(nn.Module):
     """Attention and gated feed-forward, each behind a norm."""
 
@@ -90,9 +99,7 @@ class Block(nn.Module):
             return heads.transpose(1, 2)
 
         query, key = rotate(split(self.attn_q), cos, sin), rotate(split(self.attn_k), cos, sin)
-        # Written out: on a CPU its backward pass is faster than the fused one's.
-        scores = (query * self.shape.head_width**-0.5) @ key.mT + mask
-        mixed = scores.softmax(-1) @ split(self.attn_v)
+        mixed = attention(query, key, split(self.attn_v), mask)
         x = x + self.attn_output(mixed.transpose(1, 2).reshape(rows, length, wide))
         normed = self.ffn_norm(x)
         out: Tensor = self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
@@ -108,6 +115,8 @@ class Network(nn.Module):
     def __init__(self, shape: Shape, spaced: dict[int, int] | None = None) -> None:
         super().__init__()
         self.shape = shape
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", shape.frequencies(), persistent=False)
         self.token_embd = nn.Embedding(shape.vocabulary, shape.width)
         self.blk = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.output_norm = nn.RMSNorm(shape.width, eps=shape.epsilon)
@@ -199,7 +208,7 @@ class Network(nn.Module):
 
     def hidden(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """The last layer's states, normed. `mask` is added to attention's scores."""
-        angles = positions[:, None, :, None] * self.shape.frequencies().to(tokens.device)
+        angles = positions[:, None, :, None] * self.frequencies
         x: Tensor = self.token_embd(tokens)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         for block in self.blk:

@@ -6,12 +6,14 @@ import random
 
 from builtin_model import words
 from builtin_model.draw import (
+    ANY_WORD,
     WORD_TABLE,
     Deck,
     Sample,
     dress,
     dress_around,
     fill,
+    loosen,
     odd_text,
     random_words,
     syllable_word,
@@ -36,7 +38,7 @@ def capital(rng: random.Random) -> Sample:
         asked = rng.choice(words.REVERSE_CAPITAL_WORDINGS).format(words.CAPITALS[country])
         answer = f"{words.CAPITALS[country]} is the capital of {country}."
     else:
-        asked = rng.choice(words.CAPITAL_WORDINGS).format(shown)
+        asked = loosen(rng, rng.choice(words.CAPITAL_WORDINGS)).format(shown)
     return Sample(answer, dress(rng, with_article(asked)), f"This is about {country}.")
 
 
@@ -47,11 +49,11 @@ def fact(rng: random.Random) -> Sample:
         thing = THINGS.deal(rng)
         shown = rng.choice([thing, thing.removeprefix("a ").removeprefix("an ")])
         answer = f"The color of {thing} is {words.COLOURS[thing]}."
-        asked = rng.choice(words.COLOUR_WORDINGS).format(shown)
+        asked = loosen(rng, rng.choice(words.COLOUR_WORDINGS)).format(shown)
         return Sample(answer, dress(rng, with_article(asked)), f"This is about {thing}.")
     if kind == 1:
         first, second = PAIRS.deal(rng)
-        asked = rng.choice(words.OPPOSITE_WORDINGS).format(first)
+        asked = loosen(rng, rng.choice(words.OPPOSITE_WORDINGS)).format(first)
         answer = f"The opposite of {first} is {second}."
         return Sample(answer, dress(rng, with_article(asked)), f"This is about {first}.")
     name, table = rng.choice([("day", words.DAYS), ("day", words.DAYS), ("month", words.MONTHS)])
@@ -87,7 +89,7 @@ def arithmetic(rng: random.Random) -> Sample:
         return Sample(answer, dress(rng, asked, 0.7), "These are sums.")
     sign, a, b, c = sum_terms(rng)
     wordings = words.ADD_WORDINGS if sign == "+" else words.SUBTRACT_WORDINGS
-    asked = fill(rng, rng.choice(wordings)).format(a=a, b=b)
+    asked = fill(rng, loosen(rng, rng.choice(wordings))).format(a=a, b=b)
     answer = f"{a} {sign} {b} = {c}"
     return Sample(answer, dress(rng, asked), f"The sum is {a} {sign} {b}.")
 
@@ -113,8 +115,13 @@ def copy_text(rng: random.Random, longest: int = 24) -> Sample:
         if rng.random() < 0.12:  # words that come again are what makes copying hard
             few = text.split()[: max(2, count * 3 // 4)]
             text = " ".join(rng.choice(few) for _ in range(count))
-    asked = rng.choice(words.COPY_WORDINGS).replace("{}", "\0")
-    return Sample(text, dress_around(rng, asked, text), "I repeat the text.")
+    asked = loosen(rng, rng.choice(words.COPY_WORDINGS)).replace("{}", "\0")
+    return Sample(
+        text,
+        dress_around(rng, asked, text),
+        "I repeat the text.",
+        meaningless=frozenset(ANY_WORD.findall(text)),
+    )
 
 
 def short_copy(rng: random.Random) -> Sample:

@@ -146,25 +146,33 @@ class Spelling:
     """How the words of one sample are put together from tokens, drawn by seed."""
 
     def __init__(self, codec: Codec, sample: Sample) -> None:
-        self.tokenizer, self.numbers, self.letters = codec.tokenizer, codec.numbers, codec.letters
+        self.tokenizer, self.numbers = codec.tokenizer, codec.numbers
+        self.letters, self.short = codec.letters, codec.short
         self.strange = sample.strange
         self.rng = random.Random(sample.broken)
         self.drawn: dict[str, list[str]] = {}
+        self.few = self.some_letters() if sample.strange and self.rng.random() < 0.5 else []
 
     def tokens(self, word: str) -> list[int]:
-        """Tokens of a word, which may begin with a space."""
+        """Tokens of a word, which may begin with a space.
+
+        A strange word at the beginning of a sentence is spelled as within it.
+        """
         bare = word.lstrip(" ")
+        space = SPACE if bare != word else ""
+        small = bare[:1].lower() + bare[1:]
+        if small in self.strange:
+            bare = small
         if bare not in self.drawn:
             self.drawn[bare] = self.draw(bare)
         first, *others = self.drawn[bare]
-        space = SPACE if bare != word else ""
         return [self.numbers[space + first], *(self.numbers[other] for other in others)]
 
     def draw(self, word: str) -> list[str]:
         """A word's pieces: as always, or in half of all longer words, drawn ones. A strange word's
         pieces are any tokens of letters."""
         if word in self.strange:
-            return self.rng.choices(self.letters, k=self.rng.choice((1, 2, 2, 3)))
+            return self.draw_strange()
         if len(word) < 4 or self.rng.random() < 0.5:
             whole: list[str] = self.tokenizer.encode(word).tokens
             return whole
@@ -177,6 +185,28 @@ class Spelling:
             word = word[size:]
         return pieces
 
+    def any_letters(self) -> str:
+        """A token of letters; short ones, with which most rare words begin, more often."""
+        return self.rng.choice(self.short if self.rng.random() < 0.3 else self.letters)
+
+    def some_letters(self) -> list[str]:
+        """The few tokens that make up all strange words of a sample.
+
+        So the last two or three tokens do not tell where in the prompt a copy stands, as they do
+        not in "seven" and "raven", or in 3 and 340.
+        """
+        return [self.any_letters() for _ in range(self.rng.randint(3, 12))]
+
+    def draw_strange(self) -> list[str]:
+        """The pieces of a strange word, unlike those of all others in the sample."""
+        if self.few:
+            pieces = self.rng.choices(self.few, k=self.rng.choice((1, 2, 2, 3, 3, 4)))
+        else:
+            pieces = [self.any_letters() for _ in range(self.rng.choice((1, 2, 2, 3)))]
+        while pieces in self.drawn.values():
+            pieces.append(self.rng.choice(self.few or self.letters))
+        return pieces
+
 
 class Codec:
     """The trained vocabulary: samples to tokens."""
@@ -186,6 +216,7 @@ class Codec:
         self.size = self.tokenizer.get_vocab_size()
         self.numbers = self.tokenizer.get_vocab()
         self.letters = sorted(t for t in self.numbers if is_word(t) and SPACE + t in self.numbers)
+        self.short = [token for token in self.letters if len(token) <= 2]
         self.description: dict[str, Any] = json.loads(path.read_text("utf-8"))
 
     def spaced(self) -> dict[int, int]:

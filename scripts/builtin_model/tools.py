@@ -16,7 +16,8 @@ from typing import Any
 
 from builtin_model import words
 from builtin_model.catalogue import CATALOGUE, Entry
-from builtin_model.draw import odd_word, random_words
+from builtin_model.draw import loosen, odd_word, random_words
+from builtin_model.odd_tools import draw_key, draw_odd_tools, odd_request, small_phrase
 
 Tool = dict[str, Any]
 
@@ -29,6 +30,8 @@ class ToolCase:
     request: str
     name: str
     arguments: dict[str, Any]
+    odd: bool = False
+    """Whether the names of its parameters were drawn, and mean nothing."""
 
 
 def draw_value(rng: random.Random, kind: str) -> Any:
@@ -70,6 +73,8 @@ def invented_name(rng: random.Random) -> str:
 
 def phrase(rng: random.Random) -> str:
     """One to four words."""
+    if rng.random() < 0.4:
+        return small_phrase(rng)
     kind = rng.randrange(5)
     if kind == 4:
         return random_words(rng, rng.randint(1, 3))
@@ -85,6 +90,15 @@ def phrase(rng: random.Random) -> str:
 
 SUMS = ("add", "subtract", "multiply", "run_python")
 """Tools that could answer each other's requests."""
+
+DESCRIPTIONS: tuple[str, ...] = (
+    "{v} a {n}.",
+    "{v} the {n}",
+    "{v}s a {n}",
+    "{v}s the {n}.",
+    "Use this to {v} a {n}.",
+)
+"""Of drawn tools."""
 
 JSON_TYPES: dict[str, str] = {"int": "integer", "number": "number", "bool": "boolean"}
 
@@ -116,10 +130,34 @@ def describe(
     return json.loads(json.dumps(tool, sort_keys=True)) if form == 6 else tool
 
 
-def draw_names(rng: random.Random, entry: Entry) -> tuple[str, dict[str, str]]:
-    """A name and parameter names out of those that an entry may have."""
+def draw_names(rng: random.Random, entry: Entry, odd: float = 0.0) -> tuple[str, dict[str, str]]:
+    """A name and parameter names out of those that an entry may have.
+
+    ``odd`` is the share of tools whose parameters are called by any words at all.
+    """
     name = entry.names[0] if rng.random() < 0.5 else rng.choice(entry.names)
+    if rng.random() < odd:
+        kinds = list(entry.parameters.values())
+        keys: list[str] = []
+        while len(keys) < len(kinds):
+            key = draw_key(rng)
+            keys += [key] * (key not in keys)
+        return name, dict(zip(keys, kinds, strict=True))
     return name, {rng.choice(key.split("|")): kind for key, kind in entry.parameters.items()}
+
+
+TAILS: tuple[str, ...] = (
+    "right now", "today", "now", "at the moment", "tonight", "again", "for me", "this morning",
+)  # fmt: skip
+
+
+def with_tail(rng: random.Random, request: str, entry: Entry) -> str:
+    """A request, now and then with words behind its last value that do not belong to it."""
+    ends = request.rstrip("?.!")
+    last = list(entry.parameters.values())[-1:]
+    if not ends.endswith("}") or last in (["phrase"], ["code"]) or rng.random() > 0.3:
+        return request
+    return f"{ends} {rng.choice(TAILS)}{request[len(ends) :]}"
 
 
 @dataclass(frozen=True)
@@ -143,6 +181,7 @@ def invent(rng: random.Random) -> Drawn:
         "speed amount width number place reason".split(),
         rng.randint(0, 3),
     )
+    keys = [rng.choice(words.NOUNS) if rng.random() < 0.2 else key for key in keys]
     kinds = {
         "size": "int",
         "count": "int",
@@ -161,7 +200,7 @@ def invent(rng: random.Random) -> Drawn:
     return Drawn(
         rng.choice(words.VERBS),
         rng.choice(words.NOUNS),
-        {key: kinds.get(key, "noun") for key in keys},
+        {key: kinds.get(key) or rng.choice(["noun", "noun", "int"]) for key in keys},
     )
 
 
@@ -232,6 +271,10 @@ def draw_tools(
     tools: dict[str, Tool] = {}
     wanted = count if count is not None else rng.randint(1, 3)
     while len(tools) < wanted:
+        if rng.random() < 0.4:
+            for odd in draw_odd_tools(rng, rng.randint(1, wanted - len(tools))):
+                tools[odd.name] = describe(rng, odd.name, odd.description, odd.parameters, form)
+            continue
         if rng.random() < 0.5:
             entry = rng.choice(CATALOGUE)
             if without_sums and entry.names[0] in SUMS:
@@ -241,20 +284,42 @@ def draw_tools(
         else:
             made = invent(rng)
             name, parameters = made.name, made.parameters
-            description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
+            description = rng.choice(DESCRIPTIONS)
             description = description.format(v=made.verb.capitalize(), n=made.noun)
         tools[name] = describe(rng, name, description, parameters, form)
     return list(tools.values())
 
 
+def odd_tool_case(rng: random.Random) -> ToolCase:
+    """One to four tools with drawn names, one of the catalogue among them now and then."""
+    form = draw_form(rng)
+    offered = draw_odd_tools(rng, rng.randint(1, 4))
+    tool = rng.choice(offered)
+    arguments = {
+        key: small_phrase(rng) if kind == "phrase" else draw_value(rng, kind)
+        for key, kind in tool.parameters.items()
+    }
+    tools = [describe(rng, t.name, t.description, t.parameters, form) for t in offered]
+    if len(tools) < 3 and rng.random() < 0.4:
+        entry = rng.choice(CATALOGUE)
+        name, parameters = draw_names(rng, entry)
+        if name not in {t.name for t in offered}:
+            tools.append(describe(rng, name, rng.choice(entry.description), parameters, form))
+    rng.shuffle(tools)
+    return ToolCase(tools, odd_request(rng, tool, arguments), tool.name, arguments, odd=True)
+
+
 def draw_tool_case(rng: random.Random) -> ToolCase:
-    """One to three offered tools and a request for one of them."""
+    """Some offered tools and a request for one of them."""
+    if rng.random() < 0.6:
+        return odd_tool_case(rng)
     form = draw_form(rng)
     if rng.random() < 0.55:
         entry = rng.choice(CATALOGUE if rng.random() < 0.7 else CATALOGUE[:6])
-        name, parameters = draw_names(rng, entry)
+        name, parameters = draw_names(rng, entry, odd=0.4)
         arguments = {key: draw_value(rng, kind) for key, kind in parameters.items()}
-        request = rng.choice(entry.requests).format(*arguments.values())
+        request = with_tail(rng, loosen(rng, rng.choice(entry.requests)), entry)
+        request = request.format(*arguments.values())
         tool = describe(rng, name, rng.choice(entry.description), parameters, form)
         clash = set(entry.names)
         sums = entry.names[0] in SUMS
@@ -263,7 +328,7 @@ def draw_tool_case(rng: random.Random) -> ToolCase:
         name = made.name
         arguments = {key: draw_value(rng, kind) for key, kind in made.parameters.items()}
         request = request_for(rng, made, arguments)
-        description = rng.choice(["{v} a {n}.", "{v} the {n}", "Use this to {v} a {n}."])
+        description = rng.choice(DESCRIPTIONS)
         description = description.format(v=made.verb.capitalize(), n=made.noun)
         tool = describe(rng, name, description, made.parameters, form)
         clash, sums = {name}, False
