@@ -19,7 +19,7 @@ class ConstraintFailed(Exception):
 
 
 class Constraint(Protocol):
-    """The state of one answer. Engine thread only. All methods raise ConstraintFailed."""
+    """The state of one answer, used by one thread at a time. All methods raise ConstraintFailed."""
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next; for one that ends the answer, whether it may end."""

@@ -116,7 +116,7 @@ class PrefixTree(Generic[S]):
 
     def scope(self, slot: int) -> str:
         """The scope of a slot that holds something."""
-        root = list(self._ends[slot].path())[-1]
+        root = self._root_of(slot)
         return next(name for name, one in self._roots.items() if one is root)
 
     def length(self, slot: int) -> int:
@@ -144,16 +144,18 @@ class PrefixTree(Generic[S]):
 
     def is_doubled(self, slot: int) -> bool:
         """Whether another slot begins with all that this one holds, in the same cells or others."""
-        end = self._ends[slot]
-        root = list(end.path())[-1]
+        root = self._root_of(slot)
         return any(other != slot for other in _beginning_with(root, self.tokens(slot)))
 
     def beginnings_of(self, slot: int) -> set[int]:
         """The other slots that hold nothing but a beginning of what this one holds, in the same
         cells or others."""
-        root = list(self._ends[slot].path())[-1]
+        root = self._root_of(slot)
         held = (node.slots for node in _along(root, self.tokens(slot)))
         return set().union(*held) - {slot}
+
+    def _root_of(self, slot: int) -> Node[S]:
+        return list(self._ends[slot].path())[-1]
 
     def held_cells(self, slots: Iterable[int]) -> int:
         """The cells that these slots hold together, shared ones once."""

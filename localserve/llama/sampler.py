@@ -1,4 +1,5 @@
-"""Chooses the next token of one sequence, as llama.cpp's sampler chain would. Engine thread only.
+"""Chooses the next token of one sequence, as llama.cpp's sampler chain would. Used by one
+thread at a time, which may be one of `row_pool.py`.
 
 llama.cpp's chain over a whole vocabulary of 150,000 costs up to tens of milliseconds a token. The
 same tokens come, for a few passes over the row at most, from what `sampling/` knows.

@@ -1,4 +1,4 @@
-"""llguidance's matcher behind the engine's `Constraint`. One answer; engine thread only.
+"""llguidance's matcher behind the engine's `Constraint`. One answer, one thread at a time.
 
 Errors of llguidance never raise there, they are polled; here every one of them raises, so that
 nothing is let through once a matcher has failed.
